@@ -1,0 +1,237 @@
+"""What each node and link can do, drawn around a scenario's medians.
+
+A node has its own memories, gates, optics and readout. A link has the heralding that follows from its fibre and from
+the optics of its two nodes. Everything is derived once, before the clock starts.
+"""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceas.errors import DomainError
+from ceas.network.topology import Topology
+from ceas.physics.domain import require_between, require_non_negative, require_positive
+from ceas.physics.heralding import herald_double_click
+from ceas.physics.memory import decay_werner
+from ceas.streams import stream
+
+__all__ = ["HardwareParameters", "LinkTable", "NodeTable", "draw_hardware", "pair_rate_hz"]
+
+# A Pauli error of 3/4 leaves nothing of a qubit and a flip of 1/2 nothing of a bit. Draws stop short of both, so that
+# every node keeps a signal, however faint.
+LARGEST_GATE_ERROR = 0.74
+LARGEST_READOUT_ERROR = 0.49
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardwareParameters:
+    """Medians of the hardware and how far single nodes stray from them.
+
+    A spread is the standard deviation of the natural logarithm of a log-normal factor with median 1; 0 makes all
+    nodes equal.
+
+    Attributes:
+        coherence_time_s: Depolarising time of a memory slot (s); `inf` for perfect memories.
+        coherence_time_spread: Spread of the coherence time over nodes.
+        memory_slots: Memory slots of a node, at least 1.
+        multiplexing: Modes of a link that attempt independently, at least 1.
+        attenuation_db_per_km: Fibre attenuation (dB/km).
+        device_efficiency: Chance that a photon is emitted, collected and detected over fibre of no length, in (0, 1].
+        device_efficiency_spread: Spread of the efficiency over nodes; an efficiency never exceeds 1.
+        dark_count_probability: Chance of a dark count in one detector and detection window, in [0, 0.5].
+        visibility: Hong-Ou-Mandel visibility V of two photons, in [0, 1].
+        visibility_spread: Spread of 1 - V over nodes.
+        preparation_time_s: Time to prepare a qubit and emit a photon (s).
+        one_qubit_error: Pauli error probability of a one-qubit gate: X, Y and Z with a third of it each.
+        two_qubit_error: The same on each of the two qubits of a two-qubit gate.
+        readout_error: Probability that a measured bit is flipped.
+        gate_error_spread: Spread of the three errors over nodes, drawn independently.
+    """
+
+    coherence_time_s: float = 1.0
+    coherence_time_spread: float = 0.3
+    memory_slots: int = 8
+    multiplexing: int = 64
+    attenuation_db_per_km: float = 0.25
+    device_efficiency: float = 0.3
+    device_efficiency_spread: float = 0.1
+    dark_count_probability: float = 1e-6
+    visibility: float = 0.96
+    visibility_spread: float = 0.3
+    preparation_time_s: float = 50e-6
+    one_qubit_error: float = 1e-3
+    two_qubit_error: float = 5e-3
+    readout_error: float = 5e-3
+    gate_error_spread: float = 0.5
+
+    def __post_init__(self) -> None:
+        require_positive("coherence_time_s", self.coherence_time_s, finite=False)
+        for name in ("memory_slots", "multiplexing"):
+            if getattr(self, name) < 1:
+                raise DomainError(f"Argument `{name}` must be at least 1, but is {getattr(self, name)}.")
+        for field in fields(self):
+            if field.name.endswith("_spread"):
+                require_non_negative(field.name, getattr(self, field.name))
+        require_non_negative("attenuation_db_per_km", self.attenuation_db_per_km)
+        require_non_negative("preparation_time_s", self.preparation_time_s)
+        require_between("device_efficiency", self.device_efficiency, 0.0, 1.0)
+        require_positive("device_efficiency", self.device_efficiency)
+        require_between("dark_count_probability", self.dark_count_probability, 0.0, 0.5)
+        require_between("visibility", self.visibility, 0.0, 1.0)
+        require_between("one_qubit_error", self.one_qubit_error, 0.0, LARGEST_GATE_ERROR)
+        require_between("two_qubit_error", self.two_qubit_error, 0.0, LARGEST_GATE_ERROR)
+        require_between("readout_error", self.readout_error, 0.0, LARGEST_READOUT_ERROR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTable:
+    """Hardware of the nodes, one entry a node; error parameters as in `HardwareParameters`."""
+
+    coherence_time_s: NDArray[np.float64]
+    memory_slots: NDArray[np.int32]
+    one_qubit_error: NDArray[np.float64]
+    two_qubit_error: NDArray[np.float64]
+    readout_error: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        _require_equal_lengths(self)
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.coherence_time_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkTable:
+    """Hardware of the links, one entry a link.
+
+    Attributes:
+        node_a: First end, the smaller node index.
+        node_b: Second end.
+        length_km: Fibre length (km).
+        attempt_period_ns: Time between two attempts of the link (ns).
+        success_probability: Chance that one attempt is heralded.
+        initial_werner: Werner parameter of a pair at the moment both ends know of its herald.
+        decay_rate_hz: Decay rate 1/T_a + 1/T_b of a stored pair's Werner parameter (1/s).
+        latency_s: One-way classical latency (s).
+    """
+
+    node_a: NDArray[np.int32]
+    node_b: NDArray[np.int32]
+    length_km: NDArray[np.float64]
+    attempt_period_ns: NDArray[np.int64]
+    success_probability: NDArray[np.float64]
+    initial_werner: NDArray[np.float64]
+    decay_rate_hz: NDArray[np.float64]
+    latency_s: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        _require_equal_lengths(self)
+
+    @property
+    def n_links(self) -> int:
+        """Number of links."""
+        return len(self.node_a)
+
+
+def pair_rate_hz(links: LinkTable) -> NDArray[np.float64]:
+    """Return each link's rate of heralded pairs while it attempts without pause (1/s)."""
+    return links.success_probability * 1e9 / links.attempt_period_ns
+
+
+def draw_hardware(topology: Topology, parameters: HardwareParameters, *, seed: int) -> tuple[NodeTable, LinkTable]:
+    """Draw every node's hardware and derive every link's heralding.
+
+    Node i draws from its own stream, so another node more or less never changes it. A link's device efficiency and
+    visibility are the geometric means over its two nodes. A pair's qubits wait from the first photon's emission until
+    the herald is known at both ends and decay meanwhile; `initial_werner` includes it.
+
+    Args:
+        topology: Who has fibre to whom, and how long.
+        parameters: Medians and spreads.
+        seed: Root seed of the run.
+
+    Returns:
+        The nodes and the links, in the topology's order.
+
+    Raises:
+        DomainError: A link would attempt more often than once a nanosecond, the resolution of the network's clock.
+    """
+    normals = np.array([stream(seed, "hardware", node=node).standard_normal(6) for node in range(topology.n_nodes)])
+    nodes, efficiency, visibility = _draw_nodes(parameters, normals)
+    return nodes, _derive_links(topology, parameters, nodes.coherence_time_s, efficiency, visibility)
+
+
+def _draw_nodes(
+    parameters: HardwareParameters, normals: NDArray[np.float64]
+) -> tuple[NodeTable, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the nodes, their device efficiencies and visibilities from `(n, 6)` standard normal numbers.
+
+    The columns are fixed for ever: coherence time, efficiency, visibility, one-qubit, two-qubit and readout error.
+    """
+
+    def draw(median: float, spread: float, column: int, largest: float = np.inf) -> NDArray[np.float64]:
+        return np.minimum(median * np.exp(spread * normals[:, column]), largest)
+
+    nodes = NodeTable(
+        coherence_time_s=draw(parameters.coherence_time_s, parameters.coherence_time_spread, 0),
+        memory_slots=np.full(len(normals), parameters.memory_slots, dtype=np.int32),
+        one_qubit_error=draw(parameters.one_qubit_error, parameters.gate_error_spread, 3, LARGEST_GATE_ERROR),
+        two_qubit_error=draw(parameters.two_qubit_error, parameters.gate_error_spread, 4, LARGEST_GATE_ERROR),
+        readout_error=draw(parameters.readout_error, parameters.gate_error_spread, 5, LARGEST_READOUT_ERROR),
+    )
+    efficiency = draw(parameters.device_efficiency, parameters.device_efficiency_spread, 1, 1.0)
+    visibility = 1.0 - draw(1.0 - parameters.visibility, parameters.visibility_spread, 2, 1.0)
+    return nodes, efficiency, visibility
+
+
+def _derive_links(
+    topology: Topology,
+    parameters: HardwareParameters,
+    coherence_time_s: NDArray[np.float64],
+    efficiency: NDArray[np.float64],
+    visibility: NDArray[np.float64],
+) -> LinkTable:
+    """Return the links that follow from the fibre and from the two nodes' memories and optics."""
+    node_a, node_b = topology.edges[:, 0], topology.edges[:, 1]
+    heralded = herald_double_click(
+        topology.length_km,
+        attenuation_db_per_km=parameters.attenuation_db_per_km,
+        device_efficiency=np.sqrt(efficiency[node_a] * efficiency[node_b]),
+        dark_count_probability=parameters.dark_count_probability,
+        visibility=np.sqrt(visibility[node_a] * visibility[node_b]),
+        preparation_time_s=parameters.preparation_time_s,
+        multiplexing=parameters.multiplexing,
+    )
+    time_a, time_b = coherence_time_s[node_a], coherence_time_s[node_b]
+    return LinkTable(
+        node_a=node_a.copy(),
+        node_b=node_b.copy(),
+        length_km=topology.length_km.copy(),
+        attempt_period_ns=_nanoseconds(heralded.attempt_period_s),
+        success_probability=heralded.success_probability,
+        initial_werner=decay_werner(heralded.initial_werner, heralded.herald_delay_s, time_a, time_b),
+        decay_rate_hz=1.0 / time_a + 1.0 / time_b,
+        latency_s=heralded.latency_s,
+    )
+
+
+def _nanoseconds(period_s: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return attempt periods rounded to whole nanoseconds, each at least 1."""
+    if np.any(period_s < 1e-9):
+        shortest = f"{period_s.min():g} s"
+        raise DomainError(f"Argument `multiplexing` must leave at least 1 ns an attempt, but leaves {shortest}.")
+    return np.rint(period_s * 1e9).astype(np.int64)
+
+
+def _require_equal_lengths(table: NodeTable | LinkTable) -> None:
+    """Raise DomainError unless every column of a table has the same shape `(n,)`."""
+    columns = {field.name: np.shape(getattr(table, field.name)) for field in fields(table)}
+    first, expected = next(iter(columns.items()))
+    for name, shape in columns.items():
+        if len(shape) != 1 or shape != expected:
+            raise DomainError(
+                f"Argument `{name}` must have one entry for each of `{first}` {expected}, but has shape {shape}."
+            )

@@ -1,0 +1,60 @@
+"""Checks that an argument lies in the domain of a formula.
+
+Every check returns the argument as a float64 array, so that a caller checks and converts in one step. NaN never passes.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ceas.errors import DomainError
+
+__all__ = ["require_bell_diagonal", "require_between", "require_non_negative", "require_positive"]
+
+# Sums and products of valid numbers may leave their interval by rounding; that much is not a mistake.
+ROUNDING = 1e-9
+
+
+def require_between(name: str, value: ArrayLike, low: float, high: float) -> NDArray[np.float64]:
+    """Return `value` as float64, or raise DomainError when an element is outside [low, high] by more than rounding."""
+    array = np.asarray(value, dtype=np.float64)
+    return _checked(name, array, (array >= low - ROUNDING) & (array <= high + ROUNDING), f"be in [{low:g}, {high:g}]")
+
+
+def require_positive(name: str, value: ArrayLike, *, finite: bool = True) -> NDArray[np.float64]:
+    """Return `value` as float64, or raise DomainError unless all are above zero (and finite, where asked)."""
+    array = np.asarray(value, dtype=np.float64)
+    valid = (array > 0) & (np.isfinite(array) | (not finite))
+    return _checked(name, array, valid, "be positive and finite" if finite else "be positive")
+
+
+def require_non_negative(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return `value` as float64, or raise DomainError when an element is negative or not finite."""
+    array = np.asarray(value, dtype=np.float64)
+    return _checked(name, array, (array >= 0) & np.isfinite(array), "be non-negative and finite")
+
+
+def require_bell_diagonal(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    """Return Bell-diagonal weights `(..., 4)` as float64, or raise DomainError unless rows are probabilities."""
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim == 0 or array.shape[-1] != 4:
+        raise DomainError(f"Argument `{name}` must have shape (..., 4), but has shape {array.shape}.")
+    require_between(name, array, 0.0, 1.0)
+    total = array.sum(axis=-1)
+    return _checked(name, array, np.abs(total - 1.0) <= ROUNDING, "sum to 1 over its last axis", found=total)
+
+
+def _checked(
+    name: str,
+    array: NDArray[np.float64],
+    valid: NDArray[np.bool_],
+    requirement: str,
+    *,
+    found: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return `array` when all of `valid` is true; otherwise name the first element of `found` that is not."""
+    if np.all(valid):
+        return array
+    index = tuple(int(i) for i in np.argwhere(~np.atleast_1d(valid))[0])
+    offender = float(np.atleast_1d(array if found is None else found)[index])
+    place = f" at index {index[0] if len(index) == 1 else index}" if np.ndim(valid) else ""
+    raise DomainError(f"Argument `{name}` must {requirement}, but is {offender:.12g}{place}.")
