@@ -1,0 +1,33 @@
+"""Keys from Bell pairs and one-time authentication of every frame."""
+
+from ceas.authentication.authenticator import Accepted as Accepted
+from ceas.authentication.authenticator import AuthenticationAccount as AuthenticationAccount
+from ceas.authentication.authenticator import Authenticator as Authenticator
+from ceas.authentication.authenticator import Profile as Profile
+from ceas.authentication.authenticator import forgery_bound as forgery_bound
+from ceas.authentication.codec import Frame as Frame
+from ceas.authentication.codec import Rejected as Rejected
+from ceas.authentication.codec import RejectionReason as RejectionReason
+from ceas.authentication.codec import decode_frame as decode_frame
+from ceas.authentication.codec import encode_frame as encode_frame
+from ceas.authentication.codec import epoch_hash as epoch_hash
+from ceas.authentication.keys import KeyPools as KeyPools
+from ceas.authentication.keys import pairs_for_key as pairs_for_key
+from ceas.authentication.keys import secret_key_bits as secret_key_bits
+
+__all__ = [
+    "Accepted",
+    "AuthenticationAccount",
+    "Authenticator",
+    "Frame",
+    "KeyPools",
+    "Profile",
+    "Rejected",
+    "RejectionReason",
+    "decode_frame",
+    "encode_frame",
+    "epoch_hash",
+    "forgery_bound",
+    "pairs_for_key",
+    "secret_key_bits",
+]

@@ -1,0 +1,55 @@
+"""Byzantine fault-tolerant exchange of the nodes' updates, as state machines without input or output."""
+
+from ceas.consensus.broadcast import Broadcast as Broadcast
+from ceas.consensus.broadcast import BroadcastRejection as BroadcastRejection
+from ceas.consensus.broadcast import Deliver as Deliver
+from ceas.consensus.broadcast import Output as Output
+from ceas.consensus.broadcast import ReliableBroadcast as ReliableBroadcast
+from ceas.consensus.broadcast import Send as Send
+from ceas.consensus.broadcast import SetTimer as SetTimer
+from ceas.consensus.broadcast import Validate as Validate
+from ceas.consensus.messages import Echo as Echo
+from ceas.consensus.messages import Message as Message
+from ceas.consensus.messages import Propose as Propose
+from ceas.consensus.messages import Pull as Pull
+from ceas.consensus.messages import Ready as Ready
+from ceas.consensus.messages import Value as Value
+from ceas.consensus.messages import decode_message as decode_message
+from ceas.consensus.messages import encode_message as encode_message
+from ceas.consensus.messages import value_digest as value_digest
+from ceas.consensus.updates import Claims as Claims
+from ceas.consensus.updates import Update as Update
+from ceas.consensus.updates import UpdateRejection as UpdateRejection
+from ceas.consensus.updates import decode_update as decode_update
+from ceas.consensus.updates import encode_update as encode_update
+from ceas.consensus.updates import parameter_digest as parameter_digest
+from ceas.consensus.votes import check_tolerance as check_tolerance
+from ceas.consensus.votes import max_tolerated as max_tolerated
+
+__all__ = [
+    "Broadcast",
+    "BroadcastRejection",
+    "Claims",
+    "Deliver",
+    "Echo",
+    "Message",
+    "Output",
+    "Propose",
+    "Pull",
+    "Ready",
+    "ReliableBroadcast",
+    "Send",
+    "SetTimer",
+    "Update",
+    "UpdateRejection",
+    "Validate",
+    "Value",
+    "check_tolerance",
+    "decode_message",
+    "decode_update",
+    "encode_message",
+    "encode_update",
+    "max_tolerated",
+    "parameter_digest",
+    "value_digest",
+]

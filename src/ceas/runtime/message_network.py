@@ -1,0 +1,347 @@
+"""A seeded message network in one process: n broadcast machines, authenticated links, one event queue.
+
+The network is synchronous: a frame arrives `latency + processing delay + jitter` after it was sent, jitter being
+uniform in [0, jitter bound], and every node knows the bound on that sum, the tick. Time is integer nanoseconds; events
+are ordered by (time, sequence number), so equal seeds give equal traces.
+
+The round ends when no frame is in flight. Nodes on a real synchronous network would close it at a deadline: the
+instances of honest nodes are delivered by 4 ticks after the start (proposals arrive within 1; echoes leave by 1 and
+readies by 3, because each waits at most one tick, and each takes at most 1 to arrive). Where some node's value was not
+delivered, the round therefore lasts until that deadline at least.
+
+Byzantine nodes run the same machine. A `tamper` hook may replace what a node hands to the network: it sees every
+outgoing frame with its message, and returns the frames to send instead. A changed message without `wire` is tagged with
+the node's own keys; given `wire` bytes are sent as they are. So a test can equivocate, drop, replay and forge, but
+never use a key that the node does not have.
+"""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ceas.authentication import Authenticator, Rejected
+from ceas.consensus import (
+    Broadcast,
+    BroadcastRejection,
+    Deliver,
+    Message,
+    Output,
+    ReliableBroadcast,
+    Send,
+    SetTimer,
+    Validate,
+    decode_message,
+    encode_message,
+)
+from ceas.errors import DomainError
+from ceas.streams import stream
+
+__all__ = ["BroadcastOutcome", "MessageTiming", "Outgoing", "Tamper", "message_timing", "run_broadcast"]
+
+_DEADLINE_TICKS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageTiming:
+    """Delays of the message network.
+
+    Args:
+        delay_ns: Latency from each node to each other plus the receiver's processing delay, int64, shape (n, n).
+        jitter_ns: Largest extra delay of a frame.
+        tick_ns: Bound on the delay of any frame, which all nodes know.
+    """
+
+    delay_ns: NDArray[np.int64]
+    jitter_ns: int
+    tick_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """One frame that a node hands to the network.
+
+    Args:
+        destination: Receiving node.
+        message: Message to encode and tag; ignored when `wire` is given.
+        wire: Exact bytes to send; None to have `message` tagged with the node's keys.
+    """
+
+    destination: int
+    message: Message
+    wire: bytes | None = None
+
+
+Tamper = Callable[[list[Outgoing], int], list[Outgoing]]
+"""Replace the frames that one node is about to send: (outbox, node) -> outbox."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastOutcome:
+    """What one training round's broadcast delivered and cost.
+
+    Args:
+        values: Value that the honest nodes delivered in each instance, None where they delivered none; n entries.
+        delivered: Per node, instance -> value, for all nodes.
+        disagreements: Instances in which two honest nodes differ (one of them delivering nothing included); empty
+            unless more than the tolerated nodes are Byzantine, key is missing, or frames are lost.
+        elapsed_ns: Time until the last honest delivery; at least the deadline when some instance was not delivered.
+        message_delays: Longest chain of frames, each sent in reaction to the one before, that ended in an honest
+            delivery; 3 in the good case.
+        frames: Frames put on the network.
+        bytes_sent: Their bytes, headers and tags included.
+        starved_frames: Frames not sent for want of key.
+        starved_links: Links that could not pay for refreshing their seed in this training round.
+        rejected_frames: Frames and messages that honest nodes rejected, by reason.
+        equivocations: Per node, conflicting messages of it that honest nodes saw, int64, shape (n,).
+        key_bits_consumed: Key bits used, refreshed seeds included.
+    """
+
+    values: tuple[bytes | None, ...]
+    delivered: tuple[dict[int, bytes], ...]
+    disagreements: tuple[int, ...]
+    elapsed_ns: int
+    message_delays: int
+    frames: int
+    bytes_sent: int
+    starved_frames: int
+    starved_links: int
+    rejected_frames: dict[str, int]
+    equivocations: NDArray[np.int64]
+    key_bits_consumed: int
+
+    @property
+    def is_agreed(self) -> bool:
+        """Whether all honest nodes delivered the same values in the same instances."""
+        return not self.disagreements
+
+
+def message_timing(latency_s: ArrayLike, *, processing_delay_s: float, jitter_s: float = 0.0) -> MessageTiming:
+    """Convert latencies to integer nanoseconds and bound the message delay.
+
+    Args:
+        latency_s: One-way latency between all pairs of nodes (s), shape (n, n); the diagonal is not used.
+        processing_delay_s: Time from a frame's arrival to its handling (s).
+        jitter_s: Largest extra delay of a frame (s).
+
+    Raises:
+        DomainError: the matrix is not square, or a delay is negative or not finite.
+    """
+    latency = np.array(latency_s, dtype=np.float64)
+    if latency.ndim != 2 or latency.shape[0] != latency.shape[1]:
+        raise DomainError(f"Argument `latency_s` must have shape (n, n), but has {latency.shape}.")
+    np.fill_diagonal(latency, 0.0)
+    for name, value in (("latency_s", latency), ("processing_delay_s", processing_delay_s), ("jitter_s", jitter_s)):
+        if not np.all(np.isfinite(value)) or np.any(np.asarray(value) < 0):
+            raise DomainError(f"Argument `{name}` must be finite and not negative.")
+    delay_ns = np.rint((latency + processing_delay_s) * 1e9).astype(np.int64)
+    jitter_ns = round(jitter_s * 1e9)
+    # One nanosecond more, so that a timer of one tick fires after the slowest frame and not together with it.
+    return MessageTiming(delay_ns=delay_ns, jitter_ns=jitter_ns, tick_ns=int(delay_ns.max()) + jitter_ns + 1)
+
+
+def run_broadcast(
+    values: Sequence[bytes],
+    *,
+    training_round: int,
+    parameter_digest: bytes,
+    tolerated_byzantine: int,
+    authenticator: Authenticator,
+    timing: MessageTiming,
+    validate: Validate,
+    seed: int,
+    byzantine: frozenset[int] = frozenset(),
+    tamper: Tamper | None = None,
+) -> BroadcastOutcome:
+    """Broadcast every node's value reliably in one training round.
+
+    The training round is begun at the authenticator; key made of pairs is to be deposited before.
+
+    Args:
+        values: Value of each node, as canonical bytes.
+        training_round: Training round, later than the authenticator's last one.
+        parameter_digest: H(theta) of the parameters that the round started from, 32 bytes.
+        tolerated_byzantine: Byzantine nodes that the protocol tolerates.
+        authenticator: Keys and sequence numbers of all links; it is advanced.
+        timing: Delays, for as many nodes as there are values.
+        validate: Check of a proposed value, a pure function.
+        seed: Root seed; the jitter comes from the stream "message_network" of this training round.
+        byzantine: Nodes of which nothing is expected; they are left out of agreement, delays and rejections.
+        tamper: Hook on every node's outgoing frames.
+
+    Raises:
+        DomainError: the numbers of nodes differ, or `tolerated_byzantine` is too large.
+    """
+    n_nodes = len(values)
+    if authenticator.n_nodes != n_nodes or timing.delay_ns.shape != (n_nodes, n_nodes):
+        raise DomainError(
+            f"Arguments `values`, `authenticator` and `timing` must have as many nodes, but have {n_nodes}, "
+            f"{authenticator.n_nodes} and {timing.delay_ns.shape[0]}."
+        )
+    checked = _remember(validate)
+    machines = [
+        ReliableBroadcast(
+            node=node,
+            n_nodes=n_nodes,
+            tolerated_byzantine=tolerated_byzantine,
+            training_round=training_round,
+            parameter_digest=parameter_digest,
+            tick_ns=timing.tick_ns,
+            validate=checked,
+        )
+        for node in range(n_nodes)
+    ]
+    jitter = stream(seed, "message_network", training_round=training_round)
+    consumed, starved = int(authenticator.pools.consumed_bits.sum()), authenticator.starved_frames
+    starved_links = authenticator.begin_round(training_round)
+    queue = _Queue(machines, authenticator, timing, jitter, byzantine, tamper)
+    queue.run(values)
+    return _outcome(
+        queue,
+        starved_frames=authenticator.starved_frames - starved,
+        starved_links=len(starved_links),
+        key_bits_consumed=int(authenticator.pools.consumed_bits.sum()) - consumed,
+    )
+
+
+def _remember(validate: Validate) -> Validate:
+    """Check each proposal once, not once for each of the n nodes that receive it."""
+    known: dict[tuple[bytes, int], Rejected | None] = {}
+
+    def checked(value: bytes, proposer: int) -> Rejected | None:
+        key = (value, proposer)
+        if key not in known:
+            known[key] = validate(value, proposer)
+        return known[key]
+
+    return checked
+
+
+@dataclass(slots=True)
+class _Queue:
+    """Event queue and counts of one training round.
+
+    An event is (time_ns, sequence, node, sender, wire, depth); a timer has sender -1. The depth is the length of the
+    chain of frames that led to the event.
+    """
+
+    machines: list[ReliableBroadcast]
+    authenticator: Authenticator
+    timing: MessageTiming
+    jitter: np.random.Generator
+    byzantine: frozenset[int]
+    tamper: Tamper | None
+    events: list[tuple[int, int, int, int, bytes, int]] = field(default_factory=list)
+    sequence: int = 0
+    frames: int = 0
+    bytes_sent: int = 0
+    last_delivery_ns: int = 0
+    message_delays: int = 0
+    rejections: Counter[str] = field(default_factory=Counter)
+    equivocations: Counter[int] = field(default_factory=Counter)
+
+    def run(self, values: Sequence[bytes]) -> None:
+        for node, value in enumerate(values):
+            self._carry_out(self.machines[node].start(value, 0), node, 0, 0)
+        events, machines, verify = self.events, self.machines, self.authenticator.verify
+        while events:
+            now_ns, _, node, sender, wire, depth = heapq.heappop(events)
+            if sender < 0:
+                self._carry_out(machines[node].tick(now_ns), node, now_ns, depth)
+                continue
+            accepted = verify(node, sender, wire)
+            if isinstance(accepted, Rejected):
+                self._reject(accepted, node)
+                continue
+            message = decode_message(accepted.kind, accepted.body, sender)
+            if isinstance(message, Rejected):
+                self._reject(message, node)
+                continue
+            outputs = machines[node].receive(message, sender, now_ns)
+            if outputs:
+                self._carry_out(outputs, node, now_ns, depth)
+
+    def _carry_out(self, outputs: list[Output], node: int, now_ns: int, depth: int) -> None:
+        for output in outputs:
+            match output:
+                case Deliver():
+                    if node not in self.byzantine:
+                        self.last_delivery_ns = now_ns
+                        self.message_delays = max(self.message_delays, depth)
+                case Broadcast():
+                    self._send(output.message, node, None, now_ns, depth)
+                case Send():
+                    self._send(output.message, node, output.destination, now_ns, depth)
+                case SetTimer():
+                    self._push(output.at_ns, node, -1, b"", depth)
+                case Rejected():
+                    self._reject(output, node)
+
+    def _send(self, message: Message, node: int, destination: int | None, now_ns: int, depth: int) -> None:
+        kind, body = encode_message(message)
+        if destination is None:
+            frames = self.authenticator.authenticate_broadcast(node, kind, body)
+        else:
+            wire = self.authenticator.authenticate(node, destination, kind, body)
+            frames = [] if wire is None else [(destination, wire)]
+        if self.tamper is not None:
+            frames = self._tampered(self.tamper, frames, message, node)
+        self._transmit(frames, node, now_ns, depth)
+
+    def _tampered(
+        self, tamper: Tamper, frames: list[tuple[int, bytes]], message: Message, node: int
+    ) -> list[tuple[int, bytes]]:
+        outbox = [Outgoing(destination=destination, message=message, wire=wire) for destination, wire in frames]
+        chosen = []
+        for outgoing in tamper(outbox, node):
+            wire = outgoing.wire
+            if wire is None:
+                wire = self.authenticator.authenticate(node, outgoing.destination, *encode_message(outgoing.message))
+            if wire is not None:
+                chosen.append((outgoing.destination, wire))
+        return chosen
+
+    def _transmit(self, frames: list[tuple[int, bytes]], node: int, now_ns: int, depth: int) -> None:
+        delay_ns = self.timing.delay_ns[node]
+        extra_ns = self.jitter.integers(0, self.timing.jitter_ns, size=len(frames), endpoint=True).tolist()
+        arrival_ns = (delay_ns + now_ns).tolist()
+        for (destination, wire), extra in zip(frames, extra_ns, strict=True):
+            self.frames += 1
+            self.bytes_sent += len(wire)
+            self._push(arrival_ns[destination] + extra, destination, node, wire, depth + 1)
+
+    def _push(self, at_ns: int, node: int, sender: int, wire: bytes, depth: int) -> None:
+        heapq.heappush(self.events, (at_ns, self.sequence, node, sender, wire, depth))
+        self.sequence += 1
+
+    def _reject(self, rejected: Rejected, node: int) -> None:
+        if node not in self.byzantine:
+            self.rejections[rejected.reason] += 1
+            if rejected.reason == BroadcastRejection.EQUIVOCATION:
+                self.equivocations[rejected.sender] += 1
+
+
+def _outcome(queue: _Queue, *, starved_frames: int, starved_links: int, key_bits_consumed: int) -> BroadcastOutcome:
+    delivered = tuple(machine.delivered for machine in queue.machines)
+    n_nodes = len(delivered)
+    honest = [delivered[node] for node in range(n_nodes) if node not in queue.byzantine]
+    outcomes = [{values.get(instance) for values in honest} for instance in range(n_nodes)]
+    values = tuple(next(iter(found)) if len(found) == 1 else None for found in outcomes)
+    is_complete = all(value is not None for value in values)
+    return BroadcastOutcome(
+        values=values,
+        delivered=delivered,
+        disagreements=tuple(instance for instance, found in enumerate(outcomes) if len(found) > 1),
+        elapsed_ns=max(queue.last_delivery_ns, 0 if is_complete else _DEADLINE_TICKS * queue.timing.tick_ns),
+        message_delays=queue.message_delays,
+        frames=queue.frames,
+        bytes_sent=queue.bytes_sent,
+        starved_frames=starved_frames,
+        starved_links=starved_links,
+        rejected_frames=dict(sorted(queue.rejections.items())),
+        equivocations=np.array([queue.equivocations[node] for node in range(n_nodes)], dtype=np.int64),
+        key_bits_consumed=key_bits_consumed,
+    )
