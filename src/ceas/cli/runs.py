@@ -1,0 +1,89 @@
+"""`ceas run` and `ceas resume`."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ceas.cli.arguments import LARGEST_SEED, JsonOption, OutOption, ScenarioArgument, SetOption
+from ceas.cli.printing import print_json, print_pairs, text_of
+from ceas.cli.progress import progress_display
+
+if TYPE_CHECKING:
+    from ceas.experiments import RunResult, Scenario
+
+__all__ = ["resume", "run"]
+
+
+def run(
+    scenario: ScenarioArgument,
+    *,
+    out: OutOption = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=LARGEST_SEED, help="Root seed of all random draws.")] = 0,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the run that is in the folder.")] = False,
+) -> None:
+    """Train once, on one simulated network."""
+    from ceas.experiments import claim_run_directory, load_scenario
+
+    loaded = load_scenario(scenario, overrides or ())
+    directory = out or _default_directory(loaded, seed)
+    claim_run_directory(directory, overwrite=force)
+    settings = [part for text in overrides or () for part in ("--set", text)]
+    command = shlex.join(["ceas", "run", scenario, "--seed", str(seed), *settings])
+    # Only now, so that a mistake above is told before the simulator is loaded.
+    from ceas.experiments import run_scenario
+
+    with progress_display() as progress:
+        result = run_scenario(loaded, seed=seed, out=directory, progress=progress, command=command)
+    _print_result(result, directory, as_json)
+
+
+def resume(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of an interrupted run.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Continue an interrupted run to the same final numbers."""
+    from ceas.experiments import resume_run
+
+    with progress_display() as progress:
+        result = resume_run(directory, progress=progress)
+    _print_result(result, directory, as_json)
+
+
+def _default_directory(scenario: "Scenario", seed: int) -> Path:
+    method, attack = scenario.aggregation.rule, scenario.byzantine.attack
+    # A user's own object is named module:name, and a colon does not belong in every file name.
+    return Path("runs") / f"{scenario.name}-{method}-{attack}-seed{seed}".replace(":", ".")
+
+
+def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
+    if as_json:
+        print_json({**result.summary, "directory": str(directory)})
+        return
+    summary = result.summary
+    fidelity, key_bits = summary["fidelity_at_use"], summary["key_bits"]
+    rows = {
+        "scenario": f"{summary['scenario_name']} ({summary['scenario_id']}), seed {summary['seed']}",
+        "method, attack": f"{summary['method']}, {summary['attack']} by {summary['byzantine']['n']} nodes",
+        "scheduling policy": summary["policy"],
+        "test accuracy": summary["test_accuracy"],
+        "test accuracy, mean of the last five": summary["test_accuracy_last5"],
+        "logistic regression on the same features": summary["test_accuracy_logistic"],
+        "Bell pairs generated": summary["generated_pairs"],
+        "Bell pairs used": _percent(summary["bell_pair_utilisation"]),
+        "fidelity at use, mean and 5 % quantile": f"{text_of(fidelity['mean'])}, {text_of(fidelity['p05'])}",
+        "shots": summary["shots"],
+        "gradient variance": summary["gradient_variance"],
+        "key bits generated, consumed": f"{key_bits['generated']}, {key_bits['consumed']}",
+        "simulated time, wall time": f"{text_of(summary['simulated_s'])} s, {text_of(summary['wall_s'])} s",
+        "written to": str(directory),
+        "repeat with": summary["command"],
+    }
+    print_pairs(rows, title=f"{summary['rounds']} training rounds, {summary['learners']} learners")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,122 @@
+"""`ceas compare` and `ceas schedule`: many runs, one table."""
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ceas.cli.arguments import (
+    LARGEST_SEED,
+    JsonOption,
+    OutOption,
+    ScenarioArgument,
+    SeedsOption,
+    SetOption,
+    split_names,
+)
+from ceas.cli.printing import print_json, print_rows, text_of
+from ceas.cli.progress import progress_display
+
+if TYPE_CHECKING:
+    from ceas.experiments import ComparisonCell
+
+__all__ = ["compare", "schedule"]
+
+
+def compare(
+    scenario: ScenarioArgument,
+    *,
+    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Aggregation rules, comma-separated.")],
+    attacks: Annotated[
+        str | None, typer.Option("--attacks", metavar="X,Y", help="Attacks; default: the scenario's own.")
+    ] = None,
+    seeds: SeedsOption = 3,
+    first_seed: Annotated[
+        int, typer.Option("--first-seed", min=0, max=LARGEST_SEED // 2, help="First seed; the others follow it.")
+    ] = 0,
+    out: OutOption = None,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare methods under attacks, on the same networks, with 95 % confidence intervals.
+
+    Finished runs are kept: repeat the command to go on after an interruption, or with more seeds to add them.
+    """
+    from ceas.experiments import load_scenario
+
+    loaded = load_scenario(scenario, overrides or ())
+    method_names = split_names("--methods", methods)
+    attack_names = split_names("--attacks", attacks) if attacks is not None else [loaded.byzantine.attack]
+    directory = out or Path("runs") / f"{loaded.name}-comparison"
+    settings = [part for text in overrides or () for part in ("--set", text)]
+    choices = ["--methods", ",".join(method_names), "--attacks", ",".join(attack_names), "--seeds", str(seeds)]
+    command = ["ceas", "compare", scenario, *choices, "--first-seed", str(first_seed), *settings]
+    # Only now, so that a mistake above is told before the simulator is loaded.
+    from ceas.experiments import compare as compare_methods
+
+    try:
+        with progress_display() as progress:
+            comparison = compare_methods(
+                loaded,
+                methods=method_names,
+                attacks=attack_names,
+                seeds=range(first_seed, first_seed + seeds),
+                out=directory,
+                progress=progress,
+                command=shlex.join(command),
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"finished runs are kept in {directory}; repeat the command to go on", err=True)
+        raise
+    if as_json:
+        cells = [asdict(cell) for cell in comparison.cells]
+        print_json({"scenario": loaded.name, "seeds": seeds, "directory": str(directory), "cells": cells})
+        return
+    title = f"{loaded.name}: mean over {seeds} seeds [95 % confidence interval]"
+    print_rows([_comparison_row(cell) for cell in comparison.cells], title=title)
+    typer.echo(f"rows: {directory / 'compare.parquet'}")
+
+
+def _comparison_row(cell: "ComparisonCell") -> dict[str, str]:
+    return {
+        "attack": cell.attack,
+        "method": cell.method,
+        "test accuracy": _with_interval(cell, "test_accuracy"),
+        "last five": _with_interval(cell, "test_accuracy_last5"),
+        "pairs used": _with_interval(cell, "bell_pair_utilisation"),
+        "delivered value": _with_interval(cell, "delivered_value"),
+        "gradient variance": _with_interval(cell, "gradient_variance"),
+    }
+
+
+def _with_interval(cell: "ComparisonCell", metric: str) -> str:
+    low, high = cell.intervals[metric]
+    return f"{text_of(cell.means[metric])} [{text_of(low)}, {text_of(high)}]"
+
+
+def schedule(
+    scenario: ScenarioArgument,
+    *,
+    policies: Annotated[
+        str | None, typer.Option("--policies", metavar="A,B", help="Scheduling policies; default: all.")
+    ] = None,
+    rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; default: the scenario's.")] = None,
+    seeds: SeedsOption = 3,
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare scheduling policies on the network alone, without learning."""
+    from ceas.experiments import load_scenario, names
+
+    loaded = load_scenario(scenario, overrides or ())
+    chosen = split_names("--policies", policies) if policies is not None else names("policy")
+    from ceas.experiments import schedule_policies
+
+    with progress_display() as progress:
+        rows = schedule_policies(loaded, policies=chosen, seeds=range(seeds), rounds=rounds, progress=progress)
+    if as_json:
+        print_json({"scenario": loaded.name, "network_id": loaded.network_id, "seeds": seeds, "rows": rows})
+        return
+    print_rows(rows, title=f"{loaded.name}: the network alone, {seeds} seeds")

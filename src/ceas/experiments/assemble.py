@@ -1,0 +1,133 @@
+"""From a scenario and a seed to what the runtime runs on: every name resolved, every number handed over."""
+
+import numpy as np
+
+from ceas.errors import DomainError, ScenarioError
+from ceas.experiments import registry
+from ceas.experiments.scenario import Scenario
+from ceas.learning import Dataset, LearnerSamples, pad_samples, partition_circuit
+from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
+from ceas.runtime.cosimulation import Method
+from ceas.runtime.learners import TrainingParameters
+from ceas.runtime.sources import SecurityParameters
+from ceas.runtime.world import DemandParameters, World, build_world, place_byzantine
+from ceas.streams import stream
+
+__all__ = ["assemble_method", "assemble_policy", "assemble_security", "assemble_training", "assemble_world"]
+
+
+def assemble_world(scenario: Scenario, seed: int) -> World:
+    """Draw the network, the data and the attackers of one seed.
+
+    Raises:
+        ScenarioError: The scenario asks for what its network or data cannot give.
+    """
+    try:
+        topology = build_topology(
+            scenario.topology.kind,
+            rng=stream(seed, "topology"),
+            fibre_length_factor=scenario.topology.fibre_length_factor,
+            **scenario.topology.builder_parameters(),
+        )
+        hardware = scenario.hardware.model_dump(exclude={"minimum_fidelity"})
+        nodes, links = draw_hardware(topology, HardwareParameters(**hardware), seed=seed)
+        circuit = registry.resolve("ansatz", scenario.circuit.ansatz)(
+            scenario.circuit.n_qubits, scenario.circuit.n_layers, scenario.circuit.entangler
+        )
+        dataset, samples = _data(scenario, topology.n_nodes, seed)
+        return build_world(
+            topology=topology,
+            nodes=nodes,
+            links=links,
+            demand=_demand(scenario),
+            circuit=circuit,
+            partition=partition_circuit(circuit, scenario.circuit.partition),
+            dataset=dataset,
+            samples=samples,
+            is_byzantine=_byzantine(scenario, topology, links, seed),
+        )
+    except DomainError as error:
+        raise ScenarioError(scenario.name, [str(error)]) from error
+
+
+def _data(scenario: Scenario, n_learners: int, seed: int) -> tuple[Dataset, LearnerSamples]:
+    section = scenario.data
+    dataset = registry.resolve("dataset", section.dataset)(
+        section.classes,
+        n_features=scenario.circuit.n_qubits,
+        test_fraction=section.test_fraction,
+        validation_fraction=section.validation_fraction,
+        rng=stream(seed, "dataset"),
+    )
+    parts = registry.resolve("split", section.split)(
+        dataset.train_labels,
+        n_learners,
+        kind=section.split,
+        concentration=section.concentration,
+        rng=stream(seed, "split"),
+    )
+    return dataset, pad_samples(parts)
+
+
+def _demand(scenario: Scenario) -> DemandParameters:
+    schedule = scenario.schedule.model_dump(exclude={"policy", "parameters"})
+    clock = scenario.clock
+    return DemandParameters(
+        learning_window_s=clock.learning_window_s,
+        exchange_window_s=clock.exchange_window_s,
+        minimum_fidelity=scenario.hardware.minimum_fidelity,
+        **schedule,
+    )
+
+
+def _byzantine(scenario: Scenario, topology: Topology, links: LinkTable, seed: int) -> np.ndarray:
+    section = scenario.byzantine
+    if section.attack == "none":
+        # Nodes that do nothing malicious are honest, and the training objective is theirs too.
+        return np.zeros(topology.n_nodes, np.bool_)
+    if section.nodes:
+        chosen = np.zeros(topology.n_nodes, np.bool_)
+        chosen[list(section.nodes)] = True
+        return chosen
+    return place_byzantine(
+        links, topology.n_nodes, section.n_byzantine, placement=section.placement, rng=stream(seed, "byzantine")
+    )
+
+
+def assemble_policy(scenario: Scenario, world: World) -> Policy:
+    """Bind the scenario's scheduling policy to the network."""
+    policy: Policy = registry.bind("policy", scenario.schedule.policy, scenario.schedule.parameters)(world.network)
+    return policy
+
+
+def assemble_security(scenario: Scenario) -> SecurityParameters:
+    """Return how the scenario authenticates and agrees."""
+    return SecurityParameters(
+        **scenario.authentication.model_dump(),
+        **scenario.consensus.model_dump(),
+        bound_error_probability=scenario.certification.bound_error_probability,
+    )
+
+
+def assemble_training(scenario: Scenario) -> TrainingParameters:
+    """Return how the scenario trains."""
+    import optax  # noqa: PLC0415 - brings JAX
+
+    section = scenario.learning
+    optimizer: optax.GradientTransformation = registry.resolve("optimizer", section.optimizer)(section.learning_rate)
+    return TrainingParameters(
+        rounds=scenario.clock.rounds,
+        evaluate_rounds=scenario.output.evaluate_rounds,
+        optimizer=optimizer,
+        **section.model_dump(exclude={"optimizer", "learning_rate"}),
+    )
+
+
+def assemble_method(scenario: Scenario) -> Method:
+    """Bind the scenario's aggregation rule and attack."""
+    return Method(
+        rule=registry.bind("aggregation", scenario.aggregation.rule, scenario.aggregation.parameters),
+        tolerated_byzantine=scenario.aggregation.tolerated_byzantine,
+        attack=registry.bind("attack", scenario.byzantine.attack, scenario.byzantine.parameters),
+        is_debiasing=scenario.aggregation.rule in registry.DEBIASING_RULES,
+    )

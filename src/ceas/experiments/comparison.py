@@ -1,0 +1,177 @@
+"""Methods side by side: every method under every attack on the same networks, data and seeds.
+
+The network does not depend on method or attack, so it is simulated once per seed and its trace replayed for all of
+them. Rows are kept as they finish; running the same comparison again does only what is missing, with more seeds it
+adds them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from ceas.errors import DomainError, RunDirectoryError, ScenarioError
+from ceas.experiments.comparison_store import add_run, finished_keys, read_comparison
+from ceas.experiments.result_tables import Columns
+from ceas.experiments.results import RunResult
+from ceas.experiments.scenario import Scenario
+from ceas.experiments.statistics import MeanInterval, mean_interval
+from ceas.runtime.progress import Progress, ProgressEvent
+
+__all__ = ["Comparison", "ComparisonCell", "RecordNetwork", "Simulate", "compare_methods", "summarise"]
+
+Trace = TypeVar("Trace")
+TraceMade_co = TypeVar("TraceMade_co", covariant=True)
+TraceUsed_contra = TypeVar("TraceUsed_contra", contravariant=True)
+
+METRICS = ("test_accuracy", "test_accuracy_last5", "bell_pair_utilisation", "delivered_value", "gradient_variance")
+
+
+class RecordNetwork(Protocol[TraceMade_co]):
+    """Simulate the network and its schedule alone, for one seed."""
+
+    def __call__(self, scenario: Scenario, *, seed: int) -> TraceMade_co:
+        """Return the trace."""
+
+
+class Simulate(Protocol[TraceUsed_contra]):
+    """Run one co-simulated training on a recorded network."""
+
+    def __call__(self, scenario: Scenario, *, seed: int, network_trace: TraceUsed_contra) -> RunResult:
+        """Return what the run found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonCell:
+    """One method under one attack, over all seeds.
+
+    Attributes:
+        method: Aggregation rule.
+        attack: Attack.
+        seeds: Seeds that entered.
+        means: Mean over the seeds, by metric of `METRICS`; NaN where a run has none.
+        intervals: 95 % confidence interval of that mean; both ends NaN with fewer than two seeds.
+    """
+
+    method: str
+    attack: str
+    seeds: tuple[int, ...]
+    means: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A comparison and where its rows are kept."""
+
+    scenario: Scenario
+    directory: Path
+    cells: tuple[ComparisonCell, ...]
+
+
+def compare_methods(
+    scenario: Scenario,
+    *,
+    methods: Sequence[str],
+    attacks: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    simulate: Simulate[Trace],
+    record_network: RecordNetwork[Trace],
+    progress: Progress | None = None,
+    command: str = "",
+) -> Comparison:
+    """Run what is missing of a comparison and summarise it.
+
+    Args:
+        scenario: What all runs share.
+        methods: Aggregation rules; each runs at its default parameters, the scenario's own rule at the scenario's.
+        attacks: Attacks, likewise.
+        seeds: Root seeds; each gives one network, data split and initial circuit to all methods and attacks.
+        out: Directory of the rows; rows that are there are not computed again.
+        simulate: Runs one training.
+        record_network: Simulates one network.
+        progress: Told before every run; its rounds count runs.
+        command: Command to repeat the comparison.
+
+    Raises:
+        ScenarioError: A method or attack does not fit the scenario; nothing was run.
+        DomainError: There is no method, attack or seed.
+    """
+    for name, values in (("methods", methods), ("attacks", attacks), ("seeds", seeds)):
+        if not values:
+            raise DomainError(f"Argument `{name}` must not be empty.")
+    variants = _variants(scenario, methods, attacks)
+    done = finished_keys(out)
+    missing = [
+        (seed, key) for seed in dict.fromkeys(seeds) for key in variants if not _is_done(variants[key], seed, key, done)
+    ]
+    traces: dict[int, Trace] = {}
+    for count, (seed, key) in enumerate(missing):
+        if seed not in traces:
+            # Only one trace is kept: seeds come in order, and a trace of a large network is large.
+            traces = {seed: record_network(scenario, seed=seed)}
+        if progress is not None:
+            phase = f"{key[0]}, {key[1]}, seed {seed}"
+            progress(ProgressEvent(phase=phase, training_round=count, rounds=len(missing)))
+        result = simulate(variants[key], seed=seed, network_trace=traces[seed])
+        add_run(out, result, command=command)
+    return summarise(scenario, methods=methods, attacks=attacks, seeds=seeds, out=out)
+
+
+def _variants(scenario: Scenario, methods: Iterable[str], attacks: Iterable[str]) -> dict[tuple[str, str], Scenario]:
+    """Build the scenario of every method and attack, and report all mistakes together."""
+    variants: dict[tuple[str, str], Scenario] = {}
+    mistakes: list[str] = []
+    for method in dict.fromkeys(methods):
+        for attack in dict.fromkeys(attacks):
+            try:
+                variants[method, attack] = scenario.with_method(method).with_attack(attack)
+            except ScenarioError as error:
+                mistakes += error.mistakes
+    if mistakes:
+        raise ScenarioError(scenario.name, list(dict.fromkeys(mistakes)))
+    return variants
+
+
+def _is_done(variant: Scenario, seed: int, key: tuple[str, str], done: set[tuple[str, str, str, int]]) -> bool:
+    return (variant.scenario_id, *key, seed) in done
+
+
+def summarise(
+    scenario: Scenario, *, methods: Sequence[str], attacks: Sequence[str], seeds: Sequence[int], out: Path
+) -> Comparison:
+    """Summarise the rows of a comparison that are on disk.
+
+    Raises:
+        RunDirectoryError: A row is missing.
+    """
+    rows = read_comparison(out).rows
+    cells = tuple(
+        _cell(rows, variant, method, attack, tuple(dict.fromkeys(seeds)))
+        for (method, attack), variant in _variants(scenario, methods, attacks).items()
+    )
+    return Comparison(scenario=scenario, directory=out, cells=cells)
+
+
+def _cell(rows: Columns, variant: Scenario, method: str, attack: str, seeds: tuple[int, ...]) -> ComparisonCell:
+    belongs = rows["scenario_id"] == variant.scenario_id
+    belongs &= (rows["method"] == method) & (rows["attack"] == attack) & np.isin(rows["seed"], seeds)
+    found = {int(seed) for seed in rows["seed"][belongs]}
+    if found != set(seeds):
+        raise RunDirectoryError(f"no row for {method}, {attack}, seed {min(set(seeds) - found)}")
+    intervals = {metric: _interval(rows[metric][belongs]) for metric in METRICS}
+    return ComparisonCell(
+        method=method,
+        attack=attack,
+        seeds=seeds,
+        means={metric: interval.mean for metric, interval in intervals.items()},
+        intervals={metric: (interval.low, interval.high) for metric, interval in intervals.items()},
+    )
+
+
+def _interval(values: np.ndarray[Any, Any]) -> MeanInterval:
+    # A seed without a number spoils its cell: leaving it out would flatter a method that diverges.
+    return mean_interval(values if np.isfinite(values).all() else ())

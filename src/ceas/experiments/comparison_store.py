@@ -1,0 +1,121 @@
+"""The rows of a comparison on disk: keyed, appended as runs finish, never repeated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceas.errors import RunDirectoryError
+from ceas.experiments.result_tables import TABLE_COLUMNS, Columns, read_metadata, read_table, write_table
+from ceas.experiments.results import RunResult
+
+__all__ = ["ROW_KEY", "ComparisonTables", "add_run", "finished_keys", "read_comparison"]
+
+# What names one row; a curve has one row for each of its evaluated rounds.
+ROW_KEY = ("scenario_id", "method", "attack", "seed")
+_ROWS, _CURVES = "compare", "compare_curves"
+
+RowKey = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonTables:
+    """What a comparison directory holds.
+
+    Attributes:
+        rows: One row per run, columns `TABLE_COLUMNS["compare"]`.
+        curves: One row per run and evaluated round, columns `TABLE_COLUMNS["compare_curves"]`.
+        command: Command that added the last row, empty if it was not the command line.
+    """
+
+    rows: Columns
+    curves: Columns
+    command: str
+
+
+def read_comparison(directory: Path) -> ComparisonTables:
+    """Read the rows and curves of a comparison.
+
+    Raises:
+        RunDirectoryError: The directory holds none, or a file does not fit this version.
+    """
+    if not _path(directory, _ROWS).is_file():
+        raise RunDirectoryError(f"{directory}: not a comparison, it has no {_path(directory, _ROWS).name}")
+    return ComparisonTables(
+        rows=read_table(_path(directory, _ROWS), _ROWS),
+        curves=read_table(_path(directory, _CURVES), _CURVES),
+        command=read_metadata(_path(directory, _ROWS)).get("command", ""),
+    )
+
+
+def finished_keys(directory: Path) -> set[RowKey]:
+    """Return the keys of the runs that are on disk; empty when there is no comparison yet."""
+    return _keys(_read_or_empty(directory, _ROWS))
+
+
+def add_run(directory: Path, result: RunResult, *, command: str = "") -> None:
+    """Add a finished run, unless a run with its key is there already.
+
+    The curve is written before the row: the row is what says that a run is complete.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    rows = _read_or_empty(directory, _ROWS)
+    row = _row(result)
+    key: RowKey = (row["scenario_id"], row["method"], row["attack"], row["seed"])
+    if key in _keys(rows):
+        return
+    curves = _read_or_empty(directory, _CURVES)
+    # A curve without its row is what an interrupted write left.
+    kept = np.array([other != key for other in _row_keys(curves)], bool)
+    curves = {name: column[kept] for name, column in curves.items()}
+    _write(directory, _CURVES, _joined(_CURVES, curves, _curve(result, key)), {})
+    single = {name: np.array([value], dtype=rows[name].dtype) for name, value in row.items()}
+    _write(directory, _ROWS, _joined(_ROWS, rows, single), {"command": command} if command else {})
+
+
+def _path(directory: Path, name: str) -> Path:
+    return directory / f"{name}.parquet"
+
+
+def _row(result: RunResult) -> dict[str, Any]:
+    weight = result.rounds["byzantine_weight"].astype(np.float64)
+    known = weight[np.isfinite(weight)]
+    derived = {"byzantine_weight": float(known.mean()) if known.size else float("nan")}
+    return {name: derived.get(name, result.summary.get(name)) for name in TABLE_COLUMNS[_ROWS]}
+
+
+def _curve(result: RunResult, key: RowKey) -> dict[str, np.ndarray[Any, Any]]:
+    accuracy = result.rounds["test_accuracy"].astype(np.float64)
+    evaluated = np.isfinite(accuracy)
+    count = int(evaluated.sum())
+    named = {name: np.array([value] * count, dtype=object) for name, value in zip(ROW_KEY, key, strict=True)}
+    return {**named, "round": result.rounds["round"][evaluated], "test_accuracy": accuracy[evaluated]}
+
+
+def _read_or_empty(directory: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
+    if _path(directory, name).is_file():
+        return read_table(_path(directory, name), name)
+    return {
+        column: np.array([], dtype=object if kind == "string" else kind) for column, kind in TABLE_COLUMNS[name].items()
+    }
+
+
+def _joined(name: str, first: Columns, second: Columns) -> dict[str, np.ndarray[Any, Any]]:
+    return {column: np.concatenate([first[column], second[column]]) for column in TABLE_COLUMNS[name]}
+
+
+def _write(directory: Path, name: str, columns: Columns, metadata: Mapping[str, str]) -> None:
+    write_table(_path(directory, name), name, columns, metadata)
+
+
+def _row_keys(columns: Columns) -> list[RowKey]:
+    return [
+        (str(scenario_id), str(method), str(attack), int(seed))
+        for scenario_id, method, attack, seed in zip(*(columns[name] for name in ROW_KEY), strict=True)
+    ]
+
+
+def _keys(columns: Columns) -> set[RowKey]:
+    return set(_row_keys(columns))

@@ -1,0 +1,215 @@
+"""The tables of names that a scenario or the command line selects from.
+
+Each family is one literal table `NAME -> "module:name"`. A target is imported when it is used and not before, so that
+listing names costs nothing. A user's own object is named `module:name` in the same places.
+"""
+
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from ceas.errors import ScenarioError, UnknownNameError, nearest_name
+from ceas.experiments.scenario_text import describe_value
+
+__all__ = [
+    "DEBIASING_RULES",
+    "FAMILIES",
+    "Family",
+    "bind",
+    "check_name",
+    "is_user_object",
+    "names",
+    "parameter_mistakes",
+    "resolve",
+]
+
+AGGREGATION_RULES = {
+    "mean": "ceas.aggregation:mean",
+    "coordinate_median": "ceas.aggregation:coordinate_median",
+    "trimmed_mean": "ceas.aggregation:trimmed_mean",
+    "geometric_median": "ceas.aggregation:geometric_median",
+    "nnm_mean": "ceas.aggregation:nnm_mean",
+    "nnm_coordinate_median": "ceas.aggregation:nnm_coordinate_median",
+    "nnm_trimmed_mean": "ceas.aggregation:nnm_trimmed_mean",
+    "nnm_geometric_median": "ceas.aggregation:nnm_geometric_median",
+    "ceas": "ceas.aggregation:ceas",
+}
+# Rules that average updates divided by their certified contraction; attackers aim in that space.
+DEBIASING_RULES = frozenset({"ceas"})
+ATTACKS = {
+    "none": "ceas.attacks:none",
+    "sign_flip": "ceas.attacks:sign_flip",
+    "inner_product_manipulation": "ceas.attacks:inner_product_manipulation",
+    "a_little_is_enough": "ceas.attacks:a_little_is_enough",
+    "inflated_claim": "ceas.attacks:inflated_claim",
+}
+POLICIES = {
+    "oldest_first": "ceas.scheduling:oldest_first",
+    "freshest_first": "ceas.scheduling:freshest_first",
+    "random": "ceas.scheduling:random",
+    "static_tdma": "ceas.scheduling:static_tdma",
+    "ceas": "ceas.scheduling:ceas",
+}
+DATASETS = {"digits": "ceas.learning:load_digits"}
+ANSAETZE = {"hardware_efficient": "ceas.learning:hardware_efficient"}
+SPLITS = {"iid": "ceas.learning:split_over_learners", "dirichlet": "ceas.learning:split_over_learners"}
+TOPOLOGIES = {
+    "surfnet": "ceas.network:surfnet",
+    "arnes": "ceas.network:arnes",
+    "ring": "ceas.network:ring",
+    "grid": "ceas.network:grid",
+    "star": "ceas.network:star",
+    "random_geometric": "ceas.network:random_geometric",
+    "file": "ceas.network:load_topology",
+}
+AUTHENTICATION_PROFILES = {
+    "seeded": "ceas.authentication.profiles:SeededKeys",
+    "one_time": "ceas.authentication.profiles:OneTimeKeys",
+}
+OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
+BENCHMARKS = {"learning": "ceas.experiments.benchmark_learning:benchmark"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """One table of names.
+
+    Attributes:
+        label: What one of its entries is called in messages.
+        table: Name to `module:name` of the object.
+        supplied: Parameters that the run supplies, which a scenario therefore cannot set.
+    """
+
+    label: str
+    table: Mapping[str, str]
+    supplied: frozenset[str] = frozenset()
+
+
+def _family(label: str, table: dict[str, str], *supplied: str) -> Family:
+    return Family(label=label, table=MappingProxyType(table), supplied=frozenset(supplied))
+
+
+FAMILIES: Mapping[str, Family] = MappingProxyType(
+    {
+        "aggregation": _family(
+            "aggregation rule", AGGREGATION_RULES, "updates", "n_byzantine", "information", "contraction"
+        ),
+        "attack": _family("attack", ATTACKS, "honest_updates", "own_updates", "n_byzantine", "rng"),
+        "policy": _family("scheduling policy", POLICIES, "model"),
+        "dataset": _family("data set", DATASETS),
+        "ansatz": _family("ansatz", ANSAETZE),
+        "split": _family("split", SPLITS),
+        "topology": _family("topology", TOPOLOGIES),
+        "authentication": _family("authentication profile", AUTHENTICATION_PROFILES),
+        "optimizer": _family("optimizer", OPTIMISERS),
+        "benchmark": _family("benchmark", BENCHMARKS),
+    }
+)
+
+_USER_OBJECT = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def names(family: str) -> tuple[str, ...]:
+    """List the names of a family, in the order of its table."""
+    return tuple(FAMILIES[family].table)
+
+
+def is_user_object(name: str) -> bool:
+    """Tell whether a name has the form `module:name` of a user's own object."""
+    return _USER_OBJECT.fullmatch(name) is not None
+
+
+def check_name(family: str, name: str) -> str:
+    """Return the name if it is in the table of its family or names a user's own object; import nothing.
+
+    Raises:
+        UnknownNameError: It is neither.
+    """
+    if name not in FAMILIES[family].table and not is_user_object(name):
+        raise UnknownNameError(FAMILIES[family].label, name, names(family))
+    return name
+
+
+def resolve(family: str, name: str) -> Any:
+    """Import the object behind a name.
+
+    Raises:
+        UnknownNameError: The name is not in the table and does not have the form `module:name`.
+        ScenarioError: The user's module or object does not exist.
+    """
+    check_name(family, name)
+    if name in FAMILIES[family].table:
+        return _import(FAMILIES[family].table[name])
+    try:
+        return _import(name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ScenarioError(f"{FAMILIES[family].label} {name}", [f"cannot be imported: {error}"]) from error
+
+
+def _import(target: str) -> Any:
+    module_name, _, path = target.partition(":")
+    found: Any = importlib.import_module(module_name)
+    for part in path.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def parameter_mistakes(family: str, name: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """Check parameters against the signature behind a name: whether it has them, and the type of their defaults.
+
+    Returns:
+        One message for each parameter that cannot be set so; empty when all can.
+    """
+    if not parameters:
+        return {}
+    signature = inspect.signature(resolve(family, name)).parameters
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.values())
+    settable = {
+        key: parameter.default
+        for key, parameter in signature.items()
+        if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        and key not in FAMILIES[family].supplied
+    }
+    mistakes = {}
+    for key, value in parameters.items():
+        if key in settable:
+            mistakes[key] = _wrong_type(value, settable[key])
+        elif not takes_any or key in FAMILIES[family].supplied:
+            mistakes[key] = _unknown_parameter(FAMILIES[family].label, name, key, list(settable))
+    return {key: message for key, message in mistakes.items() if message}
+
+
+def _wrong_type(value: Any, default: Any) -> str:
+    """Say what is wrong with a value next to a default of a plain type; empty when nothing is."""
+    for kinds, word in (((bool,), "true or false"), ((int, float), "a number"), ((str,), "a string")):
+        if isinstance(default, kinds):
+            fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool)
+            return "" if fits else f"found {describe_value(value)}, must be {word}"
+    return ""
+
+
+def _unknown_parameter(label: str, name: str, key: str, settable: list[str]) -> str:
+    if not settable:
+        return f"unknown parameter, {label} `{name}` takes none"
+    nearest = nearest_name(key, settable)
+    hint = f", did you mean `{nearest}`?" if nearest else "."
+    return f"unknown parameter of {label} `{name}`{hint} Known: {', '.join(settable)}"
+
+
+def bind(family: str, name: str, parameters: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return the object behind a name with a scenario's parameters bound to it.
+
+    Raises:
+        UnknownNameError: The name cannot be resolved.
+        ScenarioError: A parameter is not in its signature, or is one that the run supplies.
+    """
+    mistakes = parameter_mistakes(family, name, parameters)
+    if mistakes:
+        raise ScenarioError(f"{FAMILIES[family].label} {name}", [f"{key}: {text}" for key, text in mistakes.items()])
+    target: Callable[..., Any] = resolve(family, name)
+    return partial(target, **parameters) if parameters else target

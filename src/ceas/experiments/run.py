@@ -1,0 +1,241 @@
+"""Run a scenario: start, watch, checkpoint, resume, compare.
+
+An interrupted run is continued by `resume_run` to the same final numbers, bit for bit: all draws come from named
+streams, and a checkpoint holds the whole state between two training rounds.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ceas.consensus import parameter_digest
+from ceas.errors import InterruptedRunError, RunDirectoryError
+from ceas.experiments.assemble import (
+    assemble_method,
+    assemble_policy,
+    assemble_security,
+    assemble_training,
+    assemble_world,
+)
+from ceas.experiments.comparison import Comparison, compare_methods
+from ceas.experiments.results import RunResult, is_finished, write_run
+from ceas.experiments.run_tables import run_result
+from ceas.experiments.scenario import Scenario, load_scenario
+from ceas.runtime.checkpoint import load_arrays, save_arrays
+from ceas.runtime.compilation import use_compilation_cache
+from ceas.runtime.cosimulation import CoSimulation, initial_parameters
+from ceas.runtime.interrupts import deferred_interrupts
+from ceas.runtime.progress import Progress, ProgressEvent
+from ceas.runtime.sources import LiveSource, NetworkTrace, RecordedSource, Source, record_trace
+from ceas.runtime.world import World
+
+__all__ = ["compare", "record_network", "resume_run", "run_scenario", "simulate"]
+
+CHECKPOINT = Path("checkpoint") / "state.npz"
+
+
+def run_scenario(
+    scenario: Scenario, *, seed: int, out: Path | None = None, progress: Progress | None = None, command: str = ""
+) -> RunResult:
+    """Train once on one simulated network.
+
+    Args:
+        scenario: What to run.
+        seed: Root seed of all draws.
+        out: Run directory to write, which holds checkpoints meanwhile; None keeps the result in memory.
+        progress: Told before the first training round and after each.
+        command: Command that repeats the run.
+
+    Raises:
+        ScenarioError: The scenario asks for what cannot be built.
+        InterruptedRunError: Interrupted; `out` holds a checkpoint.
+    """
+    session = _Session(scenario, seed=seed, out=out, command=command)
+    session.save()
+    return session.finish(progress)
+
+
+def resume_run(directory: Path, *, progress: Progress | None = None) -> RunResult:
+    """Continue an interrupted run to its end.
+
+    Raises:
+        RunDirectoryError: The directory holds no checkpoint, or its run is finished.
+        InterruptedRunError: Interrupted again; the directory holds a later checkpoint.
+    """
+    if is_finished(directory):
+        raise RunDirectoryError(f"{directory}: this run is finished")
+    arrays = load_arrays(directory / CHECKPOINT)
+    scenario = load_scenario(directory / "scenario.toml")
+    if str(arrays["scenario_id"]) != scenario.scenario_id:
+        raise RunDirectoryError(f"{directory}: scenario.toml was changed since the checkpoint was written")
+    session = _Session(scenario, seed=int(arrays["seed"]), out=directory, command=str(arrays["command"]))
+    session.load(arrays)
+    return session.finish(progress)
+
+
+def record_network(scenario: Scenario, *, seed: int) -> NetworkTrace:
+    """Simulate the network, its schedule and the message exchange alone."""
+    world = assemble_world(scenario, seed)
+    source = _live_source(scenario, world, seed=seed, trace_every=0)
+    return record_trace(source, world, assemble_security(scenario), scenario.clock.rounds)
+
+
+def simulate(scenario: Scenario, *, seed: int, network_trace: NetworkTrace) -> RunResult:
+    """Train once on a recorded network."""
+    world = assemble_world(scenario, seed)
+    source = RecordedSource(network_trace, world, assemble_security(scenario))
+    return _Session(scenario, seed=seed, out=None, command="", world=world, source=source).finish(None)
+
+
+def compare(
+    scenario: Scenario,
+    *,
+    methods: Sequence[str],
+    attacks: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    progress: Progress | None = None,
+    command: str = "",
+) -> Comparison:
+    """Run every method under every attack on the same networks; see `ceas.experiments.comparison`."""
+    return compare_methods(
+        scenario,
+        methods=methods,
+        attacks=attacks,
+        seeds=seeds,
+        out=out,
+        simulate=simulate,
+        record_network=record_network,
+        progress=progress,
+        command=command,
+    )
+
+
+def _live_source(scenario: Scenario, world: World, *, seed: int, trace_every: int) -> LiveSource:
+    spread = scenario.learning.initial_angle_spread
+    start = initial_parameters(world.circuit.n_parameters, spread=spread, seed=seed)
+    return LiveSource(
+        world,
+        assemble_policy(scenario, world),
+        assemble_security(scenario),
+        seed=seed,
+        trace_every=trace_every,
+        start_digest=parameter_digest(start, fixed_point_bits=scenario.consensus.fixed_point_bits),
+    )
+
+
+def _trace_every(scenario: Scenario) -> int:
+    return {"none": 0, "full": 1, "sampled": scenario.output.trace_every}[scenario.output.pair_trace]
+
+
+class _Session:
+    """One run in a process: the co-simulation, its directory and its clocks."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        seed: int,
+        out: Path | None,
+        command: str,
+        world: World | None = None,
+        source: Source | None = None,
+    ) -> None:
+        use_compilation_cache()
+        self._started = time.perf_counter()
+        self._scenario = scenario
+        self._seed = seed
+        self._out = out
+        self._command = command
+        self._wall_before_s = 0.0
+        self._compile_s = 0.0
+        self._sampling = _trace_every(scenario)
+        self._world = world or assemble_world(scenario, seed)
+        self._simulation = CoSimulation(
+            self._world,
+            assemble_training(scenario),
+            assemble_method(scenario),
+            assemble_security(scenario),
+            source or _live_source(scenario, self._world, seed=seed, trace_every=self._sampling),
+            seed=seed,
+        )
+
+    def load(self, arrays: dict[str, np.ndarray]) -> None:
+        """Continue from a checkpoint."""
+        self._wall_before_s, self._compile_s = float(arrays["wall_s"]), float(arrays["compile_s"])
+        self._simulation.load(arrays)
+
+    def save(self) -> None:
+        """Write a checkpoint and the scenario that it belongs to."""
+        if self._out is None:
+            return
+        arrays = self._simulation.to_arrays()
+        arrays |= {
+            "scenario_id": np.array(self._scenario.scenario_id),
+            "seed": np.array(self._seed),
+            "command": np.array(self._command),
+            "wall_s": np.array(self._wall_s()),
+            "compile_s": np.array(self._compile_s),
+        }
+        save_arrays(self._out / CHECKPOINT, arrays)
+        (self._out / "scenario.toml").write_text(self._scenario.to_toml(), "utf-8")
+
+    def finish(self, progress: Progress | None) -> RunResult:
+        """Run the remaining training rounds, write the run directory and return the result."""
+        self._tell(progress, "compiling")
+        if progress is not None or self._out is not None:
+            self._compile_s += self._simulation.compile()
+        with deferred_interrupts() as interrupt:
+            self._tell(progress, "training")
+            while not self._simulation.is_finished:
+                self._simulation.advance()
+                if interrupt or self._simulation.completed_rounds % self._scenario.output.checkpoint_rounds == 0:
+                    self.save()
+                self._tell(progress, "training")
+                if interrupt and not self._simulation.is_finished:
+                    self._interrupted()
+        return self._result()
+
+    def _interrupted(self) -> None:
+        if self._out is None:
+            raise KeyboardInterrupt
+        raise InterruptedRunError(self._out, self._simulation.completed_rounds)
+
+    def _wall_s(self) -> float:
+        return self._wall_before_s + time.perf_counter() - self._started
+
+    def _result(self) -> RunResult:
+        result = run_result(
+            self._scenario,
+            self._world,
+            self._simulation,
+            seed=self._seed,
+            command=self._command,
+            wall_s=self._wall_s(),
+            compile_s=self._compile_s,
+            pair_sampling=self._sampling,
+        )
+        if self._out is not None:
+            write_run(self._out, result)
+            shutil.rmtree(self._out / CHECKPOINT.parent, ignore_errors=True)
+        return result
+
+    def _tell(self, progress: Progress | None, phase: str) -> None:
+        if progress is None:
+            return
+        rows = self._simulation.history.rounds
+        accuracies = [row["test_accuracy"] for row in rows if np.isfinite(row["test_accuracy"])]
+        fates = self._simulation.totals.fates.sum(axis=0)
+        closed = int(fates[1:].sum())
+        progress(
+            ProgressEvent(
+                phase=phase,
+                training_round=self._simulation.completed_rounds,
+                rounds=self._scenario.clock.rounds,
+                test_accuracy=accuracies[-1] if accuracies else None,
+                utilisation=float(fates[1:4].sum() / closed) if closed else None,
+            )
+        )

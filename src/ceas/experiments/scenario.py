@@ -1,0 +1,294 @@
+"""Scenarios: what a user asks for, read strictly, written back canonically and hashed.
+
+A scenario plus a seed names one run. `scenario_id` hashes everything that decides its numbers; `network_id` only what
+decides the Bell pairs, so that runs which differ in learning, attack or rule can share one simulated network.
+"""
+
+import importlib.resources
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from ceas.errors import ScenarioError, nearest_name
+from ceas.experiments.scenario_checks import complete, cross_mistakes
+from ceas.experiments.scenario_keys import KeyDocumentation, document_key, section_mistakes
+from ceas.experiments.scenario_overrides import apply_overrides, located, set_key
+from ceas.experiments.scenario_text import canonical_toml, content_hash, describe_value
+from ceas.experiments.sections import (
+    AggregationSection,
+    AuthenticationSection,
+    ByzantineSection,
+    CertificationSection,
+    CircuitSection,
+    ClockSection,
+    ConsensusSection,
+    DataSection,
+    HardwareSection,
+    LearningSection,
+    OutputSection,
+    ScheduleSection,
+    Section,
+    TopologySection,
+)
+
+__all__ = [
+    "Scenario",
+    "built_in_scenarios",
+    "document_scenario_keys",
+    "load_scenario",
+    "scenario_from_mapping",
+    "scenario_from_toml",
+]
+
+_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class Scenario(Section):
+    """One complete experiment, without its seed."""
+
+    name: str = Field(
+        default="unnamed",
+        pattern=_NAME_PATTERN,
+        description="Name, used in file names; not part of the identity",
+        json_schema_extra={"allowed": "1 to 64 letters, digits, dots, dashes or underscores"},
+    )
+    description: str = Field(default="", description="One line on what it is for; not part of the identity")
+    topology: TopologySection
+    hardware: HardwareSection = Field(default_factory=HardwareSection)
+    clock: ClockSection = Field(default_factory=ClockSection)
+    schedule: ScheduleSection = Field(default_factory=ScheduleSection)
+    data: DataSection = Field(default_factory=DataSection)
+    circuit: CircuitSection = Field(default_factory=CircuitSection)
+    learning: LearningSection = Field(default_factory=LearningSection)
+    aggregation: AggregationSection
+    byzantine: ByzantineSection = Field(default_factory=ByzantineSection)
+    authentication: AuthenticationSection = Field(default_factory=AuthenticationSection)
+    consensus: ConsensusSection
+    certification: CertificationSection = Field(default_factory=CertificationSection)
+    output: OutputSection = Field(default_factory=OutputSection)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete(cls, raw: Any) -> Any:
+        return complete(raw) if isinstance(raw, dict) and not _sections_of(raw) else raw
+
+    @model_validator(mode="after")
+    def _check_across_sections(self) -> Self:
+        mistakes = cross_mistakes({name: getattr(self, name) for name in SECTIONS})
+        if mistakes:
+            raise ValueError("\n".join(f"{key}: {message}" for key, message in mistakes.items()))
+        return self
+
+    @property
+    def n_nodes(self) -> int:
+        """Number of nodes, each of which is a learner."""
+        return self.topology.node_count
+
+    @property
+    def scenario_id(self) -> str:
+        """Identity of what decides the numbers: 16 hexadecimal digits over all but name, description and output."""
+        document = self.to_mapping()
+        for key in ("name", "description", "output"):
+            del document[key]
+        return content_hash(_without_file_location(document))
+
+    @property
+    def network_id(self) -> str:
+        """Identity of the network and its schedule alone: which pairs exist, when, and what they are used for."""
+        document = self.to_mapping()
+        decisive = {name: document[name] for name in ("topology", "hardware", "clock", "schedule")}
+        # These keys decide how many pairs a shot needs, and the cap on shots ends the demand for pairs.
+        decisive["circuit"] = document["circuit"]
+        decisive["learning"] = {"max_shots_per_round": self.learning.max_shots_per_round}
+        return content_hash(_without_file_location(decisive))
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Return all keys as plain values, without the topology keys that this kind does not use."""
+        return self.model_dump(exclude_none=True)
+
+    def to_toml(self) -> str:
+        """Write the canonical text: all keys, sorted, defaults explicit."""
+        return canonical_toml(self.to_mapping())
+
+    def with_overrides(self, overrides: Iterable[str]) -> "Scenario":
+        """Return a new scenario with `section.key=value` texts applied; a value is TOML or else a bare string.
+
+        A default that follows from another key follows it further. Choosing another topology kind, policy, rule or
+        attack drops the keys of the previous one.
+
+        Raises:
+            ScenarioError: An override or the resulting scenario has mistakes.
+        """
+        return _build(apply_overrides(self.to_mapping(), overrides, self.name), self.name)
+
+    def with_method(self, rule: str) -> "Scenario":
+        """Return a new scenario with another aggregation rule at its default parameters."""
+        return self._with_choice("aggregation", "rule", rule)
+
+    def with_attack(self, attack: str) -> "Scenario":
+        """Return a new scenario with another attack at its default parameters."""
+        return self._with_choice("byzantine", "attack", attack)
+
+    def with_policy(self, policy: str) -> "Scenario":
+        """Return a new scenario with another scheduling policy at its default parameters."""
+        return self._with_choice("schedule", "policy", policy)
+
+    def _with_choice(self, section: str, key: str, name: str) -> "Scenario":
+        document = self.to_mapping()
+        set_key(document, (section, key), name)
+        return _build(document, self.name)
+
+
+SECTIONS = tuple(name for name, field in Scenario.model_fields.items() if name not in ("name", "description"))
+_MODELS: dict[str, type[Section]] = {
+    "topology": TopologySection,
+    "hardware": HardwareSection,
+    "clock": ClockSection,
+    "schedule": ScheduleSection,
+    "data": DataSection,
+    "circuit": CircuitSection,
+    "learning": LearningSection,
+    "aggregation": AggregationSection,
+    "byzantine": ByzantineSection,
+    "authentication": AuthenticationSection,
+    "consensus": ConsensusSection,
+    "certification": CertificationSection,
+    "output": OutputSection,
+}
+
+
+def _sections_of(raw: Mapping[str, Any]) -> bool:
+    """Tell whether the sections are models already, so that their defaults have been filled."""
+    return isinstance(raw.get("topology"), TopologySection)
+
+
+def _without_file_location(document: dict[str, Any]) -> dict[str, Any]:
+    """Leave out where a topology file lies: its digest says what it is."""
+    topology = {key: value for key, value in document["topology"].items() if key != "path"}
+    return {**document, "topology": topology}
+
+
+def built_in_scenarios() -> dict[str, str]:
+    """Return the TOML text of every built-in scenario by name, sorted."""
+    folder = importlib.resources.files("ceas.experiments").joinpath("scenarios")
+    files = [entry for entry in folder.iterdir() if entry.name.endswith(".toml")]
+    return {entry.name.removesuffix(".toml"): entry.read_text("utf-8") for entry in sorted(files, key=lambda e: e.name)}
+
+
+def load_scenario(source: str | Path, overrides: Iterable[str] = ()) -> Scenario:
+    """Load a built-in scenario by name or a TOML file by path.
+
+    Args:
+        source: Name of a built-in scenario, or path of a file; a text with a slash or `.toml` is a path.
+        overrides: `section.key=value` texts.
+
+    Raises:
+        ScenarioError: There is no such scenario, or it has mistakes; one message for each.
+    """
+    text = str(source)
+    is_path = isinstance(source, Path) or "/" in text or text.endswith(".toml")
+    built_in = {} if is_path else built_in_scenarios()
+    if text in built_in:
+        return scenario_from_toml(built_in[text], source=text, overrides=overrides)
+    path = Path(source)
+    if not path.is_file():
+        raise ScenarioError(text, [_not_found(path)])
+    try:
+        content = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScenarioError(text, [f"cannot be read: {error}"]) from error
+    scenario = scenario_from_toml(content, source=text, overrides=overrides, directory=path.parent)
+    return scenario if scenario.name != "unnamed" else scenario.model_copy(update={"name": _file_name(path)})
+
+
+def _file_name(path: Path) -> str:
+    name = re.sub(r"[^A-Za-z0-9._-]", "-", path.stem)[:64]
+    return name if re.match(_NAME_PATTERN, name) else "unnamed"
+
+
+def _not_found(path: Path) -> str:
+    known = built_in_scenarios()
+    nearest = nearest_name(path.name.removesuffix(".toml"), known)
+    hint = f" Did you mean `{nearest}`?" if nearest else ""
+    if path.is_dir():
+        inside = path / "scenario.toml"
+        return f"is a folder{f', did you mean {inside}?' if inside.is_file() else ', not a scenario'}"
+    return f"no such file, and no built-in scenario of that name.{hint} Built-in: {', '.join(known)}"
+
+
+def scenario_from_toml(
+    text: str, *, source: str = "scenario", overrides: Iterable[str] = (), directory: Path | None = None
+) -> Scenario:
+    """Read a scenario from TOML text; `directory` is where a relative topology path starts.
+
+    Raises:
+        ScenarioError: The text is not TOML or has mistakes; one message for each.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(source, [f"not valid TOML: {error}"]) from error
+    return scenario_from_mapping(document, source=source, overrides=overrides, directory=directory)
+
+
+def scenario_from_mapping(
+    document: Mapping[str, Any],
+    *,
+    source: str = "scenario",
+    overrides: Iterable[str] = (),
+    directory: Path | None = None,
+) -> Scenario:
+    """Build a scenario from nested mappings, as `scenario_from_toml` does from text."""
+    return _build(apply_overrides(located(document, directory or Path()), overrides, source), source)
+
+
+def _build(document: Mapping[str, Any], source: str) -> Scenario:
+    completed = complete(document)
+    homes: dict[str, list[str]] = {}
+    for name, model in _MODELS.items():
+        for key in model.model_fields:
+            homes.setdefault(key, []).append(name)
+    mistakes: dict[str, str] = {}
+    sections: dict[str, Any] = {}
+    for name, model in _MODELS.items():
+        raw = completed.get(name, {})
+        if not isinstance(raw, Mapping):
+            mistakes[name] = f"found {describe_value(raw)}, must be a table [{name}]"
+            continue
+        try:
+            sections[name] = model.model_validate(dict(raw))
+        except ValidationError as error:
+            mistakes |= section_mistakes(name, model, raw, error.errors(), homes)
+    top = {key: value for key, value in completed.items() if key not in _MODELS}
+    mistakes |= _top_level_mistakes(top, homes) | cross_mistakes(sections)
+    if mistakes:
+        raise ScenarioError(source, [f"{key}: {message}" for key, message in mistakes.items()])
+    return Scenario(**top, **sections)
+
+
+def _top_level_mistakes(top: Mapping[str, Any], homes: Mapping[str, list[str]]) -> dict[str, str]:
+    try:
+        _TopLevel.model_validate(dict(top))
+    except ValidationError as error:
+        return section_mistakes("", Scenario, top, error.errors(), homes)
+    return {}
+
+
+class _TopLevel(Section):
+    """The keys of a scenario outside its sections, to check them alone."""
+
+    name: str = Field(default="unnamed", pattern=_NAME_PATTERN)
+    description: str = ""
+
+
+def document_scenario_keys() -> list[KeyDocumentation]:
+    """Describe every key of a scenario, in the order of its sections."""
+    top = [document_key("", key, Scenario.model_fields[key]) for key in ("name", "description")]
+    inner = [
+        document_key(name, key, field) for name, model in _MODELS.items() for key, field in model.model_fields.items()
+    ]
+    return top + inner

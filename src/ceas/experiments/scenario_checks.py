@@ -1,0 +1,240 @@
+"""Checks that involve more than one key of a scenario, and the defaults that follow from other keys."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ceas.errors import CeasError, DomainError, ScenarioError
+from ceas.experiments import registry
+from ceas.experiments.sections import (
+    TOPOLOGY_KEYS,
+    AggregationSection,
+    ByzantineSection,
+    CircuitSection,
+    ClockSection,
+    ConsensusSection,
+    DataSection,
+    ScheduleSection,
+    TopologySection,
+)
+
+__all__ = ["complete", "cross_mistakes", "derived_defaults"]
+
+Mistakes = Iterator[tuple[str, str]]
+
+
+def derived_defaults(document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """Return the defaults that follow from other keys, `(section, key)` to value; None where they cannot be told."""
+    topology, byzantine = document.get("topology", {}), document.get("byzantine", {})
+    n_byzantine = byzantine.get("n_byzantine", 0) if isinstance(byzantine, Mapping) else 0
+    from_file = _file_facts(topology) if isinstance(topology, Mapping) else {}
+    n_nodes = _node_count({**topology, **from_file}) if isinstance(topology, Mapping) else None
+    return {
+        **{("topology", key): value for key, value in from_file.items()},
+        ("aggregation", "tolerated_byzantine"): n_byzantine if _is_count(n_byzantine) else None,
+        ("consensus", "tolerated_byzantine"): None if n_nodes is None else (n_nodes - 1) // 3,
+    }
+
+
+def complete(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill the defaults that follow from other keys into a copy of the document.
+
+    Where one cannot be told, the key it follows from is itself a mistake; 0 then keeps that from being reported twice.
+    """
+    filled = {key: dict(value) if isinstance(value, Mapping) else value for key, value in document.items()}
+    filled.setdefault("topology", {})
+    for (section, key), value in derived_defaults(document).items():
+        table = filled.setdefault(section, {})
+        if isinstance(table, dict):
+            table.setdefault(key, 0 if value is None else value)
+    return filled
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _node_count(topology: Mapping[str, Any]) -> int | None:
+    try:
+        return TopologySection.model_validate(dict(topology)).node_count or None
+    except ValueError:
+        return None
+
+
+def _read_topology_file(path: Path) -> dict[str, Any]:
+    """Read the number of nodes and the digest of a topology file, and refuse one with a node that has no link."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    from ceas.network import load_topology  # noqa: PLC0415  only a file needs the reader
+
+    topology = load_topology(path)
+    linked = {int(node) for edge in topology.edges for node in edge}
+    isolated = sorted(set(range(topology.n_nodes)) - linked)
+    if isolated:
+        raise DomainError(f"node {isolated[0]} has no link, every node needs one")
+    return {"n_nodes": topology.n_nodes, "sha256": digest}
+
+
+def _file_facts(topology: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the file of a topology holds; nothing where it cannot be read, which is checked later."""
+    path = topology.get("path")
+    if topology.get("kind") != "file" or not isinstance(path, str):
+        return {}
+    try:
+        return _read_topology_file(Path(path))
+    except (OSError, CeasError):
+        return {}
+
+
+def cross_mistakes(sections: Mapping[str, Any]) -> dict[str, str]:
+    """Check the sections against each other; a check whose sections are not all there is left out.
+
+    Returns:
+        Dotted path of a key to its message.
+    """
+    found: dict[str, str] = {}
+    sound = dict(sections)
+    for needed, check in _CHECKS:
+        if all(name in sound for name in needed):
+            for key, message in check(*(sound[name] for name in needed)):
+                found.setdefault(key, message)
+        if any(key.startswith("topology.") for key in found):
+            # Without a sound network nothing can be said about numbers of nodes.
+            sound.pop("topology", None)
+    return found
+
+
+def _topology_keys(topology: TopologySection) -> Mistakes:
+    known = TOPOLOGY_KEYS[topology.kind]
+    takes = f"which takes {', '.join(known)}" if known else "which takes none"
+    for key in ("n_nodes", "rows", "columns", "spacing_km", "side_km", "radius_km", "path", "sha256"):
+        given = getattr(topology, key) is not None
+        if given and key not in known:
+            yield f"topology.{key}", f"not used by topology kind {topology.kind}, {takes}"
+    if topology.kind == "file":
+        yield from _topology_file(topology)
+
+
+def _topology_file(topology: TopologySection) -> Mistakes:
+    if topology.path is None:
+        yield "topology.path", "missing, topology kind file needs a GraphML or JSON file"
+        return
+    if topology.n_nodes is not None and topology.sha256 is not None and not Path(topology.path).exists():
+        # A recorded scenario stays readable where its file is gone; only building its network needs the file.
+        return
+    try:
+        facts = _read_topology_file(Path(topology.path))
+    except OSError as error:
+        yield "topology.path", f"cannot read {topology.path}: {error.strerror}"
+        return
+    except CeasError as error:
+        told = "; ".join(error.mistakes) if isinstance(error, ScenarioError) else str(error)
+        yield "topology.path", f"cannot use {topology.path}: {told}"
+        return
+    if topology.sha256 not in (None, facts["sha256"]):
+        yield "topology.sha256", f"{topology.path} is another file now; remove this key to accept it"
+    elif topology.n_nodes not in (None, facts["n_nodes"]):
+        yield "topology.n_nodes", f"found {topology.n_nodes}, but {topology.path} has {facts['n_nodes']} nodes"
+
+
+def _smallest_network(topology: TopologySection) -> Mistakes:
+    least = 3 if topology.kind == "ring" else 2
+    if topology.kind != "file" and topology.node_count < least:
+        key = "topology.rows" if topology.kind == "grid" else "topology.n_nodes"
+        yield key, f"a {topology.kind} must have at least {least} nodes, but has {topology.node_count}"
+
+
+def _shots_fit_window(clock: ClockSection, schedule: ScheduleSection) -> Mistakes:
+    if schedule.shot_duration_s > clock.learning_window_s:
+        limit = f"clock.learning_window_s = {clock.learning_window_s!r}"
+        yield "schedule.shot_duration_s", f"found {schedule.shot_duration_s!r}, must be at most {limit}"
+
+
+def _data_shares(data: DataSection) -> Mistakes:
+    total = data.test_fraction + data.validation_fraction
+    if total >= 1:
+        yield "data.validation_fraction", f"with data.test_fraction it must be below 1, but the sum is {total:g}"
+    if len(set(data.classes)) < len(data.classes):
+        yield "data.classes", f"found {list(data.classes)}, must not repeat a label"
+    elif data.dataset == "digits" and max(data.classes) > 9:
+        yield "data.classes", f"found {list(data.classes)}, digits has the labels 0 to 9"
+
+
+def _one_qubit_per_class(data: DataSection, circuit: CircuitSection) -> Mistakes:
+    if len(data.classes) > circuit.n_qubits:
+        needed = f"one qubit for each of the {len(data.classes)} labels of data.classes"
+        yield "circuit.n_qubits", f"found {circuit.n_qubits}, must be at least {len(data.classes)}: {needed}"
+
+
+def _features_exist(data: DataSection, circuit: CircuitSection) -> Mistakes:
+    if data.dataset == "digits" and circuit.n_qubits > 64:
+        yield "circuit.n_qubits", f"found {circuit.n_qubits}, must be at most 64, the pixels of digits"
+
+
+def _partition(circuit: CircuitSection) -> Mistakes:
+    if circuit.partition == "qubit" and circuit.n_qubits < 2:
+        yield "circuit.partition", "found qubit, but a circuit of one qubit cannot be cut; must be data"
+
+
+def _tolerance(topology: TopologySection, consensus: ConsensusSection, byzantine: ByzantineSection) -> Mistakes:
+    n, f = topology.node_count, consensus.tolerated_byzantine
+    if 3 * f >= n:
+        bound = f"must be below a third of the {n} nodes, at most {(n - 1) // 3}"
+        yield "consensus.tolerated_byzantine", f"found {f}, {bound}"
+    elif byzantine.n_byzantine > f:
+        bound = f"must be at most consensus.tolerated_byzantine = {f}, itself below a third of the {n} nodes"
+        yield "byzantine.n_byzantine", f"found {byzantine.n_byzantine}, {bound}"
+
+
+def _breakdown(topology: TopologySection, aggregation: AggregationSection) -> Mistakes:
+    n, f = topology.node_count, aggregation.tolerated_byzantine
+    if 2 * f >= n:
+        yield "aggregation.tolerated_byzantine", f"found {f}, must be below half of the {n} learners"
+
+
+def _malicious_nodes(topology: TopologySection, byzantine: ByzantineSection) -> Mistakes:
+    nodes, count = byzantine.nodes, byzantine.n_byzantine
+    if nodes and (len(set(nodes)) < len(nodes) or max(nodes) >= topology.node_count):
+        limit = f"must be different nodes from 0 to {topology.node_count - 1}"
+        yield "byzantine.nodes", f"found {list(nodes)}, {limit}"
+    elif nodes and len(nodes) != count:
+        yield "byzantine.n_byzantine", f"found {count}, but byzantine.nodes lists {len(nodes)}"
+    if byzantine.attack != "none" and count == 0:
+        yield "byzantine.attack", f"found {byzantine.attack}, but byzantine.n_byzantine is 0, so nobody attacks"
+
+
+def _parameters(section: str, family: str, name: str, parameters: Mapping[str, Any]) -> Mistakes:
+    # A user's own object is imported when it runs, not when its scenario is read.
+    if name in registry.names(family):
+        for key, message in registry.parameter_mistakes(family, name, parameters).items():
+            yield f"{section}.parameters.{key}", message
+
+
+def _policy_parameters(schedule: ScheduleSection) -> Mistakes:
+    return _parameters("schedule", "policy", schedule.policy, schedule.parameters)
+
+
+def _rule_parameters(aggregation: AggregationSection) -> Mistakes:
+    return _parameters("aggregation", "aggregation", aggregation.rule, aggregation.parameters)
+
+
+def _attack_parameters(byzantine: ByzantineSection) -> Mistakes:
+    return _parameters("byzantine", "attack", byzantine.attack, byzantine.parameters)
+
+
+# The sections that a check takes, in the order of its arguments.
+_CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Mistakes]], ...] = (
+    (("topology",), _topology_keys),
+    (("topology",), _smallest_network),
+    (("clock", "schedule"), _shots_fit_window),
+    (("data",), _data_shares),
+    (("data", "circuit"), _one_qubit_per_class),
+    (("data", "circuit"), _features_exist),
+    (("circuit",), _partition),
+    (("topology", "consensus", "byzantine"), _tolerance),
+    (("topology", "aggregation"), _breakdown),
+    (("topology", "byzantine"), _malicious_nodes),
+    (("schedule",), _policy_parameters),
+    (("aggregation",), _rule_parameters),
+    (("byzantine",), _attack_parameters),
+)

@@ -1,0 +1,113 @@
+"""The network and its schedule alone: policies side by side, without learning."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ceas.errors import DomainError
+from ceas.experiments.assemble import assemble_policy, assemble_world
+from ceas.experiments.scenario import Scenario
+from ceas.experiments.statistics import mean_interval
+from ceas.network import Fate, WindowRecord, advance_round, initial_state
+from ceas.runtime.progress import Progress, ProgressEvent
+from ceas.runtime.rows import fidelity_at_use
+
+__all__ = ["schedule_policies"]
+
+_SERVED = (Fate.LEARNING, Fate.KEY, Fate.TEST)
+
+# What each policy is measured by; `generated_pairs` differs between policies because a full memory stops attempts.
+METRICS = (
+    "utilisation",
+    "delivered_value",
+    "value_learning",
+    "value_key",
+    "value_test",
+    "fidelity_at_use_mean",
+    "fidelity_at_use_p05",
+    "key_requests_served",
+    "shots",
+    "generated_pairs",
+)
+
+
+def schedule_policies(
+    scenario: Scenario,
+    *,
+    policies: Sequence[str],
+    seeds: Sequence[int],
+    rounds: int | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Run the network under every policy, on the same links, demands and random numbers for each seed.
+
+    Args:
+        scenario: What all runs share; its own policy keeps the scenario's parameters, the others have defaults.
+        policies: Names of scheduling policies.
+        seeds: Root seeds.
+        rounds: Training rounds to simulate; default: the scenario's.
+        progress: Told before every run; its rounds count runs.
+
+    Returns:
+        One row per policy: its name, and for every metric of `METRICS` the mean over the seeds and the half width of
+        its 95 % confidence interval (`..._ci95`, NaN with one seed).
+
+    Raises:
+        ScenarioError: A policy does not fit the scenario; nothing was run.
+        DomainError: There is no policy or seed.
+    """
+    for name, values in (("policies", policies), ("seeds", seeds)):
+        if not values:
+            raise DomainError(f"Argument `{name}` must not be empty.")
+    variants = {policy: scenario.with_policy(policy) for policy in policies}
+    rows = []
+    for index, (policy, variant) in enumerate(variants.items()):
+        figures = []
+        for step, seed in enumerate(seeds):
+            if progress is not None:
+                done = index * len(seeds) + step
+                phase = f"{policy}, seed {seed}"
+                progress(ProgressEvent(phase=phase, training_round=done, rounds=len(variants) * len(seeds)))
+            figures.append(_run(variant, seed, rounds or scenario.clock.rounds))
+        rows.append({"policy": policy, **_summarised(figures)})
+    return rows
+
+
+def _run(scenario: Scenario, seed: int, rounds: int) -> dict[str, float]:
+    world = assemble_world(scenario, seed)
+    policy = assemble_policy(scenario, world)
+    state = initial_state(world.network, seed=seed)
+    return _figures([advance_round(state, world.network, policy) for _ in range(rounds)])
+
+
+def _figures(windows: Sequence[WindowRecord]) -> dict[str, float]:
+    generated = float(sum(window.generated.sum() for window in windows))
+    served = float(sum(window.fates[:, list(_SERVED)].sum() for window in windows))
+    learning, key, test = np.sum([window.delivered_value for window in windows], axis=0).tolist()
+    mean, low = fidelity_at_use(np.sum([window.fidelity_at_use.sum(axis=0) for window in windows], axis=0))
+    requested = float(sum(window.key_requested.sum() for window in windows))
+    # Every pair used for a key served one request; pairs diverted to tests leave the request waiting.
+    key_served = float(sum(window.key_count.sum() for window in windows))
+    return {
+        "utilisation": served / generated if generated else float("nan"),
+        "delivered_value": learning + key + test,
+        "value_learning": learning,
+        "value_key": key,
+        "value_test": test,
+        "fidelity_at_use_mean": mean,
+        "fidelity_at_use_p05": low,
+        "key_requests_served": key_served / requested if requested else float("nan"),
+        "shots": float(sum(len(window.shot_learner) for window in windows)),
+        "generated_pairs": generated,
+    }
+
+
+def _summarised(figures: Sequence[dict[str, float]]) -> dict[str, float]:
+    row: dict[str, float] = {}
+    for metric in METRICS:
+        values = np.array([run[metric] for run in figures])
+        interval = mean_interval(values[np.isfinite(values)])
+        row[metric] = interval.mean
+        row[f"{metric}_ci95"] = interval.high - interval.mean
+    return row

@@ -1,0 +1,324 @@
+"""The sections of a scenario: every key with its unit, default, allowed values and meaning.
+
+The descriptions are the documentation: `ceas scenarios --keys` prints them. Medians and spreads of hardware are those
+of log-normal laws, one draw per node or link.
+"""
+
+import math
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+
+from ceas.experiments import registry
+
+__all__ = [
+    "TOPOLOGY_KEYS",
+    "AggregationSection",
+    "AuthenticationSection",
+    "ByzantineSection",
+    "CertificationSection",
+    "CircuitSection",
+    "ClockSection",
+    "ConsensusSection",
+    "DataSection",
+    "HardwareSection",
+    "LearningSection",
+    "OutputSection",
+    "ScheduleSection",
+    "Section",
+    "TopologySection",
+]
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, strict (only an integer may stand for a number), no unknown key, no infinities."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+
+
+def _finite(value: Any) -> Any:
+    """Refuse what neither TOML text nor the hash of a scenario can hold."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("not finite")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _finite(item)
+    return value
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _named(family: str) -> AfterValidator:
+    return AfterValidator(lambda name: registry.check_name(family, name))
+
+
+Parameters = Annotated[dict[str, JsonValue], AfterValidator(_finite)]
+Integers = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_as_tuple)]
+
+# Keys that each kind of topology takes, with their defaults; None means that there is none. `n_nodes` and `sha256` of
+# a file are what the file holds.
+TOPOLOGY_KEYS: MappingProxyType[str, dict[str, int | float | None]] = MappingProxyType(
+    {
+        "surfnet": {},
+        "arnes": {},
+        "ring": {"n_nodes": 8, "spacing_km": 10.0},
+        "grid": {"rows": 3, "columns": 3, "spacing_km": 10.0},
+        "star": {"n_nodes": 8, "spacing_km": 10.0},
+        "random_geometric": {"n_nodes": 8, "side_km": 40.0, "radius_km": 20.0},
+        "file": {"path": None, "n_nodes": None, "sha256": None},
+    }
+)
+_BUILT_IN_NODES = {"surfnet": 50, "arnes": 34}
+
+
+class TopologySection(Section):
+    """Who is joined to whom by fibre. Every node is a learner."""
+
+    kind: Literal["surfnet", "arnes", "ring", "grid", "star", "random_geometric", "file"] = Field(
+        default="surfnet", description="Kind of network; it decides which other keys of this section are allowed"
+    )
+    fibre_length_factor: float = Field(
+        default=1.0,
+        ge=1,
+        description="Fibre length over the straight distance; customarily 1.5 for great-circle distances",
+    )
+    n_nodes: int | None = Field(
+        default=None, ge=2, description="Nodes of a ring, star (with its hub) or random network"
+    )
+    rows: int | None = Field(default=None, ge=1, description="Rows of a grid")
+    columns: int | None = Field(default=None, ge=1, description="Columns of a grid")
+    spacing_km: float | None = Field(
+        default=None, gt=0, description="Distance between neighbours of a ring, grid or star"
+    )
+    side_km: float | None = Field(
+        default=None, gt=0, description="Side of the square that holds a random geometric network"
+    )
+    radius_km: float | None = Field(
+        default=None, gt=0, description="Nodes of a random network closer than this are linked"
+    )
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        description="GraphML or JSON file with edge attribute length_km; relative to the scenario",
+    )
+    sha256: str | None = Field(
+        default=None, pattern="^[0-9a-f]{64}$", description="Digest of the file, so that a run repeats"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults_of_kind(cls, raw: Any) -> Any:
+        if not isinstance(raw, dict):
+            return raw
+        kind = raw.get("kind", "surfnet")
+        known = TOPOLOGY_KEYS.get(kind, {}) if isinstance(kind, str) else {}
+        return {**{key: value for key, value in known.items() if value is not None}, **raw}
+
+    @property
+    def node_count(self) -> int:
+        """Number of nodes of the network."""
+        if self.kind in _BUILT_IN_NODES:
+            return _BUILT_IN_NODES[self.kind]
+        if self.kind == "grid":
+            return (self.rows or 0) * (self.columns or 0)
+        return self.n_nodes or 0
+
+    def builder_parameters(self) -> dict[str, int | float | str]:
+        """Return the arguments of the function in `ceas.network` that builds this kind of network."""
+        chosen = {key: getattr(self, key) for key in TOPOLOGY_KEYS[self.kind]}
+        if self.kind == "star":
+            chosen["n_leaves"] = chosen.pop("n_nodes") - 1
+        if self.kind == "file":
+            chosen = {"path": self.path}
+        return chosen
+
+
+class HardwareSection(Section):
+    """Nodes, memories and links; one draw per node and link from log-normal laws around these medians."""
+
+    coherence_time_s: float = Field(default=1.0, gt=0, description="Median depolarising time of a memory slot")
+    coherence_time_spread: float = Field(
+        default=0.3, ge=0, description="Log-normal spread of the coherence time over nodes"
+    )
+    memory_slots: int = Field(default=8, ge=1, description="Pairs that one node can store")
+    multiplexing: int = Field(default=64, ge=1, description="Modes of a link that attempt independently")
+    attenuation_db_per_km: float = Field(default=0.25, ge=0, description="Loss of the fibre")
+    device_efficiency: float = Field(
+        default=0.3,
+        gt=0,
+        le=1,
+        description="Median chance that a photon is emitted, collected and detected over no fibre",
+    )
+    device_efficiency_spread: float = Field(
+        default=0.1, ge=0, description="Log-normal spread of that efficiency over nodes"
+    )
+    dark_count_probability: float = Field(default=1e-6, ge=0, le=0.5, description="Dark counts per detector and window")
+    visibility: float = Field(default=0.96, gt=0, le=1, description="Median Hong-Ou-Mandel visibility of two photons")
+    visibility_spread: float = Field(
+        default=0.3, ge=0, description="Log-normal spread of one minus the visibility over nodes"
+    )
+    preparation_time_s: float = Field(default=5e-5, gt=0, description="Time to prepare a qubit and emit a photon")
+    one_qubit_error: float = Field(
+        default=1e-3, ge=0, le=0.75, description="Median Pauli error probability of a one-qubit gate"
+    )
+    two_qubit_error: float = Field(
+        default=5e-3, ge=0, le=0.75, description="Median Pauli error probability of each qubit of a two-qubit gate"
+    )
+    readout_error: float = Field(
+        default=5e-3, ge=0, le=0.5, description="Median probability that a measured bit is flipped"
+    )
+    gate_error_spread: float = Field(default=0.5, ge=0, description="Log-normal spread of the three errors over nodes")
+    minimum_fidelity: float = Field(
+        default=0.55, ge=0.25, lt=1, description="A stored pair below this fidelity is expired"
+    )
+
+
+class ClockSection(Section):
+    """A training round: a learning window, then an exchange phase. Pairs are generated all the time."""
+
+    rounds: int = Field(default=20, ge=1, description="Training rounds")
+    learning_window_s: float = Field(default=1.0, gt=0, description="Part of a round in which processors run shots")
+    exchange_window_s: float = Field(default=0.2, gt=0, description="Part of a round in which updates are agreed")
+
+
+class ScheduleSection(Section):
+    """Which pair serves which demand, and what each service is worth."""
+
+    policy: Annotated[str, _named("policy")] = Field(
+        default="ceas", description="Scheduling policy", json_schema_extra={"family": "policy"}
+    )
+    parameters: Parameters = Field(default_factory=dict, description="Parameters of the policy")
+    learning_value: float = Field(default=1.0, ge=0, description="Value of one shot with perfect pairs")
+    key_value: float = Field(default=0.05, ge=0, description="Value of one secret key bit")
+    test_value: float = Field(default=0.1, ge=0, description="Value of one tested pair")
+    key_pairs_per_round: float = Field(default=20.0, ge=0, description="Pairs that each link asks for keys in a round")
+    key_deadline_s: float = Field(default=2.4, gt=0, description="Time after which an unserved request for keys lapses")
+    test_share: float = Field(default=0.1, ge=0, lt=1, description="Share of the pairs about to be used that is tested")
+    shot_duration_s: float = Field(default=1e-3, gt=0, description="Time that one shot takes on a processor")
+
+
+class DataSection(Section):
+    """Samples, their features and how they are split over the learners."""
+
+    dataset: Annotated[str, _named("dataset")] = Field(
+        default="digits", description="Data set", json_schema_extra={"family": "dataset"}
+    )
+    classes: Integers = Field(default=(0, 1, 2, 3), min_length=2, description="Labels to tell apart, one qubit each")
+    test_fraction: float = Field(default=0.3, gt=0, lt=1, description="Share of the samples kept for testing")
+    validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="Share of the samples kept for validation")
+    split: Literal["iid", "dirichlet"] = Field(default="iid", description="How training samples are dealt to learners")
+    concentration: float = Field(
+        default=0.5,
+        gt=0,
+        description="Concentration of the Dirichlet split; smaller is more unequal. Unused when split is iid",
+    )
+
+
+class CircuitSection(Section):
+    """The quantum neural network and how it is cut over processors."""
+
+    ansatz: Annotated[str, _named("ansatz")] = Field(
+        default="hardware_efficient", description="Circuit family", json_schema_extra={"family": "ansatz"}
+    )
+    n_qubits: int = Field(default=4, ge=1, description="Qubits, which is also the number of features")
+    n_layers: int = Field(default=3, ge=1, description="Layers of rotations and entangling gates")
+    entangler: Literal["chain", "ring"] = Field(default="chain", description="Which neighbours a layer entangles")
+    partition: Literal["qubit", "data"] = Field(
+        default="qubit", description="qubit: half of the qubits on a neighbour, joined by Bell pairs. data: no cut"
+    )
+
+
+class LearningSection(Section):
+    """Local training."""
+
+    minibatch: int = Field(default=16, ge=1, description="Samples that a learner uses in a round")
+    readout_share: float = Field(
+        default=0.3, gt=0, lt=1, description="Share of the shots spent on the unshifted circuit"
+    )
+    temperature: float = Field(default=4.0, gt=0, description="Factor on expectation values before the softmax")
+    optimizer: Literal["adam", "sgd"] = Field(default="adam", description="Optimiser of the agreed parameters")
+    learning_rate: float = Field(default=0.1, gt=0, description="Step size of the optimiser")
+    worker_momentum: float = Field(
+        default=0.5, ge=0, lt=1, description="Momentum that each learner applies to its gradients"
+    )
+    initial_angle_spread: float = Field(default=0.5, ge=0, description="Standard deviation of the initial angles")
+    max_shots_per_round: int = Field(
+        default=1000,
+        ge=1,
+        description="Shots in a round of a learner whose circuit is not cut, where no pairs limit them",
+    )
+
+
+class AggregationSection(Section):
+    """How the agreed updates become one."""
+
+    rule: Annotated[str, _named("aggregation")] = Field(
+        default="ceas", description="Aggregation rule", json_schema_extra={"family": "aggregation"}
+    )
+    parameters: Parameters = Field(default_factory=dict, description="Parameters of the rule")
+    tolerated_byzantine: int = Field(
+        ge=0,
+        description="Malicious learners that the rule is told to withstand",
+        json_schema_extra={"default": "byzantine.n_byzantine"},
+    )
+
+
+class ByzantineSection(Section):
+    """Who is malicious and what they do."""
+
+    n_byzantine: int = Field(default=0, ge=0, description="True number of malicious nodes")
+    attack: Annotated[str, _named("attack")] = Field(
+        default="none", description="What they do", json_schema_extra={"family": "attack"}
+    )
+    parameters: Parameters = Field(default_factory=dict, description="Parameters of the attack")
+    placement: Literal["random", "best"] = Field(
+        default="random", description="Which nodes are malicious: drawn at random, or those with the fastest links"
+    )
+    nodes: Integers = Field(default=(), description="Malicious nodes by number, instead of a placement")
+
+
+class AuthenticationSection(Section):
+    """Message authentication with keys from Bell pairs."""
+
+    profile: Literal["seeded", "one_time"] = Field(
+        default="seeded", description="seeded: a key seeds many messages. one_time: fresh key bits for each message"
+    )
+    enrolled_key_bits: int = Field(
+        default=8192, ge=0, description="Key bits that every pair of nodes shares before the first round"
+    )
+    reseed_rounds: int = Field(
+        default=10, ge=1, description="Rounds between two fresh seeds of a link, for the seeded profile"
+    )
+
+
+class ConsensusSection(Section):
+    """Byzantine agreement on who contributed what."""
+
+    tolerated_byzantine: int = Field(
+        ge=0,
+        description="Malicious nodes that agreement withstands",
+        json_schema_extra={"default": "(nodes - 1) // 3"},
+    )
+    processing_delay_s: float = Field(default=1e-3, ge=0, description="Time that a node takes to handle a message")
+    fixed_point_bits: int = Field(default=24, ge=4, le=48, description="Bits after the point of an update on the wire")
+
+
+class CertificationSection(Section):
+    """What tested pairs prove about a link."""
+
+    bound_error_probability: float = Field(
+        default=0.001, gt=0, lt=1, description="Probability that the certified upper bound of one link is wrong"
+    )
+
+
+class OutputSection(Section):
+    """What is written; nothing here enters the identity of a scenario."""
+
+    checkpoint_rounds: int = Field(default=10, ge=1, description="Rounds between checkpoints")
+    pair_trace: Literal["sampled", "full", "none"] = Field(
+        default="sampled", description="Which pairs are written one by one"
+    )
+    trace_every: int = Field(default=50, ge=1, description="A sampled trace keeps every k-th pair")
+    evaluate_rounds: int = Field(default=5, ge=1, description="Rounds between evaluations on the test set")

@@ -1,0 +1,340 @@
+"""The commands: what they call, print and write, and how they end. The simulator itself is replaced."""
+
+import json
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import ceas
+import ceas.experiments
+import ceas.report
+from ceas.cli import app
+from ceas.errors import CapacityError, DomainError, InterruptedRunError, RunDirectoryError
+from ceas.experiments import Comparison, ComparisonCell, ProgressEvent, document_scenario_keys, load_scenario, names
+from ceas.experiments.results import RESULT_KEYS, RunResult, write_json
+from ceas.experiments.scenario import Scenario
+
+Replace = Callable[[str, Any], None]
+
+
+def call(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.fixture(autouse=True)
+def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def replace(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    # Into the module's own names, so that the real function is not imported to be put back.
+    return lambda name, value: monkeypatch.setitem(vars(ceas.experiments), name, value)
+
+
+def result_of(scenario: Scenario, seed: int, command: str) -> RunResult:
+    summary: dict[str, Any] = dict.fromkeys(RESULT_KEYS[""], 0.5)
+    summary |= {group: dict.fromkeys(keys, 7) for group, keys in RESULT_KEYS.items() if group}
+    summary |= {
+        "scenario_id": scenario.scenario_id,
+        "scenario_name": scenario.name,
+        "seed": seed,
+        "method": scenario.aggregation.rule,
+        "attack": scenario.byzantine.attack,
+        "policy": scenario.schedule.policy,
+        "rounds": scenario.clock.rounds,
+        "learners": scenario.n_nodes,
+        "test_accuracy": 0.8125,
+        "train_loss": float("nan"),
+        "command": command,
+    }
+    return RunResult(scenario=scenario, summary=summary, rounds={}, learners={}, links={}, nodes={}, pairs={})
+
+
+@pytest.fixture
+def calls(replace: Replace) -> list[dict[str, Any]]:
+    made: list[dict[str, Any]] = []
+
+    def run_scenario(scenario: Scenario, *, seed: int, out: Path, progress: Any, command: str) -> RunResult:
+        made.append({"scenario": scenario, "seed": seed, "out": out, "command": command})
+        for training_round in range(scenario.clock.rounds + 1):
+            accuracy = 0.5 if training_round else None
+            progress(
+                ProgressEvent(
+                    phase="training",
+                    training_round=training_round,
+                    rounds=scenario.clock.rounds,
+                    test_accuracy=accuracy,
+                    utilisation=accuracy,
+                )
+            )
+        write_json(out / "result.json", {})
+        return result_of(scenario, seed, command)
+
+    replace("run_scenario", run_scenario)
+    return made
+
+
+def test_run_passes_scenario_seed_folder_and_command(calls: list[dict[str, Any]]) -> None:
+    done = call("run", "quickstart", "--seed", "5", "--set", "clock.rounds=3", "--set", 'description="a b"')
+    assert done.exit_code == 0, done.stderr
+    [made] = calls
+    assert made["scenario"] == load_scenario("quickstart", ["clock.rounds=3", 'description="a b"'])
+    assert made["seed"] == 5
+    assert made["out"] == Path("runs/quickstart-ceas-none-seed5")
+    assert made["command"] == """ceas run quickstart --seed 5 --set clock.rounds=3 --set 'description="a b"'"""
+
+
+def test_run_prints_a_table_on_stdout_and_progress_on_stderr(calls: list[dict[str, Any]]) -> None:
+    done = call("run", "quickstart", "--out", "there")
+    assert "0.8125" in done.stdout
+    assert "20 training rounds, 8 learners" in done.stdout
+    assert "there" in done.stdout
+    assert done.stderr.splitlines()[0] == "training 0/20"
+    assert done.stderr.splitlines()[-1] == "training 20/20  test accuracy 0.500  pairs used 50.0 %"
+    assert len(done.stderr.splitlines()) == 11
+
+
+def test_run_json_is_exactly_one_document(calls: list[dict[str, Any]]) -> None:
+    done = call("run", "quickstart", "--json", "--out", "there")
+    document = json.loads(done.stdout)
+    assert document["test_accuracy"] == 0.8125
+    assert document["train_loss"] is None
+    assert document["directory"] == "there"
+    assert set(RESULT_KEYS[""]) <= set(document)
+
+
+def test_run_refuses_a_finished_run_unless_forced(calls: list[dict[str, Any]]) -> None:
+    assert call("run", "quickstart").exit_code == 0
+    again = call("run", "quickstart")
+    assert again.exit_code == 2
+    assert "error: runs/quickstart-ceas-none-seed0: holds a finished run" in again.stderr
+    assert len(calls) == 1
+    assert call("run", "quickstart", "--force").exit_code == 0
+    assert len(calls) == 2
+
+
+def test_run_points_at_resume_where_a_checkpoint_is(calls: list[dict[str, Any]]) -> None:
+    checkpoint = Path("there/checkpoint")
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.npz").touch()
+    done = call("run", "quickstart", "--out", "there")
+    assert done.exit_code == 2
+    assert "ceas resume there" in done.stderr
+    assert not calls
+
+
+def test_users_own_rule_makes_a_file_name_without_a_colon(calls: list[dict[str, Any]]) -> None:
+    assert call("run", "quickstart", "--set", "aggregation.rule=mine:rule").exit_code == 0
+    assert calls[0]["out"] == Path("runs/quickstart-mine.rule-none-seed0")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (DomainError("Argument `x` must be 1, but is 2."), 2, "error: Argument `x` must be 1, but is 2.\n"),
+        (CapacityError("too [large]"), 2, "error: too [large]\n"),
+        (RunDirectoryError("x: not a run"), 2, "error: x: not a run\n"),
+        (KeyboardInterrupt(), 130, "interrupted\n"),
+        (
+            InterruptedRunError(Path("a b"), 7),
+            130,
+            "interrupted after 7 training rounds; checkpoint in a b\ncontinue with: ceas resume 'a b'\n",
+        ),
+    ],
+)
+def test_expected_errors_are_messages_with_their_status(
+    error: BaseException, status: int, message: str, replace: Replace
+) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise error
+
+    replace("run_scenario", fail)
+    done = call("run", "quickstart")
+    assert (done.exit_code, done.stderr, done.stdout) == (status, message, "")
+
+
+def test_a_defect_keeps_its_traceback(replace: Replace) -> None:
+    def fail(*_arguments: Any, **_options: Any) -> None:
+        raise ZeroDivisionError("a defect")
+
+    replace("run_scenario", fail)
+    done = call("run", "quickstart")
+    assert done.exit_code == 1
+    assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_resume_passes_the_folder(replace: Replace) -> None:
+    seen: list[Path] = []
+
+    def resume_run(directory: Path, *, progress: Any) -> RunResult:
+        seen.append(directory)
+        return result_of(load_scenario("quickstart"), 3, "ceas run quickstart --seed 3")
+
+    replace("resume_run", resume_run)
+    done = call("resume", "there", "--json")
+    assert seen == [Path("there")]
+    assert json.loads(done.stdout)["seed"] == 3
+
+
+def fake_comparison(scenario: Scenario, **options: Any) -> Comparison:
+    cells = tuple(
+        ComparisonCell(
+            method=method,
+            attack=attack,
+            seeds=tuple(options["seeds"]),
+            means=dict.fromkeys(METRICS, 0.25),
+            intervals=dict.fromkeys(METRICS, (0.125, float("nan"))),
+        )
+        for method in options["methods"]
+        for attack in options["attacks"]
+    )
+    return Comparison(scenario=scenario, directory=options["out"], cells=cells)
+
+
+METRICS = ("test_accuracy", "test_accuracy_last5", "bell_pair_utilisation", "delivered_value", "gradient_variance")
+
+
+def test_compare_passes_methods_attacks_and_seeds(replace: Replace) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def compare(scenario: Scenario, **options: Any) -> Comparison:
+        seen.append(options)
+        return fake_comparison(scenario, **options)
+
+    replace("compare", compare)
+    done = call("compare", "headline", "--methods", "mean, ceas,mean", "--seeds", "2", "--first-seed", "4")
+    assert done.exit_code == 0, done.stderr
+    [options] = seen
+    assert list(options["methods"]) == ["mean", "ceas"]
+    assert list(options["attacks"]) == ["a_little_is_enough"]
+    assert list(options["seeds"]) == [4, 5]
+    assert options["out"] == Path("runs/headline-comparison")
+    assert options["command"] == (
+        "ceas compare headline --methods mean,ceas --attacks a_little_is_enough --seeds 2 --first-seed 4"
+    )
+    assert "0.25 [0.125, -]" in done.stdout
+
+
+def test_compare_json(replace: Replace) -> None:
+    replace("compare", fake_comparison)
+    done = call("compare", "headline", "--methods", "mean", "--attacks", "none,sign_flip", "--json", "--out", "x")
+    document = json.loads(done.stdout)
+    assert [(cell["method"], cell["attack"]) for cell in document["cells"]] == [("mean", "none"), ("mean", "sign_flip")]
+    assert document["cells"][0]["intervals"]["test_accuracy"] == [0.125, None]
+    assert document["directory"] == "x"
+
+
+def test_an_interrupted_comparison_says_how_to_go_on(replace: Replace) -> None:
+    def interrupt(*_arguments: Any, **_options: Any) -> None:
+        raise KeyboardInterrupt
+
+    replace("compare", interrupt)
+    done = call("compare", "headline", "--methods", "mean", "--out", "x")
+    assert done.exit_code == 130
+    assert done.stderr == "finished runs are kept in x; repeat the command to go on\ninterrupted\n"
+
+
+@pytest.mark.parametrize("option", ["--methods", "--attacks"])
+def test_compare_needs_a_name(option: str) -> None:
+    done = call("compare", "headline", "--methods", "mean", option, " , ")
+    assert done.exit_code == 2
+    assert f"Option `{option}` must list at least one name" in done.stderr
+
+
+def test_schedule_compares_all_policies_unless_told(replace: Replace) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def schedule_policies(scenario: Scenario, **options: Any) -> list[dict[str, Any]]:
+        seen.append(options)
+        return [{"policy": policy, "utilisation": 0.5} for policy in options["policies"]]
+
+    replace("schedule_policies", schedule_policies)
+    done = call("schedule", "quickstart", "--seeds", "2", "--json")
+    assert list(seen[0]["policies"]) == list(names("policy"))
+    assert list(seen[0]["seeds"]) == [0, 1]
+    assert seen[0]["rounds"] is None
+    document = json.loads(done.stdout)
+    assert document["rows"][0] == {"policy": "oldest_first", "utilisation": 0.5}
+    assert document["network_id"] == load_scenario("quickstart").network_id
+    shown = call("schedule", "quickstart", "--policies", "ceas,random", "--rounds", "4")
+    assert list(seen[1]["policies"]) == ["ceas", "random"]
+    assert seen[1]["rounds"] == 4
+    assert "oldest_first" not in shown.stdout
+    assert "utilisation" in shown.stdout
+
+
+def test_scenarios_lists_the_built_in_ones() -> None:
+    done = call("scenarios")
+    assert "quickstart" in done.stdout
+    assert "headline" in done.stdout
+    listed = {row["name"]: row for row in json.loads(call("scenarios", "--json").stdout)["scenarios"]}
+    assert listed["headline"]["nodes"] == 50
+    assert listed["headline"]["scenario_id"] == load_scenario("headline").scenario_id
+
+
+def test_scenarios_prints_one_in_full() -> None:
+    scenario = load_scenario("headline")
+    assert call("scenarios", "headline").stdout == scenario.to_toml()
+    document = json.loads(call("scenarios", "headline", "--json").stdout)
+    assert document["scenario_id"] == scenario.scenario_id
+    assert document["scenario"] == tomllib.loads(scenario.to_toml())
+
+
+def test_scenarios_documents_every_key() -> None:
+    shown = call("scenarios", "--keys").stdout
+    rows = json.loads(call("scenarios", "--keys", "--json").stdout)["keys"]
+    assert [row["key"] for row in rows] == [row.key for row in document_scenario_keys()]
+    for row in rows:
+        line = next(line for line in shown.splitlines() if line.split()[:1] == [row["key"]])
+        assert row["meaning"] in line
+        assert row["allowed"] in line
+
+
+def test_report_writes_beside_one_run_and_here_for_several(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[Path], Path]] = []
+    monkeypatch.setattr(ceas.report, "write_report", lambda directories, out: seen.append((directories, out)))
+    assert call("report", "a").stdout == "wrote a/report.html\n"
+    assert call("report", "a", "b").stdout == "wrote report.html\n"
+    assert call("report", "a", "b", "--out", "c.html").stdout == "wrote c.html\n"
+    assert [out for _, out in seen] == [Path("a/report.html"), Path("report.html"), Path("c.html")]
+    assert seen[1][0] == [Path("a"), Path("b")]
+
+
+def test_bench_runs_all_or_one(replace: Replace) -> None:
+    replace("run_benchmark", lambda name: [{"engine": name, "ratio": 27.0}])
+    assert "27" in call("bench").stdout
+    document = json.loads(call("bench", "learning", "--json").stdout)
+    assert document == {"benchmarks": {"learning": [{"engine": "learning", "ratio": 27.0}]}}
+
+
+def test_an_unknown_benchmark_gets_the_nearest() -> None:
+    done = call("bench", "lerning")
+    assert done.exit_code == 2
+    assert done.stderr == "error: unknown benchmark `lerning`. Did you mean `learning`? Known: learning.\n"
+
+
+def test_version() -> None:
+    assert call("--version").stdout == f"ceas {ceas.__version__}\n"
+
+
+def test_every_command_has_help_for_itself_and_its_options() -> None:
+    shown = call("--help")
+    assert shown.exit_code == 0
+    for command in ("run", "resume", "compare", "schedule", "scenarios", "report", "bench"):
+        assert f" {command} " in shown.stdout
+        assert call(command, "--help").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["rum"], ["run"], ["run", "quickstart", "--seed", "-1"], ["compare", "headline"]]
+)
+def test_mistakes_in_the_command_end_with_2(arguments: list[str]) -> None:
+    done = call(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr
+    assert not done.stdout

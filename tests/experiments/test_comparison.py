@@ -1,0 +1,219 @@
+"""Comparisons: one network per seed, rows that are kept, resumed and never repeated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ceas.errors import DomainError, RunDirectoryError, ScenarioError
+from ceas.experiments.comparison import Comparison, compare_methods, summarise
+from ceas.experiments.comparison_store import add_run, finished_keys, read_comparison
+from ceas.experiments.results import RunResult
+from ceas.experiments.scenario import Scenario, load_scenario
+from ceas.runtime.progress import ProgressEvent
+
+MakeResult = Callable[..., RunResult]
+METHODS = ["mean", "trimmed_mean"]
+ATTACKS = ["none", "sign_flip"]
+
+
+@pytest.fixture
+def scenario() -> Scenario:
+    return load_scenario("quickstart", ["byzantine.n_byzantine=2"])
+
+
+@dataclass
+class FakeRuntime:
+    """Counts what is asked of it; the accuracy of a run is a known function of method, attack and seed."""
+
+    make_result: MakeResult
+    recorded: list[int] = field(default_factory=list)
+    simulated: list[tuple[str, str, int]] = field(default_factory=list)
+    fail_after: int = 10**9
+
+    def record_network(self, scenario: Scenario, *, seed: int) -> str:
+        self.recorded.append(seed)
+        return f"network {scenario.network_id} {seed}"
+
+    def simulate(self, scenario: Scenario, *, seed: int, network_trace: str) -> RunResult:
+        assert network_trace == f"network {scenario.network_id} {seed}"
+        if len(self.simulated) >= self.fail_after:
+            raise KeyboardInterrupt
+        method, attack = scenario.aggregation.rule, scenario.byzantine.attack
+        self.simulated.append((method, attack, seed))
+        return self.make_result(scenario, seed=seed, accuracies=[np.nan, accuracy_of(method, attack, seed)])
+
+
+def accuracy_of(method: str, attack: str, seed: int) -> float:
+    return 0.5 + 0.1 * METHODS.index(method) + 0.05 * ATTACKS.index(attack) + 0.01 * seed
+
+
+@pytest.fixture
+def runtime(make_result: MakeResult) -> FakeRuntime:
+    return FakeRuntime(make_result)
+
+
+def compare(runtime: FakeRuntime, scenario: Scenario, out: Path, seeds: range, **options: object) -> Comparison:
+    return compare_methods(
+        scenario,
+        methods=METHODS,
+        attacks=ATTACKS,
+        seeds=seeds,
+        out=out,
+        simulate=runtime.simulate,
+        record_network=runtime.record_network,
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def test_every_network_is_simulated_once(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    compare(runtime, scenario, tmp_path, range(3))
+    assert runtime.recorded == [0, 1, 2]
+    wanted = {(method, attack, seed) for method in METHODS for attack in ATTACKS for seed in range(3)}
+    assert set(runtime.simulated) == wanted
+    assert len(runtime.simulated) == len(wanted)
+
+
+def test_more_seeds_add_rows_and_repeat_none(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    compare(runtime, scenario, tmp_path, range(2))
+    first = read_comparison(tmp_path)
+    runtime.simulated.clear()
+    runtime.recorded.clear()
+    compare(runtime, scenario, tmp_path, range(3))
+    assert runtime.recorded == [2]
+    assert {seed for _, _, seed in runtime.simulated} == {2}
+    rows = read_comparison(tmp_path).rows
+    assert len(rows["seed"]) == 12
+    assert len(finished_keys(tmp_path)) == 12
+    for name, column in first.rows.items():
+        np.testing.assert_array_equal(rows[name][:8], column)
+
+
+def test_an_interrupted_comparison_goes_on_where_it_stopped(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    runtime.fail_after = 5
+    with pytest.raises(KeyboardInterrupt):
+        compare(runtime, scenario, tmp_path, range(2))
+    assert len(finished_keys(tmp_path)) == 5
+    with pytest.raises(RunDirectoryError, match="no row for"):
+        summarise(scenario, methods=METHODS, attacks=ATTACKS, seeds=range(2), out=tmp_path)
+    runtime.fail_after = 10**9
+    compare(runtime, scenario, tmp_path, range(2))
+    assert len(runtime.simulated) == len(set(runtime.simulated)) == 8
+    assert runtime.recorded == [0, 1, 1]
+
+
+def test_a_finished_comparison_runs_nothing(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    before = compare(runtime, scenario, tmp_path, range(2))
+    runtime.fail_after = 0
+    assert compare(runtime, scenario, tmp_path, range(2)) == before
+
+
+def test_cells_hold_means_and_student_intervals(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    # Accuracies base + 0.01 * (0, 1, 2): standard deviation 0.01, and t(0.975, 2) = 4.302653.
+    comparison = compare(runtime, scenario, tmp_path, range(3))
+    assert [(cell.method, cell.attack) for cell in comparison.cells] == [
+        (method, attack) for method in METHODS for attack in ATTACKS
+    ]
+    for cell in comparison.cells:
+        mean = accuracy_of(cell.method, cell.attack, 1)
+        half = 4.302653 * 0.01 / np.sqrt(3)
+        assert cell.seeds == (0, 1, 2)
+        assert cell.means["test_accuracy"] == pytest.approx(mean)
+        assert cell.intervals["test_accuracy"] == pytest.approx((mean - half, mean + half), abs=1e-6)
+
+
+def test_a_seed_without_a_number_spoils_its_cell_and_no_other(
+    make_result: MakeResult, scenario: Scenario, tmp_path: Path
+) -> None:
+    for seed, variance in ((0, 1.0), (1, None)):
+        add_run(tmp_path, make_result(scenario, seed=seed, gradient_variance=variance, test_accuracy=0.5))
+    [cell] = summarise(scenario, methods=["ceas"], attacks=["none"], seeds=[0, 1], out=tmp_path).cells
+    assert np.isnan(cell.means["gradient_variance"])
+    assert cell.means["test_accuracy"] == 0.5
+
+
+def test_another_scenario_in_the_same_folder_keeps_its_own_rows(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    compare(runtime, scenario, tmp_path, range(2))
+    compare(runtime, scenario.with_overrides(["clock.rounds=7"]), tmp_path, range(2))
+    assert len(runtime.simulated) == 16
+    assert len(finished_keys(tmp_path)) == 16
+
+
+def test_curves_hold_the_evaluated_rounds(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    compare(runtime, scenario, tmp_path, range(2))
+    curves = read_comparison(tmp_path).curves
+    assert len(curves["round"]) == 8
+    assert set(curves["round"]) == {1}
+    for method, attack, seed, accuracy in zip(
+        *(curves[name] for name in ("method", "attack", "seed", "test_accuracy")), strict=True
+    ):
+        assert accuracy == accuracy_of(method, attack, seed)
+
+
+def test_a_curve_left_without_its_row_is_replaced(make_result: MakeResult, scenario: Scenario, tmp_path: Path) -> None:
+    add_run(tmp_path, make_result(scenario, seed=0, accuracies=[0.1]))
+    (tmp_path / "compare.parquet").unlink()
+    add_run(tmp_path, make_result(scenario, seed=0, accuracies=[0.2, 0.3]))
+    np.testing.assert_array_equal(read_comparison(tmp_path).curves["test_accuracy"], [0.2, 0.3])
+
+
+def test_adding_a_run_twice_keeps_the_first(make_result: MakeResult, scenario: Scenario, tmp_path: Path) -> None:
+    add_run(tmp_path, make_result(scenario, seed=0, accuracies=[0.1], wall_s=1.0))
+    add_run(tmp_path, make_result(scenario, seed=0, accuracies=[0.2], wall_s=2.0))
+    tables = read_comparison(tmp_path)
+    np.testing.assert_array_equal(tables.rows["test_accuracy"], [0.1])
+    np.testing.assert_array_equal(tables.curves["test_accuracy"], [0.1])
+    np.testing.assert_array_equal(tables.rows["wall_s"], [1.0])
+
+
+def test_byzantine_weight_is_the_mean_over_rounds(make_result: MakeResult, scenario: Scenario, tmp_path: Path) -> None:
+    result = make_result(scenario)
+    result.rounds["byzantine_weight"][:] = [0.1, 0.3, np.nan]
+    add_run(tmp_path, result, command="ceas compare x")
+    tables = read_comparison(tmp_path)
+    np.testing.assert_allclose(tables.rows["byzantine_weight"], [0.2])
+    assert tables.command == "ceas compare x"
+
+
+def test_all_mistakes_are_told_before_anything_runs(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        compare_methods(
+            scenario,
+            methods=["meen", "mean"],
+            attacks=["none", "sign_flop"],
+            seeds=[0],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+    assert len(caught.value.mistakes) == 2
+    assert "did you mean mean?" in caught.value.mistakes[0]
+    assert "did you mean sign_flip?" in caught.value.mistakes[1]
+    assert not runtime.recorded
+
+
+@pytest.mark.parametrize("name", ["methods", "attacks", "seeds"])
+def test_nothing_to_compare_is_refused(name: str, runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    given = {"methods": METHODS, "attacks": ATTACKS, "seeds": [0]} | {name: []}
+    with pytest.raises(DomainError, match=f"`{name}` must not be empty"):
+        compare_methods(
+            scenario,
+            **given,  # type: ignore[arg-type]
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+
+
+def test_progress_counts_missing_runs(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    compare(runtime, scenario, tmp_path, range(1))
+    events: list[ProgressEvent] = []
+    compare(runtime, scenario, tmp_path, range(2), progress=events.append)
+    assert [(event.training_round, event.rounds) for event in events] == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    assert events[0].phase == "mean, none, seed 1"
