@@ -1,0 +1,35 @@
+"""Robust and information-weighted aggregation of the learners' updates. Arrays in, arrays out.
+
+Every rule has the signature `rule(updates, *, n_byzantine, information=None, contraction=None) -> Aggregate`; here
+`n_byzantine` is the declared number of attackers. `debiased(rule)` divides the contraction out before `rule`.
+"""
+
+from ceas.aggregation.admission import Aggregate, Rule, debiased
+from ceas.aggregation.information_weighted import ceas
+from ceas.aggregation.rules import (
+    coordinate_median,
+    geometric_median,
+    mean,
+    nearest_neighbor_mixing,
+    nnm_coordinate_median,
+    nnm_geometric_median,
+    nnm_mean,
+    nnm_trimmed_mean,
+    trimmed_mean,
+)
+
+__all__ = [
+    "Aggregate",
+    "Rule",
+    "ceas",
+    "coordinate_median",
+    "debiased",
+    "geometric_median",
+    "mean",
+    "nearest_neighbor_mixing",
+    "nnm_coordinate_median",
+    "nnm_geometric_median",
+    "nnm_mean",
+    "nnm_trimmed_mean",
+    "trimmed_mean",
+]
