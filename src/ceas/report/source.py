@@ -1,0 +1,133 @@
+"""What a report reads: runs and comparisons from their directories, as columns with a few ways to look at them."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceas.errors import RunDirectoryError
+from ceas.experiments.comparison_store import read_comparison
+from ceas.experiments.results import read_run
+
+__all__ = ["Comparison", "Run", "Table", "is_comparison", "known_mean", "load_comparison", "load_run"]
+
+_COMPARISON_FILE = "compare.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The columns of one result table, by name."""
+
+    columns: Mapping[str, NDArray[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """Return a column as float64; what is missing is not a number."""
+        return self.columns[column].astype(np.float64)
+
+    def integers(self, column: str) -> NDArray[np.int64]:
+        """Return a column of whole numbers, exactly."""
+        return self.columns[column].astype(np.int64)
+
+    def truths(self, column: str) -> NDArray[np.bool_]:
+        """Return a column of booleans."""
+        return self.columns[column].astype(np.bool_)
+
+    def texts(self, column: str) -> list[str]:
+        """Return a column of texts."""
+        return [str(value) for value in self.columns[column]]
+
+    def where(self, chosen: NDArray[np.bool_]) -> "Table":
+        """Return the rows that are chosen."""
+        return Table({name: values[chosen] for name, values in self.columns.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One finished run: its summary, its scenario as a mapping and as text, and its tables."""
+
+    result: Mapping[str, Any]
+    scenario: Mapping[str, Any]
+    scenario_text: str
+    rounds: Table
+    learners: Table
+    links: Table
+    nodes: Table
+    pairs: Table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """A comparison.
+
+    Attributes:
+        rows: One row a run. Of each method under each attack only the runs of its latest scenario.
+        curves: Accuracy curves of these runs.
+        command: Command that added the last row, empty where none did.
+        n_superseded: Rows of earlier scenarios, which are not comparable and are left out.
+    """
+
+    rows: Table
+    curves: Table
+    command: str
+    n_superseded: int
+
+
+def is_comparison(directory: Path) -> bool:
+    """Tell whether a directory holds a comparison rather than a run."""
+    return (directory / _COMPARISON_FILE).is_file()
+
+
+def load_run(directory: Path) -> Run:
+    """Read a run directory.
+
+    Raises:
+        RunDirectoryError: The directory is not one, its run is not finished, or a file does not fit this version.
+    """
+    found = read_run(directory)
+    text = found.scenario.to_toml()
+    return Run(
+        result=found.summary,
+        scenario=tomllib.loads(text),
+        scenario_text=text,
+        rounds=Table(found.rounds),
+        learners=Table(found.learners),
+        links=Table(found.links),
+        nodes=Table(found.nodes),
+        pairs=Table(found.pairs),
+    )
+
+
+def load_comparison(directory: Path) -> Comparison:
+    """Read a comparison directory.
+
+    Raises:
+        RunDirectoryError: A file is missing, unreadable or of another version.
+    """
+    found = read_comparison(directory)
+    if len(found.rows["seed"]) == 0:
+        raise RunDirectoryError(f"{directory}: the comparison holds no finished run")
+    rows, curves = Table(found.rows), Table(found.curves)
+    # A scenario's identity covers method and attack, so each of their combinations has its own.
+    latest = {(method, attack): name for name, method, attack in _variants(rows)}
+    kept, kept_curves = (
+        table.where(np.array([latest.get((method, attack)) == name for name, method, attack in _variants(table)], bool))
+        for table in (rows, curves)
+    )
+    return Comparison(rows=kept, curves=kept_curves, command=found.command, n_superseded=len(rows) - len(kept))
+
+
+def _variants(table: Table) -> list[tuple[str, str, str]]:
+    return list(zip(table.texts("scenario_id"), table.texts("method"), table.texts("attack"), strict=True))
+
+
+def known_mean(values: NDArray[np.float64]) -> float | None:
+    """Return the mean of what is known, or None where nothing is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else None

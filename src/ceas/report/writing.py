@@ -1,0 +1,37 @@
+"""Which page some directories get, and where it is written."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ceas.errors import DomainError, RunDirectoryError
+from ceas.experiments.result_tables import write_atomically
+from ceas.report.comparison_page import comparison_page
+from ceas.report.run_page import run_page
+from ceas.report.side_by_side_page import side_by_side_page
+from ceas.report.source import is_comparison, load_comparison, load_run
+
+__all__ = ["write_page"]
+
+
+def _page(directories: Sequence[Path]) -> str:
+    if len(directories) == 1:
+        only = directories[0]
+        return comparison_page(load_comparison(only)) if is_comparison(only) else run_page(load_run(only))
+    for directory in directories:
+        if is_comparison(directory):
+            raise RunDirectoryError(f"{directory} holds a comparison; only runs can be shown side by side.")
+    return side_by_side_page([load_run(directory) for directory in directories])
+
+
+def write_page(directories: Sequence[Path], out: Path | None) -> Path:
+    """Write the page of the directories; arguments and errors are those of `ceas.report.write_report`."""
+    if not directories:
+        raise DomainError("Argument `directories` must hold at least one run directory, but is empty.")
+    text = _page(directories)
+    path = out or directories[0] / ("report.html" if len(directories) == 1 else "side_by_side.html")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: the page cannot be written: {error}") from error
+    return path
