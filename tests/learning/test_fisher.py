@@ -1,0 +1,150 @@
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ceas.learning.circuits import Circuit, Gate, hardware_efficient
+from ceas.learning.engine import encode_features, expectations
+from ceas.learning.fisher import (
+    effective_contraction,
+    pure_quantum_fisher_diagonal,
+    quantum_fisher_diagonal,
+    quantum_fisher_trace,
+    sld_fisher_diagonal,
+)
+from ceas.learning.noise import NoiseTable, noiseless
+from ceas.learning.partition import partition_circuit
+
+Density = Callable[..., npt.NDArray[np.complex128]]
+CIRCUIT = hardware_efficient(3, 2)
+PARTITION = partition_circuit(CIRCUIT, "qubit")
+
+
+def uniform_noise(error: float, werner: float) -> NoiseTable:
+    ideal = noiseless(PARTITION)
+    errors = jnp.full_like(ideal.one_qubit_error, error)
+    return NoiseTable(errors, errors, errors, jnp.full_like(ideal.pair_werner, werner))
+
+
+@pytest.mark.parametrize(("survival", "dimension", "factor"), [(0.9, 2, 0.81), (0.5, 4, 1 / 3), (0.2, 8, 0.1)])
+def test_global_depolarising_scales_by_the_closed_form(survival: float, dimension: int, factor: float) -> None:
+    """F = lambda^2 / (lambda + 2 (1 - lambda) / d) F_pure for rho = lambda |psi><psi| + (1 - lambda) I / d."""
+    rng = np.random.default_rng(4)
+    psi, change = (rng.normal(size=dimension) + 1j * rng.normal(size=dimension) for _ in range(2))
+    psi /= np.linalg.norm(psi)
+    change = change - psi * np.real(psi.conj() @ change)  # keeps the norm
+    pure = 4 * (np.real(change.conj() @ change) - abs(psi.conj() @ change) ** 2)
+    derivative = np.outer(change, psi.conj()) + np.outer(psi, change.conj())
+    rho = survival * np.outer(psi, psi.conj()) + (1 - survival) * np.eye(dimension) / dimension
+    with jax.enable_x64(True):
+        found = sld_fisher_diagonal(jnp.asarray(rho), jnp.asarray(survival * derivative)[None])
+    np.testing.assert_allclose(found, [factor * pure], rtol=1e-10)
+    assert factor == pytest.approx(survival**2 / (survival + 2 * (1 - survival) / dimension))
+
+
+def test_rounding_in_the_null_space_is_no_information() -> None:
+    """Eigenvalues of 1e-10 and derivatives of 1e-5 among them are float32 rounding; their quotient would be 1."""
+    rho = jnp.diag(jnp.array([1.0, 1e-10, 1e-10], dtype=jnp.complex64))
+    derivative = jnp.zeros((1, 3, 3), dtype=jnp.complex64).at[0, 1, 2].set(1e-5).at[0, 2, 1].set(1e-5)
+    np.testing.assert_array_equal(sld_fisher_diagonal(rho, derivative), [0.0])
+
+
+def test_one_depolarised_rotation() -> None:
+    """RY(t) on |0> has F = 1; depolarising with p shrinks the Bloch vector by 1 - 4p/3 and F by its square (d = 2)."""
+    circuit = Circuit(n_qubits=1, gates=(Gate(kind="ry", qubits=(0,), parameter=0, layer=0),), n_parameters=1)
+    partition = partition_circuit(circuit)
+    noise = noiseless(partition, 2)._replace(one_qubit_error=jnp.array([[0.0], [0.12]]))
+    found = quantum_fisher_diagonal(
+        circuit, partition, jnp.array([0.4]), encode_features(np.array([[0.3], [1.0]])), noise
+    )
+    np.testing.assert_allclose(found[:, :, 0], [[1.0, 1.0], [(1 - 0.16) ** 2] * 2], rtol=1e-5)
+
+
+def test_rz_on_a_pole_carries_no_information() -> None:
+    circuit = Circuit(n_qubits=1, gates=(Gate(kind="rz", qubits=(0,), parameter=0, layer=0),), n_parameters=1)
+    angles = np.array([[0.0], [np.pi / 2], [0.5]])
+    found = pure_quantum_fisher_diagonal(circuit, jnp.array([0.7]), encode_features(angles))
+    np.testing.assert_allclose(found[:, 0], np.sin(angles[:, 0]) ** 2, atol=1e-6)
+
+
+def test_pure_information_is_that_of_the_state_vector(oracle_density: Density) -> None:
+    """For a pure state F_jj = 2 tr (d_j rho)^2, with the exact derivative by parameter shift of the dense state."""
+    rng = np.random.default_rng(6)
+    theta, angles = rng.normal(size=12), rng.uniform(-2, 2, (2, 3))
+    ideal = noiseless(PARTITION)
+    found = pure_quantum_fisher_diagonal(CIRCUIT, jnp.asarray(theta), encode_features(angles))
+    for sample, parameter in np.ndindex(found.shape):
+        shift = np.pi / 2 * np.eye(12)[parameter]
+        plus, minus = (
+            oracle_density(CIRCUIT, PARTITION, theta + sign * shift, angles[sample], ideal, learner=0)
+            for sign in (1, -1)
+        )
+        derivative = (plus - minus) / 2
+        expected = 2 * np.real(np.trace(derivative @ derivative))
+        assert float(found[sample, parameter]) == pytest.approx(expected, abs=2e-6)
+
+
+def test_mixed_information_of_ideal_learners_is_the_pure_one_even_in_float32() -> None:
+    rng = np.random.default_rng(1)
+    theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode_features(rng.uniform(-2, 2, (3, 3)))
+    mixed = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, noiseless(PARTITION, 2))
+    pure = pure_quantum_fisher_diagonal(CIRCUIT, theta, features)
+    assert mixed.dtype == jnp.float32
+    np.testing.assert_allclose(mixed, jnp.broadcast_to(pure, (2, 3, 12)), atol=2e-5)
+    trace = quantum_fisher_trace(CIRCUIT, PARTITION, theta, features, noiseless(PARTITION, 2))
+    np.testing.assert_allclose(trace, jnp.broadcast_to(pure.sum(axis=-1), (2, 3)), atol=2e-4)
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 1000),
+    error=st.floats(0, 0.3),
+    more=st.floats(0, 0.3),
+    werner=st.floats(0, 1),
+    loss=st.floats(0, 1),
+)
+def test_noise_never_raises_the_information(seed: int, error: float, more: float, werner: float, loss: float) -> None:
+    rng = np.random.default_rng(seed)
+    theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode_features(rng.uniform(-2, 2, (2, 3)))
+    less = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, uniform_noise(error, werner))
+    worse = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, uniform_noise(error + more, werner * loss))
+    pure = pure_quantum_fisher_diagonal(CIRCUIT, theta, features)
+    assert float(jnp.max(worse - less)) <= 2e-5
+    assert float(jnp.max(less - pure)) <= 2e-5
+    assert float(jnp.max(pure)) <= 1 + 1e-5
+    assert float(jnp.min(worse)) >= 0
+
+
+def test_readout_does_not_change_the_state() -> None:
+    theta, features = jnp.linspace(-1, 1, 12), encode_features(np.array([[0.1, 0.2, 0.3]]))
+    noise = uniform_noise(0.05, 0.8)
+    flipped = noise._replace(readout_error=jnp.full_like(noise.readout_error, 0.4))
+    found = [quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, table) for table in (noise, flipped)]
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_contraction_is_one_without_noise_and_the_scale_of_scaled_values() -> None:
+    rng = np.random.default_rng(0)
+    ideal = jnp.asarray(rng.normal(size=(1, 5, 2)))
+    noisy = jnp.concatenate([ideal, 0.4 * ideal, 0.0 * ideal])
+    np.testing.assert_allclose(effective_contraction(noisy, ideal), [1.0, 0.4, 0.0], rtol=1e-6)
+
+
+def test_contraction_of_learners_falls_with_their_noise() -> None:
+    """Readout flips r scale every value by 1 - 2r; completely depolarised learners have contraction 0."""
+    theta, features = jnp.linspace(-1, 1, 12), encode_features(np.linspace(-1, 1, 18).reshape(6, 3))
+    table = noiseless(PARTITION, 4)
+    noise = table._replace(
+        readout_error=table.readout_error.at[1].set(0.1),
+        two_qubit_error=table.two_qubit_error.at[2].set(0.02).at[3].set(0.75),
+    )
+    ideal = expectations(CIRCUIT, PARTITION, theta, features, noiseless(PARTITION), observables=(0, 1, 2))
+    noisy = expectations(CIRCUIT, PARTITION, theta, features, noise, observables=(0, 1, 2))
+    contraction = effective_contraction(noisy, ideal)
+    np.testing.assert_allclose(contraction[jnp.array([0, 1, 3])], [1.0, 0.8, 0.0], atol=1e-6)
+    assert 0.5 < float(contraction[2]) < 0.97
