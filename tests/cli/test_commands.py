@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -32,6 +33,7 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def replace(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    monkeypatch.setattr(ceas.report, "write_report", lambda directories: directories[0] / "report.html")
     # Into the module's own names, so that the real function is not imported to be put back.
     return lambda name, value: monkeypatch.setitem(vars(ceas.experiments), name, value)
 
@@ -52,7 +54,8 @@ def result_of(scenario: Scenario, seed: int, command: str) -> RunResult:
         "train_loss": float("nan"),
         "command": command,
     }
-    return RunResult(scenario=scenario, summary=summary, rounds={}, learners={}, links={}, nodes={}, pairs={})
+    rounds = {"byzantine_weight": np.array([0.25, 0.75])}
+    return RunResult(scenario=scenario, summary=summary, rounds=rounds, learners={}, links={}, nodes={}, pairs={})
 
 
 @pytest.fixture
@@ -93,7 +96,8 @@ def test_run_prints_a_table_on_stdout_and_progress_on_stderr(calls: list[dict[st
     done = call("run", "quickstart", "--out", "there")
     assert "0.8125" in done.stdout
     assert "20 training rounds, 8 learners" in done.stdout
-    assert "there" in done.stdout
+    assert "there/report.html" in done.stdout
+    assert "50.0 %, being 87.5 % of the learners" in done.stdout
     assert done.stderr.splitlines()[0] == "training 0/20"
     assert done.stderr.splitlines()[-1] == "training 20/20  test accuracy 0.500  pairs used 50.0 %"
     assert len(done.stderr.splitlines()) == 11

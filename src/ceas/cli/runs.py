@@ -11,6 +11,8 @@ from ceas.cli.printing import print_json, print_pairs, text_of
 from ceas.cli.progress import progress_display
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ceas.experiments import RunResult, Scenario
 
 __all__ = ["resume", "run"]
@@ -60,6 +62,9 @@ def _default_directory(scenario: "Scenario", seed: int) -> Path:
 
 
 def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
+    from ceas.report import write_report
+
+    page = write_report([directory])
     if as_json:
         print_json({**result.summary, "directory": str(directory)})
         return
@@ -78,11 +83,26 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
         "shots": summary["shots"],
         "gradient variance": summary["gradient_variance"],
         "key bits generated, consumed": f"{key_bits['generated']}, {key_bits['consumed']}",
-        "simulated time, wall time": f"{text_of(summary['simulated_s'])} s, {text_of(summary['wall_s'])} s",
-        "written to": str(directory),
+        "simulated time": f"{text_of(summary['simulated_s'])} s",
+        "wall time, compilation": f"{text_of(summary['wall_s'])} s, {text_of(summary['compile_s'])} s of it",
+        "attackers' part of the weight": _attackers_part(result),
+        "time in": _rooms(summary["rooms_s"]),
+        "report": str(page),
         "repeat with": summary["command"],
     }
     print_pairs(rows, title=f"{summary['rounds']} training rounds, {summary['learners']} learners")
+
+
+def _attackers_part(result: "RunResult") -> str:
+    n_byzantine, n_learners = result.summary["byzantine"]["n"], result.summary["learners"]
+    if n_byzantine == 0:
+        return "no attackers"
+    part = float(result.rounds["byzantine_weight"].mean())
+    return f"{_percent(part)}, being {_percent(n_byzantine / n_learners)} of the learners"
+
+
+def _rooms(seconds: "Mapping[str, float]") -> str:
+    return ", ".join(f"{room} {text_of(spent)} s" for room, spent in seconds.items())
 
 
 def _percent(share: float | None) -> str:

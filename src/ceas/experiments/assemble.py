@@ -111,15 +111,17 @@ def assemble_security(scenario: Scenario) -> SecurityParameters:
 
 def assemble_training(scenario: Scenario) -> TrainingParameters:
     """Return how the scenario trains."""
-    import optax  # noqa: PLC0415 - brings JAX
-
     section = scenario.learning
-    optimizer: optax.GradientTransformation = registry.resolve("optimizer", section.optimizer)(section.learning_rate)
+    # Each optimiser's own name for the momentum of the optimiser itself.
+    momentum_name = {"adam": "b1", "sgd": "momentum"}[section.optimizer]
+    optimizer = registry.resolve("optimizer", section.optimizer)(
+        section.learning_rate, **{momentum_name: section.optimizer_momentum}
+    )
     return TrainingParameters(
         rounds=scenario.clock.rounds,
         evaluate_rounds=scenario.output.evaluate_rounds,
         optimizer=optimizer,
-        **section.model_dump(exclude={"optimizer", "learning_rate"}),
+        **section.model_dump(exclude={"optimizer", "optimizer_momentum", "learning_rate"}),
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ceas.consensus import parameter_digest
-from ceas.errors import InterruptedRunError, RunDirectoryError
+from ceas.errors import DomainError, InterruptedRunError, RunDirectoryError, ScenarioError
 from ceas.experiments.assemble import (
     assemble_method,
     assemble_policy,
@@ -117,14 +117,17 @@ def compare(
 def _live_source(scenario: Scenario, world: World, *, seed: int, trace_every: int) -> LiveSource:
     spread = scenario.learning.initial_angle_spread
     start = initial_parameters(world.circuit.n_parameters, spread=spread, seed=seed)
-    return LiveSource(
-        world,
-        assemble_policy(scenario, world),
-        assemble_security(scenario),
-        seed=seed,
-        trace_every=trace_every,
-        start_digest=parameter_digest(start, fixed_point_bits=scenario.consensus.fixed_point_bits),
-    )
+    try:
+        return LiveSource(
+            world,
+            assemble_policy(scenario, world),
+            assemble_security(scenario),
+            seed=seed,
+            trace_every=trace_every,
+            start_digest=parameter_digest(start, fixed_point_bits=scenario.consensus.fixed_point_bits),
+        )
+    except DomainError as error:
+        raise ScenarioError(scenario.name, [str(error)]) from error
 
 
 def _trace_every(scenario: Scenario) -> int:

@@ -233,17 +233,23 @@ class CircuitSection(Section):
 class LearningSection(Section):
     """Local training."""
 
-    minibatch: int = Field(default=16, ge=1, description="Samples that a learner uses in a round")
+    minibatch: int = Field(default=4, ge=1, description="Samples that a learner uses in a round")
     readout_share: float = Field(
         default=0.3, gt=0, lt=1, description="Share of the shots spent on the unshifted circuit"
     )
     temperature: float = Field(default=4.0, gt=0, description="Factor on expectation values before the softmax")
     optimizer: Literal["adam", "sgd"] = Field(default="adam", description="Optimiser of the agreed parameters")
-    learning_rate: float = Field(default=0.1, gt=0, description="Step size of the optimiser")
-    worker_momentum: float = Field(
-        default=0.5, ge=0, lt=1, description="Momentum that each learner applies to its gradients"
+    learning_rate: float = Field(default=0.03, gt=0, description="Step size of the optimiser")
+    optimizer_momentum: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="Momentum of the optimiser itself, on top of the learners' own: b1 of adam, momentum of sgd",
     )
-    initial_angle_spread: float = Field(default=0.5, ge=0, description="Standard deviation of the initial angles")
+    worker_momentum: float = Field(
+        default=0.9, ge=0, lt=1, description="Momentum that each learner applies to its gradients"
+    )
+    initial_angle_spread: float = Field(default=0.3, ge=0, description="Standard deviation of the initial angles")
     max_shots_per_round: int = Field(
         default=1000,
         ge=1,

@@ -4,9 +4,7 @@ NaN policy: a value that is not finite is refused, never dropped. A run that div
 runs out has to say so where the values are chosen.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +14,6 @@ from ceas.errors import DomainError
 __all__ = ["MeanInterval", "PairedDifference", "holm", "mean_interval", "paired_difference"]
 
 FloatArray = NDArray[np.float64]
-Row = TypeVar("Row", bound=Mapping[str, Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

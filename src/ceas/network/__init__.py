@@ -1,0 +1,82 @@
+"""Who can share pairs with whom, and pairs over time.
+
+Topologies and hardware are plain arrays; the event kernel is compiled when the simulation is first imported.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ceas.network.records import DemandTable, Fate, NetworkModel, RoundClock, WindowRecord
+
+if TYPE_CHECKING:
+    from ceas.network.hardware import HardwareParameters, LinkTable, NodeTable, draw_hardware, pair_rate_hz
+    from ceas.network.policy import LinkView, Policy, attempt_rule, serve_rule
+    from ceas.network.simulation import NetworkState, advance_round, initial_state
+    from ceas.network.topology import (
+        Topology,
+        arnes,
+        build_topology,
+        grid,
+        load_topology,
+        path_latency_s,
+        random_geometric,
+        ring,
+        star,
+        surfnet,
+    )
+
+__all__ = [
+    "DemandTable",
+    "Fate",
+    "HardwareParameters",
+    "LinkTable",
+    "LinkView",
+    "NetworkModel",
+    "NetworkState",
+    "NodeTable",
+    "Policy",
+    "RoundClock",
+    "Topology",
+    "WindowRecord",
+    "advance_round",
+    "arnes",
+    "attempt_rule",
+    "build_topology",
+    "draw_hardware",
+    "grid",
+    "initial_state",
+    "load_topology",
+    "pair_rate_hz",
+    "path_latency_s",
+    "random_geometric",
+    "ring",
+    "serve_rule",
+    "star",
+    "surfnet",
+]
+
+# Imported when first asked for, because they bring Numba or read data files.
+_MODULE_OF = {
+    "hardware": ("HardwareParameters", "LinkTable", "NodeTable", "draw_hardware", "pair_rate_hz"),
+    "policy": ("LinkView", "Policy", "attempt_rule", "serve_rule"),
+    "simulation": ("NetworkState", "advance_round", "initial_state"),
+    "topology": (
+        "Topology",
+        "arnes",
+        "build_topology",
+        "grid",
+        "load_topology",
+        "path_latency_s",
+        "random_geometric",
+        "ring",
+        "star",
+        "surfnet",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULE_OF.items():
+        if name in names:
+            return getattr(import_module(f"ceas.network.{module}"), name)
+    raise AttributeError(f"module `{__name__}` has no attribute `{name}`")

@@ -1,0 +1,365 @@
+"""The compiled event kernel: pairs are born, stored, used, tested, overwritten and expired on one integer clock.
+
+Rules of the machine:
+
+- Every link has at most one scheduled event of each kind in `next_ns[link, kind]`; a heap orders the links by
+  (time of their first event, link). Events at the same time run by link, then by kind: expiry and deadlines first. So
+  the order is total, does not depend on history, and the heap is no part of the state.
+- An event changes the schedule of its own link only. What links share is the free memory slots of the nodes.
+- Attempt j of a link lasts from j to j + 1 attempt periods. The attempts that would succeed are fixed by the link's
+  random stream alone: geometric gaps between them. A success counts only if the attempt was made, that is, if both ends
+  had a free slot from its start to its end and the policy wanted it. As the outcome of an attempt is independent of all
+  before it, this is exactly the attempt-by-attempt law; and under every policy the same attempts would succeed.
+- The number of a success on its link names the pair: `pair_id = number * n_links + link`, in birth order per link.
+- When a policy has chosen pairs for a use, the coin of the oldest of them says whether the use becomes a joint test of
+  these pairs. The request then goes on waiting. The coin depends on nothing else, and every choice ends in a use or a
+  test of exactly these pairs, so tested pairs are distributed as used pairs, whatever the policy.
+- Expiry and deadline events may be early (their pair or request was served since): they look again.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ceas.network.arena import ARRIVAL, DEADLINE, EXPIRY, GENERATION, N_EVENT_KINDS, QPU, WAKE, Arena, link_view
+from ceas.network.compilation import CompiledRule, compiled, constant, inlined
+from ceas.network.draws import geometric_gap, unit_interval
+from ceas.network.memory import (
+    DISCARDED,
+    EXPIRED,
+    KEY,
+    LEARNING,
+    NOBODY,
+    TEST,
+    close_pair,
+    release,
+    store_pair,
+    take_slot,
+)
+from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, key_fraction
+
+__all__ = ["ALL_DONE", "BAD_CHOICE", "BUFFER_FULL", "run_until", "schedule_success"]
+
+# Why the kernel stopped.
+ALL_DONE, BUFFER_FULL, BAD_CHOICE = 0, 1, 2
+# What an event asks for: nothing, or that the policy look at the link; or the policy made a mistake.
+_QUIET, _DISPATCH, _MISTAKE = 0, 1, 2
+_FIRST = constant(0)
+
+
+# ---- serving ---------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _start_shot(arena: Arena, link: int, side: int, now_ns: int) -> None:
+    shot = arena.n_written[0]
+    value = arena.learning_value
+    # From the newest to the oldest, for every removal shifts what is newer.
+    for at in range(arena.pairs_per_shot - 1, -1, -1):
+        werner = close_pair(arena, link, arena.choice[at], now_ns, LEARNING, arena.learner[link, side])
+        arena.shot_werner[shot, at] = werner
+        value *= werner * werner
+    arena.shot_learner[shot] = arena.learner[link, side]
+    arena.shot_time_ns[shot] = now_ns
+    arena.n_written[0] += 1
+    arena.n_written[3] += 1
+    arena.delivered_value[0] += value
+    arena.shot_wait_ns[link, side] += now_ns - arena.qpu_ready_ns[link, side]
+    ready_ns = now_ns + arena.shot_duration_ns[link, side]
+    arena.qpu_ready_ns[link, side] = ready_ns
+    arena.next_ns[link, QPU + side] = min(ready_ns, arena.qpu_close_ns[link, side])
+
+
+@inlined
+def _serve_key(arena: Arena, link: int, waiting: int, now_ns: int) -> None:
+    state = arena.states[link]
+    tally = arena.tallies[link]
+    at = state.key_head + waiting
+    tally.key_wait_ns += now_ns - arena.key_arrival_ns[link, at]
+    while at > state.key_head:
+        arena.key_arrival_ns[link, at] = arena.key_arrival_ns[link, at - 1]
+        at -= 1
+    state.key_head += 1
+    werner = close_pair(arena, link, arena.choice[0], now_ns, KEY, NOBODY)
+    tally.key_werner_sum += werner
+    arena.delivered_value[1] += arena.key_value * key_fraction(werner)
+
+
+@inlined
+def _test_pairs(arena: Arena, link: int, count: int, now_ns: int) -> None:
+    for at in range(count - 1, -1, -1):
+        werner = close_pair(arena, link, arena.choice[at], now_ns, TEST, NOBODY)
+        arena.tallies[link].test_werner_sum += werner
+        arena.test_link[arena.n_written[1]] = link
+        arena.test_werner[arena.n_written[1]] = werner
+        arena.n_written[1] += 1
+        arena.delivered_value[2] += arena.test_value
+
+
+@inlined
+def _is_waiting(arena: Arena, link: int, now_ns: int) -> bool:
+    """Tell whether any request could be served from the stock."""
+    state = arena.states[link]
+    if state.n_stored == 0:
+        return False
+    if state.key_tail > state.key_head:
+        return True
+    is_ready = arena.qpu_ready_ns[link, 0] <= now_ns or arena.qpu_ready_ns[link, 1] <= now_ns
+    return bool(is_ready and state.n_stored >= arena.pairs_per_shot)
+
+
+@inlined
+def _is_sound(arena: Arena, link: int, request: int, count: int, now_ns: int) -> bool:
+    """Sort the chosen positions and tell whether the policy chose a waiting request and distinct stored pairs."""
+    state = arena.states[link]
+    if request < KEY_REQUEST:
+        if request < 0 or arena.qpu_ready_ns[link, request] > now_ns:
+            return False
+    elif request - KEY_REQUEST >= state.key_tail - state.key_head:
+        return False
+    choice = arena.choice
+    for at in range(1, count):
+        moved = choice[at]
+        place = at
+        while place > 0 and choice[place - 1] > moved:
+            choice[place] = choice[place - 1]
+            place -= 1
+        choice[place] = moved
+    for at in range(1, count):
+        if choice[at] == choice[at - 1]:
+            return False
+    return bool(count <= state.n_stored and choice[0] >= 0 and choice[count - 1] < state.n_stored)
+
+
+@inlined
+def _dispatch(arena: Arena, link: int, now_ns: int, serve: CompiledRule) -> bool:
+    """Let the policy serve until it waits; False if it chose what is not there."""
+    arena.next_ns[link, WAKE] = NEVER
+    while _is_waiting(arena, link, now_ns):
+        request, wake_ns = serve(link_view(arena, link, now_ns), arena.choice)
+        if request == WAIT:
+            if wake_ns > now_ns:
+                arena.next_ns[link, WAKE] = min(wake_ns, NEVER)
+            return True
+        count = arena.pairs_per_shot if request < KEY_REQUEST else 1
+        if not _is_sound(arena, link, request, count, now_ns):
+            return False
+        coin = unit_interval(arena.constants[link].test_seed, arena.stock_number[link, arena.choice[0]])
+        if coin <= arena.test_share:
+            _test_pairs(arena, link, count, now_ns)
+        elif request < KEY_REQUEST:
+            _start_shot(arena, link, request, now_ns)
+        else:
+            _serve_key(arena, link, request - KEY_REQUEST, now_ns)
+        release(arena, link, count, now_ns)
+    return True
+
+
+# ---- events ----------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _expire(arena: Arena, link: int, now_ns: int) -> None:
+    state = arena.states[link]
+    lifetime_ns = arena.constants[link].lifetime_ns
+    count = 0
+    while state.n_stored > 0 and arena.stock_birth_ns[link, 0] + lifetime_ns <= now_ns:
+        close_pair(arena, link, _FIRST, now_ns, EXPIRED, NOBODY)
+        count += 1
+    if count > 0:
+        release(arena, link, count, now_ns)
+    arena.next_ns[link, EXPIRY] = arena.stock_birth_ns[link, 0] + lifetime_ns if state.n_stored > 0 else NEVER
+
+
+@inlined
+def _drop_requests(arena: Arena, link: int, now_ns: int) -> None:
+    state = arena.states[link]
+    while state.key_head < state.key_tail:
+        deadline_ns = arena.key_arrival_ns[link, state.key_head] + arena.key_deadline_ns
+        if deadline_ns > now_ns:
+            arena.next_ns[link, DEADLINE] = deadline_ns
+            return
+        state.key_head += 1
+        arena.tallies[link].key_dropped += 1
+    arena.next_ns[link, DEADLINE] = NEVER
+
+
+@inlined
+def _schedule_success(
+    constants: npt.NDArray[Any], states: npt.NDArray[Any], next_ns: npt.NDArray[np.int64], link: int
+) -> None:
+    """Draw the next attempt that would succeed; so late that its time is no int64, it is never."""
+    state = states[link]
+    constant = constants[link]
+    longest = NEVER // constant.attempt_period_ns - 2
+    state.number += 1
+    uniform = unit_interval(constant.generation_seed, state.number)
+    gap = geometric_gap(uniform, constant.log_failure, longest)
+    state.attempt = min(state.attempt, longest - gap) + gap
+    next_ns[link, GENERATION] = (state.attempt + 1) * constant.attempt_period_ns if state.attempt < longest else NEVER
+
+
+@compiled
+def schedule_success(
+    constants: npt.NDArray[Any],
+    states: npt.NDArray[Any],
+    next_ns: npt.NDArray[np.int64],
+    links: npt.NDArray[np.int64],
+) -> None:
+    """Draw the next success of each of `links`."""
+    for link in links:
+        _schedule_success(constants, states, next_ns, link)
+
+
+@inlined
+def _generate(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> int:
+    state = arena.states[link]
+    constant = arena.constants[link]
+    is_free = arena.free_slots[constant.node_a] > 0 and arena.free_slots[constant.node_b] > 0
+    position = attempt(link_view(arena, link, now_ns)) if is_free or state.n_stored > 0 else -1
+    answer = _QUIET
+    if position > state.n_stored:
+        answer = _MISTAKE
+    elif position == state.n_stored:
+        if is_free and state.attempt * constant.attempt_period_ns >= state.resume_ns:
+            store_pair(arena, link, now_ns)
+            take_slot(arena, constant.node_a, now_ns)
+            take_slot(arena, constant.node_b, now_ns)
+            answer = _DISPATCH
+    elif position >= 0:
+        close_pair(arena, link, position, now_ns, DISCARDED, NOBODY)
+        store_pair(arena, link, now_ns)
+        answer = _DISPATCH
+    _schedule_success(arena.constants, arena.states, arena.next_ns, link)
+    return answer
+
+
+@inlined
+def _arrive(arena: Arena, link: int, now_ns: int) -> None:
+    state = arena.states[link]
+    size = arena.key_arrival_ns.shape[1]
+    if state.key_tail == size:
+        n_waiting = state.key_tail - state.key_head
+        for at in range(n_waiting):
+            arena.key_arrival_ns[link, at] = arena.key_arrival_ns[link, state.key_head + at]
+        state.key_head = 0
+        state.key_tail = n_waiting
+    arena.key_arrival_ns[link, state.key_tail] = now_ns
+    state.key_tail += 1
+    state.key_number += 1
+    arena.tallies[link].key_requested += 1
+    arena.next_ns[link, ARRIVAL] = int((state.key_number + 0.5) * arena.constants[link].key_period_ns)
+    if arena.next_ns[link, DEADLINE] == NEVER:
+        arena.next_ns[link, DEADLINE] = now_ns + arena.key_deadline_ns
+
+
+@inlined
+def _step_qpu(arena: Arena, link: int, side: int, now_ns: int) -> None:
+    """Let a QPU become ready, or close it for the rest of the round."""
+    close_ns = arena.qpu_close_ns[link, side]
+    if now_ns >= close_ns:
+        arena.qpu_ready_ns[link, side] = NEVER
+        arena.next_ns[link, QPU + side] = NEVER
+    else:
+        arena.next_ns[link, QPU + side] = close_ns
+
+
+@inlined
+def _handle(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> int:
+    """Process the first event of a link and say whether the policy must look at the link."""
+    kind = 0
+    while arena.next_ns[link, kind] != now_ns:
+        kind += 1
+    if kind == GENERATION:
+        return _generate(arena, link, now_ns, attempt)
+    if kind == EXPIRY:
+        _expire(arena, link, now_ns)
+        return _QUIET
+    if kind == DEADLINE:
+        _drop_requests(arena, link, now_ns)
+        return _QUIET
+    if kind == ARRIVAL:
+        _arrive(arena, link, now_ns)
+    elif kind < WAKE:
+        _step_qpu(arena, link, kind - QPU, now_ns)
+    return _DISPATCH
+
+
+# ---- the loop --------------------------------------------------------------------------------------------------------
+
+
+@inlined
+def _first_event(next_ns: npt.NDArray[np.int64], link: int) -> int:
+    first = next_ns[link, 0]
+    for kind in range(1, N_EVENT_KINDS):
+        first = min(first, next_ns[link, kind])
+    return int(first)
+
+
+@inlined
+def _is_before(time_ns: int, link: int, other_ns: int, other_link: int) -> bool:
+    return time_ns < other_ns or (time_ns == other_ns and link < other_link)
+
+
+@inlined
+def _sift_down(heap_ns: npt.NDArray[np.int64], heap_link: npt.NDArray[np.int64], at: int) -> None:
+    time_ns, link = heap_ns[at], heap_link[at]
+    size = len(heap_ns)
+    while True:
+        child = 2 * at + 1
+        if child >= size:
+            break
+        other = child + 1
+        if other < size and (
+            heap_ns[other] < heap_ns[child]
+            or (heap_ns[other] == heap_ns[child] and heap_link[other] < heap_link[child])
+        ):
+            child = other
+        if time_ns < heap_ns[child] or (time_ns == heap_ns[child] and link < heap_link[child]):
+            break
+        heap_ns[at], heap_link[at] = heap_ns[child], heap_link[child]
+        at = child
+    heap_ns[at], heap_link[at] = time_ns, link
+
+
+@inlined
+def _has_room(arena: Arena) -> bool:
+    """Tell whether the buffers hold all that one event can write: every pair of a link's stock, and the new one."""
+    most = arena.stock_birth_ns.shape[1] + 1
+    written = arena.n_written
+    has_shot_room = written[0] + most <= len(arena.shot_time_ns)
+    has_test_room = written[1] + most <= len(arena.test_link)
+    return bool(has_shot_room and has_test_room and written[2] + most <= len(arena.trace))
+
+
+@compiled
+def run_until(
+    arena: Arena,
+    heap_ns: npt.NDArray[np.int64],
+    heap_link: npt.NDArray[np.int64],
+    serve: CompiledRule,
+    attempt: CompiledRule,
+) -> int:
+    """Process all events before the end of the round; the two arrays, one entry a link, are room for the heap.
+
+    Returns:
+        `ALL_DONE`; `BUFFER_FULL` if a buffer must be emptied first, after which a further call goes on where this one
+        stopped; `BAD_CHOICE` if the policy chose a request or a pair that is not there, and nothing was done about it.
+    """
+    n_links = len(arena.constants)
+    for link in range(n_links):
+        heap_ns[link] = _first_event(arena.next_ns, link)
+        heap_link[link] = link
+    for at in range(n_links // 2 - 1, -1, -1):
+        _sift_down(heap_ns, heap_link, at)
+    while n_links > 0 and heap_ns[0] < arena.round_end_ns:
+        if not _has_room(arena):
+            return BUFFER_FULL
+        now_ns, link = heap_ns[0], heap_link[0]
+        answer = _handle(arena, link, now_ns, attempt)
+        if answer == _MISTAKE or (answer == _DISPATCH and not _dispatch(arena, link, now_ns, serve)):
+            return BAD_CHOICE
+        heap_ns[0] = _first_event(arena.next_ns, link)
+        _sift_down(heap_ns, heap_link, _FIRST)
+    return ALL_DONE

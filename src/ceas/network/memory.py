@@ -1,0 +1,112 @@
+"""The memories: slots taken and freed, pairs stored and closed."""
+
+from ceas.network.arena import EXPIRY, Arena
+from ceas.network.compilation import constant, inlined
+from ceas.network.policy import NEVER, werner_at
+from ceas.network.records import FIDELITY_BINS, Fate
+
+__all__ = [
+    "DISCARDED",
+    "EXPIRED",
+    "KEY",
+    "LEARNING",
+    "NOBODY",
+    "TEST",
+    "close_pair",
+    "release",
+    "store_pair",
+    "take_slot",
+]
+
+LEARNING, KEY, TEST = constant(Fate.LEARNING), constant(Fate.KEY), constant(Fate.TEST)
+EXPIRED, DISCARDED = constant(Fate.EXPIRED), constant(Fate.DISCARDED)
+NOBODY = constant(-1)
+
+
+@inlined
+def take_slot(arena: Arena, node: int, now_ns: int) -> None:
+    """Take a free slot of a node; without another the node's links are blocked."""
+    arena.free_slots[node] -= 1
+    if arena.free_slots[node] > 0:
+        return
+    for at in range(arena.first_neighbour[node], arena.first_neighbour[node + 1]):
+        state = arena.states[arena.neighbour_link[at]]
+        state.blocked_since_ns = min(state.blocked_since_ns, now_ns)
+
+
+@inlined
+def _free_slots(arena: Arena, node: int, count: int, now_ns: int) -> None:
+    was_full = arena.free_slots[node] == 0
+    arena.free_slots[node] += count
+    if not was_full:
+        return
+    for at in range(arena.first_neighbour[node], arena.first_neighbour[node + 1]):
+        link = arena.neighbour_link[at]
+        constant = arena.constants[link]
+        if arena.free_slots[constant.node_a] > 0 and arena.free_slots[constant.node_b] > 0:
+            state = arena.states[link]
+            arena.tallies[link].blocked_ns += now_ns - max(state.blocked_since_ns, arena.round_start_ns)
+            # A slot that is taken and freed at once, by a pair that is used when it is born, interrupts no attempt.
+            if state.blocked_since_ns < now_ns:
+                state.resume_ns = now_ns
+            state.blocked_since_ns = NEVER
+
+
+@inlined
+def release(arena: Arena, link: int, count: int, now_ns: int) -> None:
+    """Free a number of slots at both ends of a link; links that have room again resume with their next attempt."""
+    _free_slots(arena, arena.constants[link].node_a, count, now_ns)
+    _free_slots(arena, arena.constants[link].node_b, count, now_ns)
+
+
+@inlined
+def _trace_pair(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    arena: Arena, link: int, position: int, now_ns: int, fate: int, user: int, werner: float
+) -> None:
+    number = arena.stock_number[link, position]
+    # Shifted by the link, so that every k-th pair of all links is not the same pair of each.
+    if arena.trace_every == 0 or (number + link) % arena.trace_every != 0:
+        return
+    row = arena.trace[arena.n_written[2]]
+    row.pair_id = number * len(arena.constants) + link
+    row.link = link
+    row.birth_ns = arena.stock_birth_ns[link, position]
+    row.end_ns = now_ns
+    row.fate = fate
+    row.user = user
+    row.shot = arena.n_written[3] if fate == LEARNING else -1
+    row.werner_at_end = werner
+    arena.n_written[2] += 1
+
+
+@inlined
+def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    arena: Arena, link: int, position: int, now_ns: int, fate: int, user: int
+) -> float:
+    """Count the end of a pair, remove it from the stock, and return its Werner parameter; its slots stay taken."""
+    state = arena.states[link]
+    constant = arena.constants[link]
+    age_ns = now_ns - arena.stock_birth_ns[link, position]
+    werner = werner_at(constant.initial_werner, constant.decay_per_ns, age_ns)
+    arena.fates[link, fate] += 1
+    if fate <= TEST:
+        bin_at_use = min(int(werner * FIDELITY_BINS), FIDELITY_BINS - 1)
+        arena.fidelity_at_use[fate - 1, bin_at_use] += 1
+    _trace_pair(arena, link, position, now_ns, fate, user, werner)
+    state.n_stored -= 1
+    for at in range(position, state.n_stored):
+        arena.stock_birth_ns[link, at] = arena.stock_birth_ns[link, at + 1]
+        arena.stock_number[link, at] = arena.stock_number[link, at + 1]
+    return werner
+
+
+@inlined
+def store_pair(arena: Arena, link: int, now_ns: int) -> None:
+    """Put a new pair into the stock; its slots must have been taken."""
+    state = arena.states[link]
+    arena.stock_birth_ns[link, state.n_stored] = now_ns
+    arena.stock_number[link, state.n_stored] = state.number
+    state.n_stored += 1
+    arena.tallies[link].generated += 1
+    if arena.next_ns[link, EXPIRY] == NEVER:
+        arena.next_ns[link, EXPIRY] = now_ns + arena.constants[link].lifetime_ns

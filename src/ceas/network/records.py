@@ -1,0 +1,278 @@
+"""Values that the network, the schedulers and the training loop share: demands, the round clock, fates, records."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ceas.errors import DomainError
+
+if TYPE_CHECKING:
+    from ceas.network.hardware import LinkTable, NodeTable
+
+__all__ = [
+    "FIDELITY_BINS",
+    "MAX_LEARNERS_PER_LINK",
+    "PAIR_DTYPE",
+    "DemandTable",
+    "Fate",
+    "NetworkModel",
+    "RoundClock",
+    "WindowRecord",
+    "learners_of_link",
+]
+
+Float64s: TypeAlias = npt.NDArray[np.float64]
+Float32s: TypeAlias = npt.NDArray[np.float32]
+Int64s: TypeAlias = npt.NDArray[np.int64]
+Int32s: TypeAlias = npt.NDArray[np.int32]
+
+# The histogram of fidelities at use covers [0.25, 1], from the fully mixed state to the perfect pair.
+FIDELITY_BINS = 100
+# One learner at either end of a link.
+MAX_LEARNERS_PER_LINK = 2
+# Sixty days: far beyond a training, and sums of such times stay far from the end of an int64.
+_LONGEST_NS = 60 * 86_400 * 10**9
+
+PAIR_DTYPE = np.dtype(
+    [
+        ("pair_id", np.int64),
+        ("link", np.int32),
+        ("birth_ns", np.int64),
+        ("end_ns", np.int64),
+        ("fate", np.int8),
+        ("user", np.int32),
+        ("shot", np.int64),
+        ("werner_at_end", np.float32),
+    ]
+)
+
+
+class Fate(IntEnum):
+    """What became of a pair. The used fates 1, 2, 3 are also the three classes of use, in this order."""
+
+    ALIVE = 0
+    LEARNING = 1
+    KEY = 2
+    TEST = 3
+    EXPIRED = 4
+    DISCARDED = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundClock:
+    """A training round: a learning window in which QPUs run shots, then an exchange phase without shots.
+
+    Args:
+        round_ns: Length of a round (ns).
+        learning_ns: Length of the learning window at its start (ns), in (0, round_ns].
+    """
+
+    round_ns: int
+    learning_ns: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.round_ns <= _LONGEST_NS:
+            raise DomainError(f"Argument `round_ns` must be in (0, {_LONGEST_NS}], but is {self.round_ns}.")
+        if not 0 < self.learning_ns <= self.round_ns:
+            raise DomainError(f"Argument `learning_ns` must be in (0, {self.round_ns}], but is {self.learning_ns}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemandTable:
+    """Who needs pairs, when, and what a pair is worth to each use.
+
+    A shot with pairs of Werner parameters w_1..w_m delivers `learning_value * prod w_i^2`, a key pair
+    `key_value * secret_key_fraction(w)`, a tested pair `test_value`.
+
+    Args:
+        learner_link: Link whose pairs a learner's cut circuit uses, shape `(n_learners,)`, -1 for none. At most two
+            learners share a link.
+        pairs_per_shot: Pairs that one shot takes, all at once; 0 when the circuit is not cut.
+        shot_duration_ns: Time from the start of a shot until the learner's QPU is ready again (ns), `(n_learners,)`.
+        key_pairs_per_round: Key requests per link and round, evenly spread over the round, shape `(n_links,)`.
+        key_deadline_ns: A key request not served this long after its arrival is dropped (ns).
+        test_share: Probability that a use is diverted to a joint test of its pairs, in [0, 1).
+        learning_value: Value of one shot through perfect pairs.
+        key_value: Value of one secret bit.
+        test_value: Value of one tested pair.
+    """
+
+    learner_link: Int32s
+    pairs_per_shot: int
+    shot_duration_ns: Int64s
+    key_pairs_per_round: Float64s
+    key_deadline_ns: int
+    test_share: float
+    learning_value: float
+    key_value: float
+    test_value: float
+
+    def __post_init__(self) -> None:
+        if self.learner_link.shape != self.shot_duration_ns.shape or self.learner_link.ndim != 1:
+            raise DomainError(
+                f"Argument `shot_duration_ns` must have the shape of `learner_link`, {self.learner_link.shape}, "
+                f"but has {self.shot_duration_ns.shape}."
+            )
+        if self.pairs_per_shot < 0:
+            raise DomainError(f"Argument `pairs_per_shot` must be at least 0, but is {self.pairs_per_shot}.")
+        if self.pairs_per_shot == 0 and bool((self.learner_link >= 0).any()):
+            raise DomainError("Argument `learner_link` must be -1 for every learner when `pairs_per_shot` is 0.")
+        if bool((self.shot_duration_ns <= 0).any()) or bool((self.shot_duration_ns > _LONGEST_NS).any()):
+            raise DomainError(f"Argument `shot_duration_ns` must be in (0, {_LONGEST_NS}], but is not everywhere.")
+        rates = self.key_pairs_per_round
+        if rates.ndim != 1 or not bool(np.isfinite(rates).all()) or bool((rates < 0).any()):
+            raise DomainError(
+                "Argument `key_pairs_per_round` must be finite and at least 0 for every link, but is not."
+            )
+        if not 0 < self.key_deadline_ns <= _LONGEST_NS:
+            raise DomainError(
+                f"Argument `key_deadline_ns` must be in (0, {_LONGEST_NS}], but is {self.key_deadline_ns}."
+            )
+        if not 0.0 <= self.test_share < 1.0:
+            raise DomainError(f"Argument `test_share` must be in [0, 1), but is {self.test_share}.")
+        for name in ("learning_value", "key_value", "test_value"):
+            value = getattr(self, name)
+            if not (np.isfinite(value) and value >= 0.0):
+                raise DomainError(f"Argument `{name}` must be finite and at least 0, but is {value}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkModel:
+    """All that stays fixed while the network runs; a `NetworkState` belongs to exactly one model.
+
+    Args:
+        nodes: Nodes, of which the kernel uses `memory_slots`.
+        links: Elementary links.
+        demand: Who needs pairs.
+        clock: Length of a round and of its learning window.
+        minimum_fidelity: A stored pair is expired when its fidelity falls to this, in (0.25, 1). A link whose new pairs
+            are no better never attempts.
+    """
+
+    nodes: "NodeTable"
+    links: "LinkTable"
+    demand: DemandTable
+    clock: RoundClock
+    minimum_fidelity: float
+
+    def __post_init__(self) -> None:
+        if not 0.25 < self.minimum_fidelity < 1.0:
+            raise DomainError(f"Argument `minimum_fidelity` must be in (0.25, 1), but is {self.minimum_fidelity}.")
+        n_links = len(self.links.node_a)
+        if len(self.demand.key_pairs_per_round) != n_links:
+            raise DomainError(
+                f"Argument `key_pairs_per_round` must have one entry for each of the {n_links} links, "
+                f"but has {len(self.demand.key_pairs_per_round)}."
+            )
+        learner_link = self.demand.learner_link
+        if bool((learner_link < -1).any()) or bool((learner_link >= n_links).any()):
+            raise DomainError(f"Argument `learner_link` must hold -1 or a link below {n_links}, but does not.")
+        counts = np.bincount(learner_link[learner_link >= 0], minlength=n_links)
+        if counts.size and counts.max() > MAX_LEARNERS_PER_LINK:
+            raise DomainError(
+                f"Argument `learner_link` must give a link to at most {MAX_LEARNERS_PER_LINK} learners, "
+                f"but gives link {int(counts.argmax())} to {int(counts.max())}."
+            )
+        duration = self.demand.shot_duration_ns[learner_link >= 0]
+        if bool((duration > self.clock.learning_ns).any()):
+            raise DomainError(
+                f"Argument `shot_duration_ns` must be at most the learning window, {self.clock.learning_ns}, "
+                f"but is {int(duration.max())}."
+            )
+        slots = self.nodes.memory_slots
+        need = self.demand.pairs_per_shot
+        used = np.flatnonzero(counts)
+        capacity = np.minimum(slots[self.links.node_a[used]], slots[self.links.node_b[used]])
+        if bool((capacity < need).any()):
+            raise DomainError(
+                f"Argument `memory_slots` must be at least `pairs_per_shot`, {need}, at both ends of a learner's link, "
+                f"but link {int(used[int(capacity.argmin())])} has room for {int(capacity.min())}."
+            )
+
+    @property
+    def n_links(self) -> int:
+        """Number of links."""
+        return len(self.links.node_a)
+
+    @property
+    def n_learners(self) -> int:
+        """Number of learners."""
+        return len(self.demand.learner_link)
+
+    @property
+    def lifetime_ns(self) -> Int64s:
+        """Age at which a pair of each link is expired (ns), shape `(n_links,)`; 0 for a link that never attempts."""
+        excess = np.maximum(self.links.initial_werner * 3.0 / (4.0 * self.minimum_fidelity - 1.0), 1.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            lifetime = np.where(excess > 1.0, np.log(excess) / self.links.decay_rate_hz * 1e9, 0.0)
+        return np.minimum(lifetime, float(_LONGEST_NS)).astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowRecord:
+    """What happened to the pairs in one round. Arrays per link have shape `(n_links,)` unless said otherwise.
+
+    Args:
+        window: Number of the round, from 0.
+        start_ns: Network time at its start (ns).
+        end_ns: Network time at its end (ns).
+        shot_learner: Learner of every shot, shape `(S,)`; shots are sorted by (learner, time).
+        shot_time_ns: Time at which the shot began and its pairs were used (ns), shape `(S,)`.
+        shot_werner: Werner parameters of its pairs at that time, shape `(S, pairs_per_shot)`.
+        generated: Pairs born.
+        fates: Pairs closed in this round by fate, shape `(n_links, 6)`; the ALIVE column is the stock at the end.
+        key_count: Pairs delivered to key requests.
+        key_werner_sum: Sum of their Werner parameters at use.
+        key_requested: Key requests that arrived.
+        key_dropped: Key requests whose deadline passed.
+        key_waiting: Key requests that wait at the end of the round.
+        key_wait_ns: Total time that the served key requests waited (ns).
+        shot_wait_ns: Total time that ready QPUs waited for the pairs of the shots they ran (ns), `(n_learners,)`.
+        test_count: Pairs diverted to joint tests.
+        test_werner_sum: Sum of their Werner parameters.
+        test_link: Link of every tested pair, shape `(K,)`, sorted by (link, time).
+        test_werner: Its Werner parameter, shape `(K,)`.
+        blocked_ns: Time with no free memory slot at one of the ends (ns); 0 for a link without demand. Attempts stop,
+            unless the policy overwrites.
+        delivered_value: Value delivered to learning, key and test, shape `(3,)`.
+        fidelity_at_use: Histogram of the fidelity at use for learning, key and test over [0.25, 1],
+            shape `(3, FIDELITY_BINS)`.
+        pairs: Traced pairs closed in this round, sorted by (end, pair), dtype `PAIR_DTYPE`: `user` is the learner or
+            -1, `shot` the row of the shot in this record or -1.
+    """
+
+    window: int
+    start_ns: int
+    end_ns: int
+    shot_learner: Int32s
+    shot_time_ns: Int64s
+    shot_werner: Float32s
+    generated: Int64s
+    fates: Int64s
+    key_count: Int64s
+    key_werner_sum: Float64s
+    key_requested: Int64s
+    key_dropped: Int64s
+    key_waiting: Int64s
+    key_wait_ns: Int64s
+    shot_wait_ns: Int64s
+    test_count: Int64s
+    test_werner_sum: Float64s
+    test_link: Int32s
+    test_werner: Float32s
+    blocked_ns: Int64s
+    delivered_value: Float64s
+    fidelity_at_use: Int64s
+    pairs: npt.NDArray[Any]
+
+
+def learners_of_link(learner_link: Int32s, n_links: int) -> Int32s:
+    """Return the learners that use each link, shape `(n_links, 2)`, lowest first, -1 for none."""
+    learners = np.full((n_links, MAX_LEARNERS_PER_LINK), -1, dtype=np.int32)
+    for learner in np.flatnonzero(learner_link >= 0):
+        link = learner_link[learner]
+        learners[link, int(learners[link, 0] >= 0)] = learner
+    return learners

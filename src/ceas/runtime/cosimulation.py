@@ -1,0 +1,307 @@
+"""The training loop: pairs, shots, updates, agreement and aggregation on one clock.
+
+One training round is one window of the network:
+
+1. The network runs through the window; the scheduler serves pairs to shots, keys and joint tests.
+2. Each learner turns its shots, each with its own pairs, into a gradient and adds it to its momentum.
+3. Malicious learners replace update and claims.
+4. Updates travel as fixed-point numbers through reliable broadcast over authenticated links.
+5. Claims are cut to what the joint tests and the links' accounts allow.
+6. The rule aggregates, the optimiser steps, and all nodes hold the same new parameters.
+
+Every draw comes from a stream named after its purpose and its training round, so a run that is resumed from a
+checkpoint continues with the same numbers.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from ceas import consensus
+from ceas.aggregation import Aggregate, Rule
+from ceas.attacks import Claims, UpdateAttack, claims_sent
+from ceas.network import WindowRecord
+from ceas.runtime.certification import JointTests, certify_claims
+from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
+from ceas.runtime.evaluation import Evaluator
+from ceas.runtime.history import History
+from ceas.runtime.learners import Learners, TrainingParameters
+from ceas.runtime.momentum import Momentum
+from ceas.runtime.outcome import AgreedUpdates, Contraction, LocalUpdates, RoundOutcome
+from ceas.runtime.sources import ExchangeRecord, SecurityParameters, Source
+from ceas.runtime.totals import Totals
+from ceas.runtime.world import World
+from ceas.streams import stream
+
+__all__ = ["ROOMS", "CoSimulation", "Method", "initial_parameters"]
+
+FloatArray = NDArray[np.float64]
+
+ROOMS = ("network", "learning", "consensus", "aggregation", "evaluation", "other")
+
+
+# These are always evaluated, so that their mean does not depend on how often the others are.
+_LAST_EVALUATED_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """Who aggregates how, and who attacks how.
+
+    Attributes:
+        rule: Aggregation rule.
+        tolerated_byzantine: Attackers that the rule is told to withstand.
+        attack: What malicious learners send.
+        is_debiasing: Whether the rule averages updates divided by their contraction; attackers then aim in that space.
+    """
+
+    rule: Rule
+    tolerated_byzantine: int
+    attack: UpdateAttack
+    is_debiasing: bool
+
+
+def initial_parameters(n_parameters: int, *, spread: float, seed: int) -> FloatArray:
+    """Draw the parameters that all nodes start from: normal with standard deviation `spread`, `(n_parameters,)`."""
+    return stream(seed, "initial_parameters").normal(0.0, spread, n_parameters).astype(np.float32).astype(np.float64)
+
+
+class CoSimulation:
+    """One training in progress; `advance` runs one training round.
+
+    Attributes:
+        theta: Agreed parameters, shape `(parameters,)`.
+        completed_rounds: Training rounds done.
+        history: What was recorded round by round.
+        totals: Sums over the run.
+        seconds: Wall time spent per room (s).
+    """
+
+    def __init__(
+        self,
+        world: World,
+        training: TrainingParameters,
+        method: Method,
+        security: SecurityParameters,
+        source: Source,
+        *,
+        seed: int,
+    ) -> None:
+        self._world = world
+        self._training = training
+        self._method = method
+        self._security = security
+        self._source = source
+        self._seed = seed
+        self._learners = Learners(world, training, seed=seed)
+        self._evaluator = Evaluator(world, temperature=training.temperature, worker_momentum=training.worker_momentum)
+        self._tests = JointTests.none_yet(world.network.n_links)
+        self._certified = Momentum((world.n_learners, 2), training.worker_momentum)
+        n_parameters = world.circuit.n_parameters
+        self.theta = initial_parameters(n_parameters, spread=training.initial_angle_spread, seed=seed)
+        self._optimizer_state = training.optimizer.init(jnp.asarray(self.theta, jnp.float32))
+        self._update = jax.jit(training.optimizer.update)
+        self.completed_rounds = 0
+        self.history = History()
+        self.totals = Totals.zero(world.network.n_links)
+        self.seconds = dict.fromkeys(ROOMS, 0.0)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all training rounds are done."""
+        return self.completed_rounds >= self._training.rounds
+
+    def advance(self) -> None:
+        """Run one training round."""
+        with self._timed("network"):
+            window = self._source.next_window()
+        with self._timed("learning"):
+            self._measure_tests(window)
+            local = self._learners.train(self.theta, window)
+            contraction = self._contraction(window)
+        with self._timed("other"):
+            updates, claims = self._attacked(window.window, local, contraction)
+        with self._timed("consensus"):
+            exchange, agreed = self._exchanged(window, updates, claims)
+        with self._timed("aggregation"):
+            certified = certify_claims(agreed.claims, delivered_shots=local.shots, contraction_bound=contraction.bound)
+            aggregate = self._aggregated(agreed, certified)
+        with self._timed("evaluation"):
+            exact_momentum, train_loss = self._evaluator.exact_momentum(self.theta)
+        with self._timed("aggregation"):
+            if aggregate is not None:
+                self._step(aggregate)
+        self.completed_rounds += 1
+        with self._timed("evaluation"):
+            evaluation = self._evaluator.evaluate(self.theta) if self._is_evaluated() else None
+        with self._timed("other"):
+            outcome = RoundOutcome(
+                window=window,
+                local=local,
+                contraction=contraction,
+                exchange=exchange,
+                agreed=agreed,
+                certified=certified,
+                aggregate=aggregate,
+                exact_momentum=exact_momentum,
+                train_loss=train_loss,
+                evaluation=evaluation,
+            )
+            self.history.add(self._world, outcome)
+            self.totals.add(self._world, outcome)
+
+    def compile(self) -> float:
+        """Run one training round and forget it, so that everything is compiled; return the time it took (s)."""
+        start = time.perf_counter()
+        state = self.to_arrays()
+        self.advance()
+        self.load(state)
+        return time.perf_counter() - start
+
+    def final_train_loss(self) -> float:
+        """Return the exact training loss of the present parameters."""
+        return self._evaluator.train_loss(self.theta)
+
+    def certified_werner(self) -> FloatArray:
+        """Return the upper confidence bound on each link's Werner parameter at use, shape `(links,)`."""
+        return self._tests.upper_bound(self._security.bound_error_probability)
+
+    def to_arrays(self) -> Arrays:
+        """Return the whole state as arrays, from which `load` continues bit for bit."""
+        leaves = jax.tree.leaves(self._optimizer_state)
+        state: Arrays = {
+            "theta": self.theta.copy(),
+            "completed_rounds": np.array(self.completed_rounds),
+            "tested": self._tests.tested.copy(),
+            "passed": self._tests.passed.copy(),
+            "seconds": np.array([self.seconds[room] for room in ROOMS]),
+        }
+        state |= {f"optimizer/{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
+        state |= prefixed("certified", self._certified.to_arrays())
+        state |= prefixed("learners", self._learners.to_arrays()) | prefixed("evaluator", self._evaluator.to_arrays())
+        state |= prefixed("source", self._source.to_arrays()) | prefixed("totals", self.totals.to_arrays())
+        return state | prefixed("history", self.history.to_arrays())
+
+    def load(self, arrays: Arrays) -> None:
+        """Restore what `to_arrays` returned, into a co-simulation made with the same arguments."""
+        present, structure = jax.tree.flatten(self._optimizer_state)
+        leaves = [jnp.asarray(arrays[f"optimizer/{index}"]) for index in range(len(present))]
+        self._optimizer_state = jax.tree.unflatten(structure, leaves)
+        self.theta = np.array(arrays["theta"], np.float64)
+        self.completed_rounds = int(arrays["completed_rounds"])
+        self._tests = JointTests(np.array(arrays["tested"], np.int64), np.array(arrays["passed"], np.int64))
+        self.seconds = dict(zip(ROOMS, np.asarray(arrays["seconds"], np.float64).tolist(), strict=True))
+        self._certified.load(unprefixed("certified", arrays))
+        self._learners.load(unprefixed("learners", arrays))
+        self._evaluator.load(unprefixed("evaluator", arrays))
+        self._source.load(unprefixed("source", arrays))
+        self.totals = Totals.from_arrays(unprefixed("totals", arrays))
+        self.history = History.from_arrays(unprefixed("history", arrays))
+
+    @contextmanager
+    def _timed(self, room: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[room] += time.perf_counter() - start
+
+    def _is_evaluated(self) -> bool:
+        is_near_end = self.completed_rounds > self._training.rounds - _LAST_EVALUATED_ROUNDS
+        return is_near_end or self.completed_rounds % self._training.evaluate_rounds == 0
+
+    def _measure_tests(self, window: WindowRecord) -> None:
+        rng = stream(self._seed, "joint_tests", training_round=window.window)
+        self._tests.observe(window.test_link, window.test_werner, rng)
+
+    def _contraction(self, window: WindowRecord) -> Contraction:
+        return self._learners.contraction(
+            self.theta,
+            window,
+            estimated_werner=self._tests.estimate(),
+            bounding_werner=self._tests.upper_bound(self._security.bound_error_probability),
+        )
+
+    def _attacked(
+        self, training_round: int, local: LocalUpdates, contraction: Contraction
+    ) -> tuple[FloatArray, Claims]:
+        """Return what each node sends: its own update and claims, or the attackers' in the place of theirs."""
+        liars = np.flatnonzero(self._world.is_byzantine)
+        updates = local.updates.copy()
+        claims = Claims(local.shots.astype(np.float64), contraction.believed.copy(), local.quantum_fisher.copy())
+        if liars.size == 0:
+            return updates, claims
+        own = Claims(*(column[liars] for column in claims))
+        for column, lie in zip(claims, claims_sent(self._method.attack, own), strict=True):
+            column[liars] = lie
+        # Attackers know by how much their update will be divided, so they aim in the space in which the rule averages.
+        scale = np.ones(updates.shape[0])
+        if self._method.is_debiasing:
+            scale = np.maximum(np.minimum(claims.contraction, contraction.bound), np.finfo(np.float64).tiny)
+        aimed = updates / scale[:, None]
+        rng = stream(self._seed, "attack", training_round=training_round)
+        sent = self._method.attack(aimed[~self._world.is_byzantine], int(liars.size), rng=rng, own_updates=aimed[liars])
+        updates[liars] = sent * scale[liars, None]
+        return updates, claims
+
+    def _exchanged(
+        self, window: WindowRecord, updates: FloatArray, claims: Claims
+    ) -> tuple[ExchangeRecord, AgreedUpdates]:
+        """Broadcast fixed-point updates and claims; return what all honest nodes hold afterwards."""
+        bits = self._security.fixed_point_bits
+        sent = [
+            consensus.Claims(shots=round(float(shots)), contraction=float(contraction), quantum_fisher=float(fisher))
+            for shots, contraction, fisher in zip(*claims, strict=True)
+        ]
+        payloads = [
+            consensus.encode_update(update, claim, fixed_point_bits=bits)
+            for update, claim in zip(updates, sent, strict=True)
+        ]
+        digest = consensus.parameter_digest(self.theta, fixed_point_bits=bits)
+        exchange = self._source.exchange(window, payloads, digest)
+        return exchange, _decoded(payloads, exchange.is_delivered, updates.shape[1], bits)
+
+    def _aggregated(self, agreed: AgreedUpdates, certified: Claims) -> Aggregate | None:
+        """Apply the rule to the delivered updates; None when they are too few for the declared attackers.
+
+        An update is a momentum, so the information and the contraction behind it are averages over the same rounds.
+        """
+        delivered = agreed.is_delivered
+        self._certified.add(np.stack([certified.information, certified.contraction], axis=1), certified.shots > 0)
+        information, contraction = self._certified.mean().T
+        if delivered.sum() <= 2 * self._method.tolerated_byzantine:
+            return None
+        return self._method.rule(
+            agreed.updates[delivered],
+            n_byzantine=self._method.tolerated_byzantine,
+            information=information[delivered],
+            contraction=contraction[delivered],
+        )
+
+    def _step(self, aggregate: Aggregate) -> None:
+        parameters = jnp.asarray(self.theta, jnp.float32)
+        gradient = jnp.asarray(aggregate.value, jnp.float32)
+        change, self._optimizer_state = self._update(gradient, self._optimizer_state, parameters)
+        self.theta = np.asarray(optax.apply_updates(parameters, change), np.float64)
+
+
+def _decoded(
+    payloads: list[bytes], is_delivered: NDArray[np.bool_], n_parameters: int, fixed_point_bits: int
+) -> AgreedUpdates:
+    values = np.zeros((len(payloads), n_parameters))
+    claims = Claims(*(np.zeros(len(payloads)) for _ in Claims._fields))
+    for node in np.flatnonzero(is_delivered):
+        update = consensus.decode_update(
+            payloads[node], int(node), n_parameters=n_parameters, fixed_point_bits=fixed_point_bits
+        )
+        # Honest nodes echo only what decodes, so whatever was delivered does.
+        if isinstance(update, consensus.Update):
+            values[node] = update.values
+            for column, name in zip(claims, Claims._fields, strict=True):
+                column[node] = getattr(update.claims, name)
+    return AgreedUpdates(is_delivered=is_delivered, updates=values, claims=claims)

@@ -1,0 +1,211 @@
+"""The learners of one run: shots to gradients, gradients to momentum, and what noise leaves of them."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from ceas.learning import (
+    GradientSettings,
+    NoiseTable,
+    effective_contraction,
+    encode_features,
+    estimate_gradients,
+    expectations,
+    node_noise,
+    noiseless,
+    pure_quantum_fisher_diagonal,
+    quantum_fisher_trace,
+)
+from ceas.network import WindowRecord
+from ceas.runtime.checkpoint import Arrays
+from ceas.runtime.momentum import Momentum
+from ceas.runtime.outcome import Contraction, LocalUpdates
+from ceas.runtime.world import World
+from ceas.streams import stream, stream_seed
+
+__all__ = ["Learners", "TrainingParameters"]
+
+FloatArray = NDArray[np.float64]
+
+# Inputs on which contractions are compared; more of them change the figures by less than the joint tests' error.
+_N_REFERENCE_INPUTS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingParameters:
+    """How the learners train.
+
+    Attributes:
+        rounds: Training rounds.
+        evaluate_rounds: Training rounds between two evaluations; the last five rounds are always evaluated.
+        optimizer: Optimiser of the agreed parameters.
+        minibatch: Samples that a learner uses in a round.
+        readout_share: Share of a learner's shots spent on the unshifted circuit.
+        temperature: Factor on expectation values before the softmax.
+        worker_momentum: Momentum of each learner's gradient, in [0, 1).
+        initial_angle_spread: Standard deviation of the initial parameters (rad).
+        max_shots_per_round: Most shots of a learner whose circuit is not cut.
+    """
+
+    rounds: int
+    evaluate_rounds: int
+    optimizer: optax.GradientTransformation
+    minibatch: int
+    readout_share: float
+    temperature: float
+    worker_momentum: float
+    initial_angle_spread: float
+    max_shots_per_round: int
+
+
+class Learners:
+    """All learners of a run, computed together.
+
+    Args:
+        world: Circuit, hardware and data.
+        training: How they train.
+        seed: Root seed.
+    """
+
+    def __init__(self, world: World, training: TrainingParameters, *, seed: int) -> None:
+        self._world = world
+        self._training = training
+        self._seed = seed
+        self._settings = GradientSettings(
+            minibatch=training.minibatch, readout_share=training.readout_share, temperature=training.temperature
+        )
+        self._noise = self._noise_of(local=True, pair_werner=np.ones((world.n_learners, world.pairs_per_shot)))
+        self._train_features = encode_features(jnp.asarray(world.dataset.train_angles))
+        reference = stream(seed, "reference_inputs").uniform(
+            -np.pi / 2, np.pi / 2, (_N_REFERENCE_INPUTS, world.circuit.n_qubits)
+        )
+        self._reference_features = encode_features(jnp.asarray(reference))
+        self._observables = tuple(range(world.dataset.n_classes))
+        self._momentum = Momentum((world.n_learners, world.circuit.n_parameters), training.worker_momentum)
+
+    def train(self, theta: FloatArray, window: WindowRecord) -> LocalUpdates:
+        """Spend the shots of one window; return every learner's momentum.
+
+        A learner whose shots are too few for a gradient sends the momentum that it has.
+        """
+        world = self._world
+        shot_learner, shot_werner = self._shots(window)
+        estimates = estimate_gradients(
+            world.circuit,
+            world.partition,
+            theta,
+            self._noise,
+            dataset=world.dataset,
+            samples=world.samples,
+            shot_learner=shot_learner,
+            shot_werner=shot_werner,
+            settings=self._settings,
+            seed=stream_seed(self._seed, "gradients", training_round=window.window),
+        )
+        self._momentum.add(estimates.gradient, estimates.shots > 0)
+        return LocalUpdates(
+            updates=self._momentum.mean(),
+            shots=estimates.shots.astype(np.int64),
+            quantum_fisher=self._ideal_quantum_fisher(theta),
+            noisy_quantum_fisher=self._noisy_quantum_fisher(theta, shot_learner, shot_werner, window.window),
+        )
+
+    def contraction(
+        self, theta: FloatArray, window: WindowRecord, *, estimated_werner: FloatArray, bounding_werner: FloatArray
+    ) -> Contraction:
+        """Return how much noise leaves of every learner's expectation values.
+
+        Args:
+            theta: Parameters, shape `(parameters,)`.
+            window: What happened to the pairs.
+            estimated_werner: Estimated Werner parameter of each link at use, shape `(links,)`.
+            bounding_werner: Upper confidence bound on it, shape `(links,)`.
+        """
+        true = self._noise_of(local=True, pair_werner=self._mean_pair_werner(*self._shots(window)))
+        believed = self._noise_of(local=True, pair_werner=self._at_learners(estimated_werner))
+        bound = self._noise_of(local=False, pair_werner=self._at_learners(bounding_werner))
+        tables = (true, believed, bound, noiseless(self._world.partition))
+        stacked = NoiseTable(*(jnp.concatenate(columns) for columns in zip(*tables, strict=True)))
+        values = expectations(
+            self._world.circuit,
+            self._world.partition,
+            jnp.asarray(theta, jnp.float32),
+            self._reference_features,
+            stacked,
+            observables=self._observables,
+        )
+        survival = np.asarray(effective_contraction(values[:-1], values[-1:]), np.float64)
+        parts = np.split(np.clip(survival, 0.0, 1.0), 3)
+        return Contraction(true=parts[0], believed=np.minimum(parts[1], parts[2]), bound=parts[2])
+
+    def to_arrays(self) -> Arrays:
+        """Return the state for a checkpoint."""
+        return self._momentum.to_arrays()
+
+    def load(self, arrays: Arrays) -> None:
+        """Restore what `to_arrays` returned."""
+        self._momentum.load(arrays)
+
+    def _shots(self, window: WindowRecord) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Return the learner and the pairs of every shot; a circuit that is not cut is limited by time alone."""
+        world = self._world
+        if world.pairs_per_shot:
+            return window.shot_learner, window.shot_werner
+        in_window = world.network.clock.learning_ns // world.network.demand.shot_duration_ns
+        counts = np.minimum(in_window, self._training.max_shots_per_round)
+        learner = np.repeat(np.arange(world.n_learners, dtype=np.int32), counts)
+        return learner, np.zeros((learner.size, 0), np.float32)
+
+    def _noise_of(self, *, local: bool, pair_werner: FloatArray) -> NoiseTable:
+        """Return all learners' noise, with the errors of their own and their lender's gates or without."""
+        nodes, share = self._world.network.nodes, float(local)
+        return node_noise(
+            self._world.partition,
+            one_qubit_error=share * nodes.one_qubit_error,
+            two_qubit_error=share * nodes.two_qubit_error,
+            readout_error=share * nodes.readout_error,
+            lender=self._world.lender,
+            pair_werner=pair_werner,
+        )
+
+    def _mean_pair_werner(self, shot_learner: NDArray[np.int32], shot_werner: NDArray[np.float32]) -> FloatArray:
+        """Return the mean Werner parameter of each of a shot's pairs per learner; zero for a learner without shots."""
+        n_learners = self._world.n_learners
+        counts = np.maximum(np.bincount(shot_learner, minlength=n_learners), 1)
+        sums = [np.bincount(shot_learner, weights=column, minlength=n_learners) for column in shot_werner.T]
+        return np.clip(np.array(sums).reshape(-1, n_learners).T / counts[:, None], 0.0, 1.0)
+
+    def _at_learners(self, link_values: FloatArray) -> FloatArray:
+        """Return each learner's value of its link for every pair of a shot, shape `(learners, pairs_per_shot)`."""
+        of_learner = link_values[self._world.network.demand.learner_link]
+        return np.repeat(of_learner[:, None], self._world.pairs_per_shot, axis=1)
+
+    def _ideal_quantum_fisher(self, theta: FloatArray) -> FloatArray:
+        """Return the mean over samples and parameters of the noiseless states' quantum Fisher information."""
+        diagonal = pure_quantum_fisher_diagonal(
+            self._world.circuit, jnp.asarray(theta, jnp.float32), self._train_features
+        )
+        per_sample = np.asarray(diagonal, np.float64).mean(axis=1)
+        index, count = self._world.samples.index, self._world.samples.count
+        is_own = np.arange(index.shape[1]) < count[:, None]
+        mean: FloatArray = np.where(is_own, per_sample[index], 0.0).sum(axis=1) / count
+        return np.clip(mean, 0.0, 1.0)
+
+    def _noisy_quantum_fisher(
+        self,
+        theta: FloatArray,
+        shot_learner: NDArray[np.int32],
+        shot_werner: NDArray[np.float32],
+        training_round: int,
+    ) -> FloatArray:
+        """Return the quantum Fisher information per parameter of one noisy state of each learner, taken in turn."""
+        world = self._world
+        turn = training_round % world.samples.count
+        sample = world.samples.index[np.arange(world.n_learners), turn]
+        noise = self._noise_of(local=True, pair_werner=self._mean_pair_werner(shot_learner, shot_werner))
+        features = self._train_features[sample][:, None]
+        trace = quantum_fisher_trace(world.circuit, world.partition, jnp.asarray(theta, jnp.float32), features, noise)
+        return np.asarray(trace[:, 0], np.float64) / world.circuit.n_parameters

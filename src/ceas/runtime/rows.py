@@ -1,0 +1,114 @@
+"""One training round as a row of scalars and as one row per learner."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceas.network import Fate
+from ceas.runtime.outcome import RoundOutcome
+from ceas.runtime.world import World
+
+__all__ = ["fidelity_at_use", "learner_rows", "round_row"]
+
+_USED = (Fate.LEARNING, Fate.KEY, Fate.TEST)
+_CLOSED = (*_USED, Fate.EXPIRED, Fate.DISCARDED)
+# The kernel's histogram of fidelities covers this range.
+_LOWEST_FIDELITY, _HIGHEST_FIDELITY = 0.25, 1.0
+
+
+def round_row(world: World, outcome: RoundOutcome) -> dict[str, float]:
+    """Return the scalars of a training round; NaN where nothing was measured."""
+    return {
+        "round": float(outcome.window.window),
+        "time_s": outcome.window.end_ns * 1e-9,
+        **_pair_figures(outcome),
+        **_training_figures(outcome),
+        **_exchange_figures(outcome),
+        "byzantine_weight": _weight_of(outcome, world.is_byzantine),
+        "information_total": float(outcome.certified.information.sum()),
+        "quantum_fisher_mean": float(outcome.local.noisy_quantum_fisher.mean()),
+    }
+
+
+def learner_rows(world: World, outcome: RoundOutcome) -> dict[str, NDArray[np.generic]]:
+    """Return the columns of a training round with one entry per learner."""
+    return {
+        "shots": outcome.local.shots,
+        "contraction": outcome.contraction.true,
+        "claimed_contraction": outcome.agreed.claims.contraction,
+        "certified_contraction": outcome.certified.contraction,
+        "claimed_information": outcome.agreed.claims.information,
+        "information": outcome.certified.information,
+        "quantum_fisher": outcome.local.quantum_fisher,
+        "noisy_quantum_fisher": outcome.local.noisy_quantum_fisher,
+        "weight": outcome.weights,
+        "update_norm": np.linalg.norm(outcome.agreed.updates, axis=1),
+        "is_byzantine": world.is_byzantine,
+    }
+
+
+def fidelity_at_use(histogram: NDArray[np.int64]) -> tuple[float, float]:
+    """Return the mean and the 5th percentile of the fidelity at use from its histogram, NaN without a use.
+
+    Args:
+        histogram: Counts over equal bins of [0.25, 1], shape `(bins,)`; figures are exact to one bin.
+    """
+    total = histogram.sum()
+    if total == 0:
+        return float("nan"), float("nan")
+    edges = np.linspace(_LOWEST_FIDELITY, _HIGHEST_FIDELITY, histogram.size + 1)
+    mean = float(histogram @ (edges[:-1] + edges[1:]) / 2.0 / total)
+    cumulative = np.concatenate([[0.0], np.cumsum(histogram) / total])
+    return mean, float(np.interp(0.05, cumulative, edges))
+
+
+def _pair_figures(outcome: RoundOutcome) -> Mapping[str, float]:
+    window = outcome.window
+    fates = window.fates.sum(axis=0)
+    used, closed = fates[list(_USED)].sum(), fates[list(_CLOSED)].sum()
+    mean, low = fidelity_at_use(window.fidelity_at_use.sum(axis=0))
+    return {
+        "generated": float(window.generated.sum()),
+        **{fate.name.lower(): float(fates[fate]) for fate in (*_CLOSED, Fate.ALIVE)},
+        "utilisation": float(used / closed) if closed else float("nan"),
+        "delivered_value_learning": float(window.delivered_value[0]),
+        "delivered_value_key": float(window.delivered_value[1]),
+        "delivered_value_test": float(window.delivered_value[2]),
+        "fidelity_at_use_mean": mean,
+        "fidelity_at_use_p05": low,
+    }
+
+
+def _training_figures(outcome: RoundOutcome) -> Mapping[str, float]:
+    evaluation, aggregate, exact = outcome.evaluation, outcome.aggregate, outcome.exact_momentum
+    squared_error = alignment = float("nan")
+    if aggregate is not None:
+        squared_error = float(np.mean((aggregate.value - exact) ** 2))
+        norms = float(np.linalg.norm(aggregate.value) * np.linalg.norm(exact))
+        alignment = float(aggregate.value @ exact) / norms if norms > 0 else float("nan")
+    return {
+        "shots": float(outcome.local.shots.sum()),
+        "test_accuracy": evaluation.test_accuracy if evaluation else float("nan"),
+        "test_loss": evaluation.test_loss if evaluation else float("nan"),
+        "train_loss": outcome.train_loss,
+        "gradient_squared_error": squared_error,
+        "gradient_alignment": alignment,
+    }
+
+
+def _exchange_figures(outcome: RoundOutcome) -> Mapping[str, float]:
+    exchange = outcome.exchange
+    return {
+        "key_bits_generated": float(np.floor(exchange.key_bits_generated.sum())),
+        "key_bits_consumed": float(exchange.consumed_total),
+        "frames": float(exchange.frames),
+        "starved_frames": float(exchange.starved_frames),
+        "rejected_frames": float(exchange.rejected_frames),
+        "delivered_updates": float(outcome.agreed.is_delivered.sum()),
+        "consensus_s": exchange.elapsed_ns * 1e-9,
+    }
+
+
+def _weight_of(outcome: RoundOutcome, members: NDArray[np.bool_]) -> float:
+    return float(outcome.weights[members].sum())

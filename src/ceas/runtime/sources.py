@@ -1,0 +1,273 @@
+"""Where a training gets its pairs and its agreed updates from: simulated live, or replayed from a trace.
+
+Neither the network nor the exchange depends on what the updates say: payload attackers follow the protocol, and all
+updates have one length. So a comparison simulates both once per seed and replays them for every method and attack.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceas.authentication import Authenticator, KeyPools, Profile, Rejected, epoch_hash
+from ceas.consensus import Claims, Validate, decode_update, encode_update, parameter_digest
+from ceas.errors import DomainError
+from ceas.network import NetworkState, Policy, WindowRecord, advance_round, initial_state, path_latency_s
+from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
+from ceas.runtime.message_network import BroadcastOutcome, MessageTiming, message_timing, run_broadcast
+from ceas.runtime.world import World
+
+__all__ = [
+    "ExchangeRecord",
+    "LiveSource",
+    "NetworkTrace",
+    "RecordedSource",
+    "SecurityParameters",
+    "Source",
+    "record_trace",
+]
+
+# A synchronous round closes four ticks after it began; see ceas.runtime.message_network.
+_DEADLINE_TICKS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecurityParameters:
+    """How messages are authenticated and agreed on.
+
+    Attributes:
+        profile: Authentication profile.
+        enrolled_key_bits: Key that every pair of nodes shares before training (bits).
+        reseed_rounds: Training rounds between two refreshments of a link's seed.
+        tolerated_byzantine: Malicious nodes that reliable broadcast withstands.
+        processing_delay_s: Time from a frame's arrival to its handling (s).
+        fixed_point_bits: Binary digits after the point of an update on the wire.
+        bound_error_probability: Chance that the certified bound of one link is wrong.
+    """
+
+    profile: Profile
+    enrolled_key_bits: int
+    reseed_rounds: int
+    tolerated_byzantine: int
+    processing_delay_s: float
+    fixed_point_bits: int
+    bound_error_probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangeRecord:
+    """What one training round's broadcast did, without the updates themselves.
+
+    Attributes:
+        is_delivered: Whether all honest nodes hold each node's update, shape `(nodes,)`.
+        elapsed_ns: Time until the last honest delivery (ns).
+        message_delays: Longest chain of frames that ended in a delivery.
+        frames: Frames sent.
+        starved_frames: Frames not sent for want of key.
+        starved_links: Links that could not pay for a fresh seed.
+        rejected_frames: Frames that honest nodes rejected.
+        key_bits_generated: Key made of pairs on each link, shape `(links,)`.
+        key_bits_consumed: Key used on each link since the start, shape `(links,)`.
+        consumed_total: Key used in this training round by all pairs of nodes.
+    """
+
+    is_delivered: NDArray[np.bool_]
+    elapsed_ns: int
+    message_delays: int
+    frames: int
+    starved_frames: int
+    starved_links: NDArray[np.bool_]
+    rejected_frames: int
+    key_bits_generated: NDArray[np.float64]
+    key_bits_consumed: NDArray[np.int64]
+    consumed_total: int
+
+
+class Source(Protocol):
+    """What a training needs from below it, one training round after the other."""
+
+    def next_window(self) -> WindowRecord:
+        """Let the network run through the next round."""
+
+    def exchange(self, window: WindowRecord, payloads: Sequence[bytes], digest: bytes) -> ExchangeRecord:
+        """Broadcast every node's payload in the exchange phase of `window`."""
+
+    def to_arrays(self) -> Arrays:
+        """Return the state for a checkpoint."""
+
+    def load(self, arrays: Arrays) -> None:
+        """Restore what `to_arrays` returned."""
+
+
+class LiveSource:
+    """The network and the broadcast, simulated.
+
+    Raises:
+        DomainError: The exchange phase is too short for the broadcast.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        policy: Policy,
+        security: SecurityParameters,
+        *,
+        seed: int,
+        trace_every: int,
+        start_digest: bytes,
+    ) -> None:
+        n_nodes = world.topology.n_nodes
+        links = world.network.links
+        self._world = world
+        self._policy = policy
+        self._security = security
+        self._seed = seed
+        self._network = initial_state(world.network, seed=seed, trace_every=trace_every)
+        self._timing = _timing(world, security)
+        self._authenticator = Authenticator(
+            KeyPools(n_nodes, enrolled_key_bits=security.enrolled_key_bits, seed=seed),
+            profile=security.profile,
+            links=zip(links.node_a.tolist(), links.node_b.tolist(), strict=True),
+            reseed_rounds=security.reseed_rounds,
+            epoch=epoch_hash(
+                n_nodes=n_nodes,
+                tolerated_byzantine=security.tolerated_byzantine,
+                profile=security.profile,
+                start_digest=start_digest,
+            ),
+        )
+        self._pool_index = links.node_a.astype(np.int64) * n_nodes + links.node_b
+
+    def next_window(self) -> WindowRecord:
+        """Let the network run through the next round."""
+        return advance_round(self._network, self._world.network, self._policy)
+
+    def exchange(self, window: WindowRecord, payloads: Sequence[bytes], digest: bytes) -> ExchangeRecord:
+        """Deposit the round's key, then broadcast the payloads over authenticated links."""
+        links, pools = self._world.network.links, self._authenticator.pools
+        generated = pools.deposit(links.node_a, links.node_b, window.key_count, window.key_werner_sum)
+        before = self._authenticator.starved_reseeds[self._pool_index].copy()
+        outcome = run_broadcast(
+            payloads,
+            training_round=window.window,
+            parameter_digest=digest,
+            tolerated_byzantine=self._security.tolerated_byzantine,
+            authenticator=self._authenticator,
+            timing=self._timing,
+            validate=_validator(self._world.circuit.n_parameters, self._security.fixed_point_bits),
+            seed=self._seed,
+            byzantine=frozenset(np.flatnonzero(self._world.is_byzantine).tolist()),
+        )
+        starved = self._authenticator.starved_reseeds[self._pool_index] > before
+        return _record(outcome, starved, generated, pools.consumed_bits[self._pool_index])
+
+    def to_arrays(self) -> Arrays:
+        """Return the state of the network and of the authenticator."""
+        return prefixed("network", self._network.to_arrays()) | prefixed("keys", self._authenticator.to_arrays())
+
+    def load(self, arrays: Arrays) -> None:
+        """Restore what `to_arrays` returned."""
+        self._network = NetworkState.from_arrays(unprefixed("network", arrays))
+        self._authenticator.load(unprefixed("keys", arrays))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkTrace:
+    """A network and its exchanges over all training rounds of one seed."""
+
+    windows: tuple[WindowRecord, ...]
+    exchanges: tuple[ExchangeRecord, ...]
+
+
+class RecordedSource:
+    """A trace, replayed. A payload that no honest node would echo is not delivered."""
+
+    def __init__(self, trace: NetworkTrace, world: World, security: SecurityParameters) -> None:
+        self._trace = trace
+        self._next = 0
+        self._validate = _validator(world.circuit.n_parameters, security.fixed_point_bits)
+
+    def next_window(self) -> WindowRecord:
+        """Return the next recorded window."""
+        self._next += 1
+        return self._trace.windows[self._next - 1]
+
+    def exchange(self, window: WindowRecord, payloads: Sequence[bytes], digest: bytes) -> ExchangeRecord:  # noqa: ARG002
+        """Return the recorded exchange, less the payloads that are not valid."""
+        record = self._trace.exchanges[window.window]
+        is_valid = np.array([self._validate(payload, node) is None for node, payload in enumerate(payloads)])
+        if is_valid.all():
+            return record
+        return replace(record, is_delivered=record.is_delivered & is_valid)
+
+    def to_arrays(self) -> Arrays:
+        """Return how far the replay has come."""
+        return {"next": np.array(self._next)}
+
+    def load(self, arrays: Arrays) -> None:
+        """Restore what `to_arrays` returned."""
+        self._next = int(arrays["next"])
+
+
+def record_trace(source: LiveSource, world: World, security: SecurityParameters, rounds: int) -> NetworkTrace:
+    """Run the network and the exchange alone, with empty updates in the place of real ones.
+
+    The updates' length, and so every frame's, is that of a training.
+    """
+    no_claims = Claims(shots=0, contraction=0.0, quantum_fisher=0.0)
+    zeros = np.zeros(world.circuit.n_parameters)
+    payload = encode_update(zeros, no_claims, fixed_point_bits=security.fixed_point_bits)
+    digest = parameter_digest(zeros, fixed_point_bits=security.fixed_point_bits)
+    windows, exchanges = [], []
+    for _ in range(rounds):
+        windows.append(source.next_window())
+        exchanges.append(source.exchange(windows[-1], [payload] * world.n_learners, digest))
+    return NetworkTrace(windows=tuple(windows), exchanges=tuple(exchanges))
+
+
+def _timing(world: World, security: SecurityParameters) -> MessageTiming:
+    latency_s = path_latency_s(world.topology, world.network.links.latency_s)
+    timing = message_timing(latency_s, processing_delay_s=security.processing_delay_s)
+    clock = world.network.clock
+    deadline_ns = _DEADLINE_TICKS * timing.tick_ns
+    if deadline_ns > clock.round_ns - clock.learning_ns:
+        raise DomainError(
+            f"Argument `exchange_window_s` must be at least {deadline_ns * 1e-9:.4g} s, four times the largest message "
+            f"delay of this network, but is {(clock.round_ns - clock.learning_ns) * 1e-9:.4g} s."
+        )
+    return timing
+
+
+def _validator(n_parameters: int, fixed_point_bits: int) -> Validate:
+    """Return the check that honest nodes make before they echo a proposed update."""
+
+    def check(value: bytes, proposer: int) -> Rejected | None:
+        update = decode_update(value, proposer, n_parameters=n_parameters, fixed_point_bits=fixed_point_bits)
+        return update if isinstance(update, Rejected) else None
+
+    return check
+
+
+def _record(
+    outcome: BroadcastOutcome,
+    starved_links: NDArray[np.bool_],
+    generated: NDArray[np.float64],
+    consumed: NDArray[np.int64],
+) -> ExchangeRecord:
+    # An instance counts only when every honest node holds the same value; there is no later agreement to repair it.
+    is_delivered = np.array([value is not None for value in outcome.values])
+    is_delivered[list(outcome.disagreements)] = False
+    return ExchangeRecord(
+        is_delivered=is_delivered,
+        elapsed_ns=outcome.elapsed_ns,
+        message_delays=outcome.message_delays,
+        frames=outcome.frames,
+        starved_frames=outcome.starved_frames,
+        starved_links=starved_links,
+        rejected_frames=sum(outcome.rejected_frames.values()),
+        key_bits_generated=generated,
+        key_bits_consumed=consumed.copy(),
+        consumed_total=outcome.key_bits_consumed,
+    )

@@ -1,0 +1,109 @@
+"""Sums over a run, per link where links differ."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceas.network import Fate
+from ceas.network.records import FIDELITY_BINS
+from ceas.runtime.checkpoint import Arrays
+from ceas.runtime.outcome import RoundOutcome
+from ceas.runtime.world import World
+
+__all__ = ["Totals"]
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(slots=True, kw_only=True)
+class Totals:
+    """Sums over all training rounds so far; arrays have shape `(links,)` unless said otherwise.
+
+    Attributes:
+        generated: Pairs born.
+        fates: Pairs by fate, shape `(links, fates)`; the column of the living ones holds the present stock.
+        fidelity_at_use: Histogram for learning, key and test, shape `(3, bins)`.
+        delivered_value: Value by class, shape `(3,)`.
+        used_count: Pairs used.
+        used_werner_sum: Sum of their Werner parameters at use.
+        key_bits_generated: Key made of pairs (bits).
+        key_bits_consumed_by_link: Key used between the two ends of each link (bits).
+        key_bits_consumed: Key used by all pairs of nodes (bits).
+        starved_links: Times that a link could not pay for a fresh seed.
+        starved_frames: Frames not sent for want of key.
+        rejected_frames: Frames that honest nodes rejected.
+        frames: Frames sent.
+        message_delays: Longest chain of frames that ended in a delivery.
+    """
+
+    generated: IntArray
+    fates: IntArray
+    fidelity_at_use: IntArray
+    delivered_value: FloatArray
+    used_count: IntArray
+    used_werner_sum: FloatArray
+    key_bits_generated: FloatArray
+    key_bits_consumed_by_link: IntArray
+    starved_links: IntArray
+    key_bits_consumed: int = 0
+    starved_frames: int = 0
+    rejected_frames: int = 0
+    frames: int = 0
+    message_delays: int = 0
+
+    @classmethod
+    def zero(cls, n_links: int) -> "Totals":
+        """Return the totals before the first training round."""
+        return cls(
+            generated=np.zeros(n_links, np.int64),
+            fates=np.zeros((n_links, len(Fate)), np.int64),
+            fidelity_at_use=np.zeros((3, FIDELITY_BINS), np.int64),
+            delivered_value=np.zeros(3),
+            used_count=np.zeros(n_links, np.int64),
+            used_werner_sum=np.zeros(n_links),
+            key_bits_generated=np.zeros(n_links),
+            key_bits_consumed_by_link=np.zeros(n_links, np.int64),
+            starved_links=np.zeros(n_links, np.int64),
+        )
+
+    def add(self, world: World, outcome: RoundOutcome) -> None:
+        """Add one training round."""
+        self._add_pairs(world, outcome)
+        exchange = outcome.exchange
+        self.key_bits_generated += exchange.key_bits_generated
+        self.key_bits_consumed_by_link = exchange.key_bits_consumed.copy()
+        self.starved_links += exchange.starved_links
+        self.key_bits_consumed += exchange.consumed_total
+        self.starved_frames += exchange.starved_frames
+        self.rejected_frames += exchange.rejected_frames
+        self.frames += exchange.frames
+        self.message_delays = max(self.message_delays, exchange.message_delays)
+
+    def to_arrays(self) -> Arrays:
+        """Return everything as arrays for a checkpoint."""
+        return {field.name: np.array(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Arrays) -> "Totals":
+        """Rebuild what `to_arrays` stored."""
+        values: dict[str, Any] = {field.name: np.array(arrays[field.name]) for field in fields(cls)}
+        for name, value in values.items():
+            if value.ndim == 0:
+                values[name] = int(value)
+        return cls(**values)
+
+    def _add_pairs(self, world: World, outcome: RoundOutcome) -> None:
+        window, n_links = outcome.window, world.network.n_links
+        self.generated += window.generated
+        self.fates += window.fates
+        self.fates[:, Fate.ALIVE] = window.fates[:, Fate.ALIVE]
+        self.fidelity_at_use += window.fidelity_at_use
+        self.delivered_value += window.delivered_value
+        shot_link = world.network.demand.learner_link[window.shot_learner]
+        shot_werner = window.shot_werner.sum(axis=1, dtype=np.float64)
+        self.used_count += window.fates[:, [Fate.LEARNING, Fate.KEY, Fate.TEST]].sum(axis=1)
+        self.used_werner_sum += np.bincount(shot_link, weights=shot_werner, minlength=n_links)
+        self.used_werner_sum += window.key_werner_sum + window.test_werner_sum

@@ -1,0 +1,184 @@
+"""The world of one run: everything that is fixed before the clock starts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceas.errors import DomainError
+from ceas.learning import Circuit, Dataset, LearnerSamples, Partition
+from ceas.network import DemandTable, LinkTable, NetworkModel, NodeTable, RoundClock, Topology, pair_rate_hz
+
+__all__ = ["DemandParameters", "Placement", "World", "build_world", "place_byzantine"]
+
+Placement = Literal["random", "best"]
+NANOSECONDS_PER_SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemandParameters:
+    """What the uses of a pair ask for and are worth; the terms are those of `ceas.network.DemandTable`.
+
+    Attributes:
+        learning_window_s: Length of the learning window of a round (s).
+        exchange_window_s: Length of the exchange phase of a round (s).
+        shot_duration_s: Time that a QPU needs for one shot (s).
+        key_pairs_per_round: Key requests per link and round.
+        key_deadline_s: Time after which a key request is dropped (s).
+        test_share: Probability that a use is diverted to a joint test.
+        learning_value: Value of one shot through perfect pairs.
+        key_value: Value of one secret bit.
+        test_value: Value of one tested pair.
+        minimum_fidelity: Fidelity at which a stored pair expires.
+    """
+
+    learning_window_s: float
+    exchange_window_s: float
+    shot_duration_s: float
+    key_pairs_per_round: float
+    key_deadline_s: float
+    test_share: float
+    learning_value: float
+    key_value: float
+    test_value: float
+    minimum_fidelity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a run starts from; learner `k` sits at node `k`.
+
+    Attributes:
+        topology: Nodes, links and fibre lengths.
+        network: Hardware, demands and clock, as the event kernel sees them.
+        circuit: The QNN.
+        partition: How the QNN is cut over two QPUs.
+        dataset: Samples as angles.
+        samples: Which training samples each learner holds.
+        lender: Node that lends its qubits to each learner, shape `(learners,)`; the learner itself when it is alone.
+        is_byzantine: Whether each node is malicious, shape `(nodes,)`.
+    """
+
+    topology: Topology
+    network: NetworkModel
+    circuit: Circuit
+    partition: Partition
+    dataset: Dataset
+    samples: LearnerSamples
+    lender: NDArray[np.int32]
+    is_byzantine: NDArray[np.bool_]
+
+    @property
+    def n_learners(self) -> int:
+        """Number of learners, one a node."""
+        return self.topology.n_nodes
+
+    @property
+    def pairs_per_shot(self) -> int:
+        """Bell pairs that one shot of the cut circuit takes."""
+        return self.network.demand.pairs_per_shot
+
+
+def _fastest_link(links: LinkTable, n_nodes: int) -> NDArray[np.int32]:
+    """Return each node's link with the highest pair rate, ties going to the lowest index."""
+    rate = pair_rate_hz(links)
+    best = np.full(n_nodes, -1, np.int32)
+    for link in np.argsort(-rate, kind="stable")[::-1]:
+        best[links.node_a[link]] = link
+        best[links.node_b[link]] = link
+    return best
+
+
+def _demand(
+    parameters: DemandParameters, links: LinkTable, learner_link: NDArray[np.int32], pairs_per_shot: int
+) -> DemandTable:
+    return DemandTable(
+        learner_link=learner_link,
+        pairs_per_shot=pairs_per_shot,
+        shot_duration_ns=np.full(learner_link.shape, _to_ns(parameters.shot_duration_s), np.int64),
+        key_pairs_per_round=np.full(links.n_links, float(parameters.key_pairs_per_round)),
+        key_deadline_ns=_to_ns(parameters.key_deadline_s),
+        test_share=parameters.test_share,
+        learning_value=parameters.learning_value,
+        key_value=parameters.key_value,
+        test_value=parameters.test_value,
+    )
+
+
+def _to_ns(seconds: float) -> int:
+    return round(seconds * NANOSECONDS_PER_SECOND)
+
+
+def build_world(
+    *,
+    topology: Topology,
+    nodes: NodeTable,
+    links: LinkTable,
+    demand: DemandParameters,
+    circuit: Circuit,
+    partition: Partition,
+    dataset: Dataset,
+    samples: LearnerSamples,
+    is_byzantine: NDArray[np.bool_],
+) -> World:
+    """Join hardware, demands and data into one world.
+
+    A learner whose circuit is cut uses its node's link with the highest pair rate; the node at the other end lends the
+    second half of the qubits.
+
+    Raises:
+        DomainError: A circuit is cut but a node has no link.
+    """
+    learner_link = np.full(topology.n_nodes, -1, np.int32)
+    lender = np.arange(topology.n_nodes, dtype=np.int32)
+    if partition.pairs_per_shot:
+        learner_link = _fastest_link(links, topology.n_nodes)
+        if (learner_link < 0).any():
+            lonely = int(np.flatnonzero(learner_link < 0)[0])
+            raise DomainError(f"Argument `topology` must give every node a link, but node {lonely} has none.")
+        lender = (links.node_a[learner_link] + links.node_b[learner_link] - lender).astype(np.int32)
+    learning_ns = _to_ns(demand.learning_window_s)
+    return World(
+        topology=topology,
+        network=NetworkModel(
+            nodes=nodes,
+            links=links,
+            demand=_demand(demand, links, learner_link, partition.pairs_per_shot),
+            clock=RoundClock(round_ns=learning_ns + _to_ns(demand.exchange_window_s), learning_ns=learning_ns),
+            minimum_fidelity=demand.minimum_fidelity,
+        ),
+        circuit=circuit,
+        partition=partition,
+        dataset=dataset,
+        samples=samples,
+        lender=lender,
+        is_byzantine=is_byzantine,
+    )
+
+
+def place_byzantine(
+    links: LinkTable, n_nodes: int, n_byzantine: int, *, placement: Placement, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Choose which nodes are malicious.
+
+    Args:
+        links: Links, for the placement `best`.
+        n_nodes: Number of nodes.
+        n_byzantine: Number of malicious nodes, below `n_nodes`.
+        placement: `random`, or `best`: the nodes with the fastest links, whose updates would weigh most.
+        rng: Generator of the random placement.
+
+    Returns:
+        Whether each node is malicious, shape `(n_nodes,)`.
+    """
+    if not 0 <= n_byzantine < n_nodes:
+        raise DomainError(f"Argument `n_byzantine` must be in [0, {n_nodes}), but is {n_byzantine}.")
+    if placement == "random":
+        order = rng.permutation(n_nodes)
+    else:
+        rate = np.append(pair_rate_hz(links), -1.0)
+        order = np.argsort(-rate[_fastest_link(links, n_nodes)], kind="stable")
+    chosen = np.zeros(n_nodes, np.bool_)
+    chosen[order[:n_byzantine]] = True
+    return chosen

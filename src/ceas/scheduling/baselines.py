@@ -1,0 +1,206 @@
+"""The baseline schedulers: no prices, no look ahead. Each serves whatever its rule allows as soon as it can."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ceas.errors import DomainError
+from ceas.network.compilation import CompiledRule, compiled
+from ceas.network.draws import hash_counter
+from ceas.network.policy import (
+    KEY_REQUEST,
+    NEVER,
+    WAIT,
+    LinkView,
+    Policy,
+    attempt_always,
+    attempt_rule,
+    serve_rule,
+)
+from ceas.network.records import NetworkModel, learners_of_link
+
+__all__ = ["freshest_first", "oldest_first", "random", "static_tdma"]
+
+
+@compiled
+def can_start_shot(view: LinkView, side: int) -> bool:
+    """Tell whether a learner's QPU waits and the stock holds enough pairs for a shot."""
+    return view.qpu_ready_ns[side] <= view.now_ns and len(view.stock_birth_ns) >= view.pairs_per_shot
+
+
+@compiled
+def first_request(view: LinkView) -> int:
+    """Return the request that has waited longest and can be served, or `WAIT`; at a tie learner 0, learner 1, key."""
+    request = WAIT
+    since_ns = NEVER
+    for side in range(2):
+        if can_start_shot(view, side) and view.qpu_ready_ns[side] < since_ns:
+            request, since_ns = side, view.qpu_ready_ns[side]
+    if len(view.key_arrival_ns) > 0 and view.key_arrival_ns[0] < since_ns:
+        request = KEY_REQUEST
+    return request
+
+
+@compiled
+def n_pairs_for(view: LinkView, request: int) -> int:
+    """Return how many pairs a request takes."""
+    return view.pairs_per_shot if request < KEY_REQUEST else 1
+
+
+@compiled
+def choose_from(choice: npt.NDArray[np.int64], first: int, count: int) -> None:
+    """Choose `count` pairs of consecutive ages, the oldest of them at position `first`."""
+    for at in range(count):
+        choice[at] = first + at
+
+
+@serve_rule
+def serve_oldest(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Serve the request that waited longest with the oldest pairs."""
+    request = first_request(view)
+    choose_from(choice, 0, n_pairs_for(view, request))
+    return request, NEVER
+
+
+@serve_rule
+def serve_freshest(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Serve the request that waited longest with the freshest pairs."""
+    request = first_request(view)
+    count = n_pairs_for(view, request)
+    choose_from(choice, len(view.stock_birth_ns) - count, count)
+    return request, NEVER
+
+
+@serve_rule
+def serve_random(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Serve a random one of the requests that can be served, with random pairs."""
+    n_shots = int(can_start_shot(view, 0)) + int(can_start_shot(view, 1))
+    n_requests = n_shots + len(view.key_arrival_ns)
+    if n_requests == 0:
+        return WAIT, NEVER
+    picked = int(view.draw) % n_requests
+    request = KEY_REQUEST + picked - n_shots
+    if picked < n_shots:
+        request = picked if can_start_shot(view, 0) else 1
+    # Selection sampling (Knuth, volume 2, 3.4.2 S): each set of positions has the same probability.
+    n_stored, needed, n_chosen = len(view.stock_birth_ns), n_pairs_for(view, request), 0
+    for position in range(n_stored):
+        draw = hash_counter(np.uint64(view.draw), position) % np.uint64(n_stored - position)
+        if draw < np.uint64(needed - n_chosen):
+            choice[n_chosen] = position
+            n_chosen += 1
+    return request, NEVER
+
+
+@compiled
+def time_slot(view: LinkView) -> tuple[int, int]:
+    """Return whose time slot it is, 0 and 1 for the learners and 2 for keys, and when it ends (ns).
+
+    `view.parameters` holds the length of the frame (ns) and the parts of it after which the slots of learner 0 and of
+    learner 1 end. All of the exchange phase is a slot for keys.
+    """
+    if view.now_ns >= view.learning_end_ns:
+        return 2, view.round_end_ns
+    frame_ns = int(view.parameters[0])
+    start_ns = view.now_ns - (view.now_ns - view.round_start_ns) % frame_ns
+    for owner in range(2):
+        end_ns = start_ns + int(view.parameters[1 + owner] * frame_ns)
+        if view.now_ns < end_ns:
+            return owner, min(end_ns, view.learning_end_ns)
+    return 2, min(start_ns + frame_ns, view.learning_end_ns)
+
+
+@serve_rule
+def serve_time_slot(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, int]:
+    """Serve the owner of the time slot with the oldest pairs, and nobody else."""
+    owner, end_ns = time_slot(view)
+    can_serve = can_start_shot(view, owner) if owner < KEY_REQUEST else len(view.key_arrival_ns) > 0
+    if not can_serve:
+        return WAIT, end_ns
+    choose_from(choice, 0, n_pairs_for(view, owner))
+    return owner, NEVER
+
+
+@attempt_rule
+def attempt_within_limit(view: LinkView) -> int:
+    """Attempt while the link holds fewer pairs than the last of its parameters."""
+    n_stored = len(view.stock_birth_ns)
+    return n_stored if n_stored < view.parameters[len(view.parameters) - 1] else -1
+
+
+def oldest_first(model: NetworkModel, *, pairs_per_link: int = 0) -> Policy:
+    """Return the policy that serves requests in their order with the oldest pairs (first in, first out).
+
+    Args:
+        model: The network.
+        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory.
+
+    Raises:
+        DomainError: `pairs_per_link` is negative.
+    """
+    return _baseline("oldest_first", serve_oldest, model, pairs_per_link)
+
+
+def freshest_first(model: NetworkModel, *, pairs_per_link: int = 0) -> Policy:
+    """Return the policy that serves requests in their order with the freshest pairs (last in, first out).
+
+    Args:
+        model: The network.
+        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory.
+
+    Raises:
+        DomainError: `pairs_per_link` is negative.
+    """
+    return _baseline("freshest_first", serve_freshest, model, pairs_per_link)
+
+
+def random(model: NetworkModel, *, pairs_per_link: int = 0) -> Policy:
+    """Return the policy that serves a random request with random pairs.
+
+    Args:
+        model: The network.
+        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory.
+
+    Raises:
+        DomainError: `pairs_per_link` is negative.
+    """
+    return _baseline("random", serve_random, model, pairs_per_link)
+
+
+def static_tdma(
+    model: NetworkModel, *, frame_s: float = 0.01, learning_share: float = 0.75, pairs_per_link: int = 0
+) -> Policy:
+    """Return time division: the learning window of every link is cut into frames, each frame into slots for a class.
+
+    Learners get `learning_share` of the frame, in equal parts, and keys the rest; a class that a link does not have
+    gets nothing. The exchange phase belongs to keys. A slot serves its owner with the oldest pairs, and nobody else.
+
+    Args:
+        model: The network.
+        frame_s: Length of a frame (s).
+        learning_share: Part of the frame for the learners, in [0, 1].
+        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory.
+
+    Raises:
+        DomainError: `frame_s` is below 1 ns or above 10^6 s, `learning_share` outside [0, 1], or `pairs_per_link`
+            negative.
+    """
+    if not 1e-9 <= frame_s <= 1e6:
+        raise DomainError(f"Argument `frame_s` must be in [1e-9, 1e6], but is {frame_s}.")
+    if not 0.0 <= learning_share <= 1.0:
+        raise DomainError(f"Argument `learning_share` must be in [0, 1], but is {learning_share}.")
+    has_learner = learners_of_link(model.demand.learner_link, model.n_links) >= 0
+    has_keys = model.demand.key_pairs_per_round > 0
+    share = np.where(has_keys, learning_share, 1.0) * has_learner.any(axis=1)
+    first_end = share * has_learner[:, 0] / np.maximum(has_learner.sum(axis=1), 1)
+    frame_ns = np.full(model.n_links, float(round(frame_s * 1e9)))
+    return _baseline("static_tdma", serve_time_slot, model, pairs_per_link, frame_ns, first_end, share)
+
+
+def _baseline(
+    name: str, serve: CompiledRule, model: NetworkModel, pairs_per_link: int, *parameters: npt.NDArray[np.float64]
+) -> Policy:
+    if pairs_per_link < 0:
+        raise DomainError(f"Argument `pairs_per_link` must be at least 0, but is {pairs_per_link}.")
+    limit = np.full(model.n_links, float(pairs_per_link))
+    attempt = attempt_within_limit if pairs_per_link else attempt_always
+    return Policy(name=name, serve=serve, attempt=attempt, parameters=np.column_stack([*parameters, limit]))

@@ -1,0 +1,136 @@
+"""The command line in processes of its own: run, interrupt, resume, compare, schedule, report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SETTINGS = (
+    "topology.kind=ring",
+    "topology.n_nodes=5",
+    "topology.spacing_km=5",
+    "hardware.multiplexing=16",
+    "clock.rounds=6",
+    "clock.learning_window_s=0.3",
+    "clock.exchange_window_s=0.05",
+    "circuit.n_layers=2",
+    "byzantine.n_byzantine=1",
+    "byzantine.attack=sign_flip",
+    "output.checkpoint_rounds=2",
+    "output.evaluate_rounds=1",
+)
+SET = [part for setting in SETTINGS for part in ("--set", setting)]
+TIMES = ("wall_s", "compile_s", "rooms_s")
+TIMEOUT_S = 300
+
+
+def command(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("ceas")), *arguments]
+
+
+def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def result_without_times(directory: Path) -> dict[str, Any]:
+    result = json.loads((directory / "result.json").read_text("utf-8"))
+    return {key: value for key, value in result.items() if key not in TIMES}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    run("run", "quickstart", "--seed", "5", "--out", str(directory), *SET)
+    return directory
+
+
+def test_a_run_leaves_a_complete_directory(finished: Path) -> None:
+    names = {entry.name for entry in finished.iterdir()}
+    tables = {f"{name}.parquet" for name in ("rounds", "learners", "links", "nodes", "pairs")}
+    assert names == {"scenario.toml", "result.json", "report.html", *tables}
+    result = result_without_times(finished)
+    assert result["byzantine"]["n"] == 1
+    assert result["consensus"]["timing"] == "synchronous"
+    assert sum(result["fates"].values()) == result["generated_pairs"]
+
+
+def test_the_command_in_the_result_repeats_it(finished: Path, tmp_path: Path) -> None:
+    words = result_without_times(finished)["command"].split()
+    assert words[0] == "ceas"
+    run(*words[1:], "--out", str(tmp_path / "again"))
+    assert result_without_times(tmp_path / "again") == result_without_times(finished)
+
+
+def test_the_written_scenario_repeats_it_too(finished: Path, tmp_path: Path) -> None:
+    run("run", str(finished / "scenario.toml"), "--seed", "5", "--out", str(tmp_path / "again"))
+    again, before = result_without_times(tmp_path / "again"), result_without_times(finished)
+    assert {**again, "command": ""} == {**before, "command": ""}
+
+
+def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "interrupted"
+    process = subprocess.Popen(
+        command("run", "quickstart", "--seed", "5", "--out", str(directory), *SET),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("training"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130
+    assert f"ceas resume {directory}" in errors
+    assert not (directory / "result.json").exists()
+    run("resume", str(directory))
+    assert result_without_times(directory) == result_without_times(finished)
+    assert not (directory / "checkpoint").exists()
+
+
+def test_a_killed_run_resumes_from_its_last_checkpoint(finished: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "killed"
+    process = subprocess.Popen(
+        command("run", "quickstart", "--seed", "5", "--out", str(directory), *SET),
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    checkpoint, deadline = directory / "checkpoint" / "state.npz", time.monotonic() + TIMEOUT_S
+    while not checkpoint.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait(timeout=TIMEOUT_S)
+    if not (directory / "result.json").exists():
+        run("resume", str(directory))
+    assert result_without_times(directory) == result_without_times(finished)
+
+
+def test_compare_adds_rows_and_repeats_none(tmp_path: Path) -> None:
+    arguments = ("compare", "quickstart", "--methods", "ceas,mean", "--attacks", "none,sign_flip", *SET)
+    first = json.loads(run(*arguments, "--seeds", "1", "--out", str(tmp_path), "--json").stdout)
+    assert len(first["cells"]) == 4
+    before = time.monotonic()
+    again = json.loads(run(*arguments, "--seeds", "1", "--out", str(tmp_path), "--json").stdout)
+    assert time.monotonic() - before < TIMEOUT_S
+    assert again["cells"] == first["cells"]
+    more = json.loads(run(*arguments, "--seeds", "2", "--out", str(tmp_path), "--json").stdout)
+    assert [cell["seeds"] for cell in more["cells"]] == [[0, 1]] * 4
+    run("report", str(tmp_path))
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
+def test_schedule_shows_every_policy(tmp_path: Path) -> None:
+    rows = json.loads(run("schedule", "quickstart", "--rounds", "2", "--seeds", "1", "--json", *SET).stdout)["rows"]
+    assert [row["policy"] for row in rows] == ["oldest_first", "freshest_first", "random", "static_tdma", "ceas"]
+    assert all(0 < row["utilisation"] <= 1 for row in rows)
+    assert not list(tmp_path.iterdir())
