@@ -95,11 +95,11 @@ def test_run_passes_scenario_seed_folder_and_command(calls: list[dict[str, Any]]
 def test_run_prints_a_table_on_stdout_and_progress_on_stderr(calls: list[dict[str, Any]]) -> None:
     done = call("run", "quickstart", "--out", "there")
     assert "0.8125" in done.stdout
-    assert "20 training rounds, 8 learners" in done.stdout
+    assert "30 training rounds, 8 learners" in done.stdout
     assert "there/report.html" in done.stdout
     assert "50.0 %, being 87.5 % of the learners" in done.stdout
-    assert done.stderr.splitlines()[0] == "training 0/20"
-    assert done.stderr.splitlines()[-1] == "training 20/20  test accuracy 0.500  pairs used 50.0 %"
+    assert done.stderr.splitlines()[0] == "training 0/30"
+    assert done.stderr.splitlines()[-1] == "training 30/30  test accuracy 0.500  pairs used 50.0 %"
     assert len(done.stderr.splitlines()) == 11
 
 
@@ -269,7 +269,7 @@ def test_schedule_compares_all_policies_unless_told(replace: Replace) -> None:
     assert list(seen[1]["policies"]) == ["ceas", "random"]
     assert seen[1]["rounds"] == 4
     assert "oldest_first" not in shown.stdout
-    assert "utilisation" in shown.stdout
+    assert "pairs used" in shown.stdout
 
 
 def test_scenarios_lists_the_built_in_ones() -> None:

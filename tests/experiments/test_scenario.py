@@ -79,6 +79,7 @@ readout_share = 0.3
 temperature = 4.0
 optimizer = "adam"
 optimizer_momentum = 0.0
+final_learning_rate_share = 1.0
 learning_rate = 0.1
 worker_momentum = 0.5
 initial_angle_spread = 0.5
@@ -163,6 +164,7 @@ CHANGES = {
     "learning.optimizer": ["learning.optimizer=sgd"],
     "learning.learning_rate": ["learning.learning_rate=1"],
     "learning.optimizer_momentum": ["learning.optimizer_momentum=0.5"],
+    "learning.final_learning_rate_share": ["learning.final_learning_rate_share=0.5"],
     "learning.worker_momentum": ["learning.worker_momentum=0"],
     "learning.initial_angle_spread": ["learning.initial_angle_spread=1"],
     "learning.max_shots_per_round": ["learning.max_shots_per_round=10"],
@@ -192,7 +194,7 @@ KINDS_OF_OTHERS = ("rows", "columns", "side_km", "radius_km", "path", "sha256")
 
 def test_golden_identities() -> None:
     scenario = scenario_from_toml(COMPLETE)
-    assert scenario.scenario_id == "147935bf86047a04"
+    assert scenario.scenario_id == "f4715c605598b80e"
     assert scenario.network_id == "ce95f054a61402fe"
 
 

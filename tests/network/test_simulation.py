@@ -252,7 +252,7 @@ def test_served_fraction_of_lost_sales_with_hard_cutoff(sketch: Sketches) -> Non
         minimum_fidelity=0.7,
     )
     assert int(model.lifetime_ns[0]) == n * period_ns
-    record = advance_round(initial_state(model, seed=6), model, policies.freshest_first(model))
+    record = advance_round(initial_state(model, seed=6), model, policies.freshest_first(model, pairs_per_link=0))
     # Requests come on the nanosecond on which an attempt ends: its pair is there, for pairs come before requests, and
     # the pair of the attempt n earlier has just expired.
     exact = 1 - (1 - p) ** n

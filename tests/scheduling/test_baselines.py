@@ -121,7 +121,7 @@ def test_limit_stops_attempts(view: Views, small_model: Callable[..., NetworkMod
 @pytest.mark.parametrize("name", ["oldest_first", "freshest_first", "random", "static_tdma"])
 def test_negative_limit_is_refused(name: str, small_model: Callable[..., NetworkModel]) -> None:
     with pytest.raises(DomainError, match="pairs_per_link"):
-        getattr(policies, name)(small_model(), pairs_per_link=-1)
+        getattr(policies, name)(small_model(), pairs_per_link=-2)
 
 
 def test_impossible_time_slots_are_refused(small_model: Callable[..., NetworkModel]) -> None:

@@ -1,9 +1,10 @@
 """`ceas compare` and `ceas schedule`: many runs, one table."""
 
+import math
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +21,8 @@ from ceas.cli.printing import print_json, print_rows, text_of
 from ceas.cli.progress import progress_display
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ceas.experiments import ComparisonCell
 
 __all__ = ["compare", "schedule"]
@@ -119,4 +122,26 @@ def schedule(
     if as_json:
         print_json({"scenario": loaded.name, "network_id": loaded.network_id, "seeds": seeds, "rows": rows})
         return
-    print_rows(rows, title=f"{loaded.name}: the network alone, {seeds} seeds")
+    title = f"{loaded.name}: the network alone, mean over {seeds} seeds ± half of the 95 % confidence interval"
+    print_rows([_schedule_row(row, chosen[0]) for row in rows], title=title)
+
+
+def _schedule_row(row: "Mapping[str, Any]", first: str) -> dict[str, str]:
+    shown = {
+        "pairs used": "utilisation",
+        "delivered value": "delivered_value",
+        f"value / {first}": "value_over_first",
+        "fidelity at use": "fidelity_at_use_mean",
+        "5 % quantile": "fidelity_at_use_p05",
+        "keys served": "key_requests_served",
+        "shots": "shots",
+        "pairs": "generated_pairs",
+    }
+    return {"policy": row["policy"]} | {title: _with_half_width(row, metric) for title, metric in shown.items()}
+
+
+def _with_half_width(row: "Mapping[str, Any]", metric: str) -> str:
+    mean, half_width = row.get(metric), row.get(f"{metric}_ci95")
+    if half_width is None or math.isnan(half_width):
+        return text_of(mean)
+    return f"{text_of(mean)} ± {float(half_width):.2g}"

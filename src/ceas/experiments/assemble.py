@@ -111,17 +111,22 @@ def assemble_security(scenario: Scenario) -> SecurityParameters:
 
 def assemble_training(scenario: Scenario) -> TrainingParameters:
     """Return how the scenario trains."""
+    import optax  # noqa: PLC0415 - brings JAX
+
     section = scenario.learning
     # Each optimiser's own name for the momentum of the optimiser itself.
     momentum_name = {"adam": "b1", "sgd": "momentum"}[section.optimizer]
+    step_size = optax.cosine_decay_schedule(
+        section.learning_rate, scenario.clock.rounds, alpha=section.final_learning_rate_share
+    )
     optimizer = registry.resolve("optimizer", section.optimizer)(
-        section.learning_rate, **{momentum_name: section.optimizer_momentum}
+        step_size, **{momentum_name: section.optimizer_momentum}
     )
     return TrainingParameters(
         rounds=scenario.clock.rounds,
         evaluate_rounds=scenario.output.evaluate_rounds,
         optimizer=optimizer,
-        **section.model_dump(exclude={"optimizer", "optimizer_momentum", "learning_rate"}),
+        **section.model_dump(exclude={"optimizer", "optimizer_momentum", "learning_rate", "final_learning_rate_share"}),
     )
 
 

@@ -14,9 +14,9 @@ from ceas.learning import logistic_baseline
 from ceas.network import Fate, pair_rate_hz
 from ceas.physics import werner_to_fidelity
 from ceas.runtime.cosimulation import CoSimulation
-from ceas.runtime.rows import fidelity_at_use
 from ceas.runtime.totals import Totals
 from ceas.runtime.world import World
+from ceas.scheduling import fidelity_mean, fidelity_quantile
 
 __all__ = ["run_result"]
 
@@ -114,7 +114,7 @@ def _pair_summary(totals: Totals) -> dict[str, Any]:
     fates = totals.fates.sum(axis=0)
     generated = int(totals.generated.sum())
     served = int(fates[[Fate.LEARNING, Fate.KEY, Fate.TEST]].sum())
-    mean, low = fidelity_at_use(totals.fidelity_at_use.sum(axis=0))
+    uses = totals.fidelity_at_use.sum(axis=0)
     learning, key, test = totals.delivered_value.tolist()
     return {
         "generated_pairs": generated,
@@ -122,7 +122,7 @@ def _pair_summary(totals: Totals) -> dict[str, Any]:
         "delivered_value": learning + key + test,
         "delivered_value_by_class": {"learning": learning, "key": key, "test": test},
         "fates": {fate.name.lower(): int(fates[fate]) for fate in (*_FATES, Fate.ALIVE)},
-        "fidelity_at_use": {"mean": mean, "p05": low},
+        "fidelity_at_use": {"mean": float(fidelity_mean(uses)), "p05": float(fidelity_quantile(uses, 0.05))},
     }
 
 

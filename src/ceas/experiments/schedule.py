@@ -9,13 +9,11 @@ from ceas.errors import DomainError
 from ceas.experiments.assemble import assemble_policy, assemble_world
 from ceas.experiments.scenario import Scenario
 from ceas.experiments.statistics import mean_interval
-from ceas.network import Fate, WindowRecord, advance_round, initial_state
+from ceas.network import Fate, advance_round, initial_state
 from ceas.runtime.progress import Progress, ProgressEvent
-from ceas.runtime.rows import fidelity_at_use
+from ceas.scheduling import fidelity_mean, fidelity_quantile, schedule_metrics
 
 __all__ = ["schedule_policies"]
-
-_SERVED = (Fate.LEARNING, Fate.KEY, Fate.TEST)
 
 # What each policy is measured by; `generated_pairs` differs between policies because a full memory stops attempts.
 METRICS = (
@@ -27,6 +25,7 @@ METRICS = (
     "fidelity_at_use_mean",
     "fidelity_at_use_p05",
     "key_requests_served",
+    "shot_wait_s",
     "shots",
     "generated_pairs",
 )
@@ -51,7 +50,8 @@ def schedule_policies(
 
     Returns:
         One row per policy: its name, and for every metric of `METRICS` the mean over the seeds and the half width of
-        its 95 % confidence interval (`..._ci95`, NaN with one seed).
+        its 95 % confidence interval (`..._ci95`, NaN with one seed); `value_over_first` is the mean, over seeds, of the
+        delivered value over that of the first policy on the same seed.
 
     Raises:
         ScenarioError: A policy does not fit the scenario; nothing was run.
@@ -61,7 +61,8 @@ def schedule_policies(
         if not values:
             raise DomainError(f"Argument `{name}` must not be empty.")
     variants = {policy: scenario.with_policy(policy) for policy in policies}
-    rows = []
+    rows: list[dict[str, Any]] = []
+    first: list[dict[str, float]] = []
     for index, (policy, variant) in enumerate(variants.items()):
         figures = []
         for step, seed in enumerate(seeds):
@@ -70,7 +71,8 @@ def schedule_policies(
                 phase = f"{policy}, seed {seed}"
                 progress(ProgressEvent(phase=phase, training_round=done, rounds=len(variants) * len(seeds)))
             figures.append(_run(variant, seed, rounds or scenario.clock.rounds))
-        rows.append({"policy": policy, **_summarised(figures)})
+        first = first or figures
+        rows.append({"policy": policy, **_summarised(figures), **_gain(figures, first)})
     return rows
 
 
@@ -78,29 +80,32 @@ def _run(scenario: Scenario, seed: int, rounds: int) -> dict[str, float]:
     world = assemble_world(scenario, seed)
     policy = assemble_policy(scenario, world)
     state = initial_state(world.network, seed=seed)
-    return _figures([advance_round(state, world.network, policy) for _ in range(rounds)])
-
-
-def _figures(windows: Sequence[WindowRecord]) -> dict[str, float]:
-    generated = float(sum(window.generated.sum() for window in windows))
-    served = float(sum(window.fates[:, list(_SERVED)].sum() for window in windows))
-    learning, key, test = np.sum([window.delivered_value for window in windows], axis=0).tolist()
-    mean, low = fidelity_at_use(np.sum([window.fidelity_at_use.sum(axis=0) for window in windows], axis=0))
-    requested = float(sum(window.key_requested.sum() for window in windows))
-    # Every pair used for a key served one request; pairs diverted to tests leave the request waiting.
-    key_served = float(sum(window.key_count.sum() for window in windows))
+    windows = [advance_round(state, world.network, policy) for _ in range(rounds)]
+    metrics = schedule_metrics(windows)
+    learning, key, test = metrics.delivered_value.tolist()
+    used = metrics.fates[Fate.LEARNING] + metrics.fates[Fate.KEY] + metrics.fates[Fate.TEST]
+    uses = np.sum([window.fidelity_at_use.sum(axis=0) for window in windows], axis=0)
     return {
-        "utilisation": served / generated if generated else float("nan"),
+        "utilisation": used / metrics.generated if metrics.generated else float("nan"),
         "delivered_value": learning + key + test,
         "value_learning": learning,
         "value_key": key,
         "value_test": test,
-        "fidelity_at_use_mean": mean,
-        "fidelity_at_use_p05": low,
-        "key_requests_served": key_served / requested if requested else float("nan"),
-        "shots": float(sum(len(window.shot_learner) for window in windows)),
-        "generated_pairs": generated,
+        "fidelity_at_use_mean": float(fidelity_mean(uses)),
+        "fidelity_at_use_p05": float(fidelity_quantile(uses, 0.05)),
+        "key_requests_served": metrics.key_served_fraction,
+        "shot_wait_s": metrics.shot_wait_mean_s,
+        "shots": float(metrics.n_shots),
+        "generated_pairs": float(metrics.generated),
     }
+
+
+def _gain(figures: Sequence[dict[str, float]], first: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Return the delivered value over the first policy's, paired by seed, because seeds differ more than policies."""
+    pairs = zip(figures, first, strict=True)
+    ratios = np.array([run["delivered_value"] / base["delivered_value"] for run, base in pairs])
+    interval = mean_interval(ratios[np.isfinite(ratios)])
+    return {"value_over_first": interval.mean, "value_over_first_ci95": interval.high - interval.mean}
 
 
 def _summarised(figures: Sequence[dict[str, float]]) -> dict[str, float]:

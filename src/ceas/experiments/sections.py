@@ -239,7 +239,13 @@ class LearningSection(Section):
     )
     temperature: float = Field(default=4.0, gt=0, description="Factor on expectation values before the softmax")
     optimizer: Literal["adam", "sgd"] = Field(default="adam", description="Optimiser of the agreed parameters")
-    learning_rate: float = Field(default=0.03, gt=0, description="Step size of the optimiser")
+    learning_rate: float = Field(default=0.06, gt=0, description="Step size of the optimiser in the first round")
+    final_learning_rate_share: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Step size at the end over that at the start; it falls like half a cosine. 1 keeps it constant",
+    )
     optimizer_momentum: float = Field(
         default=0.0,
         ge=0,

@@ -8,13 +8,12 @@ from numpy.typing import NDArray
 from ceas.network import Fate
 from ceas.runtime.outcome import RoundOutcome
 from ceas.runtime.world import World
+from ceas.scheduling import fidelity_mean, fidelity_quantile
 
-__all__ = ["fidelity_at_use", "learner_rows", "round_row"]
+__all__ = ["learner_rows", "round_row"]
 
 _USED = (Fate.LEARNING, Fate.KEY, Fate.TEST)
 _CLOSED = (*_USED, Fate.EXPIRED, Fate.DISCARDED)
-# The kernel's histogram of fidelities covers this range.
-_LOWEST_FIDELITY, _HIGHEST_FIDELITY = 0.25, 1.0
 
 
 def round_row(world: World, outcome: RoundOutcome) -> dict[str, float]:
@@ -48,26 +47,11 @@ def learner_rows(world: World, outcome: RoundOutcome) -> dict[str, NDArray[np.ge
     }
 
 
-def fidelity_at_use(histogram: NDArray[np.int64]) -> tuple[float, float]:
-    """Return the mean and the 5th percentile of the fidelity at use from its histogram, NaN without a use.
-
-    Args:
-        histogram: Counts over equal bins of [0.25, 1], shape `(bins,)`; figures are exact to one bin.
-    """
-    total = histogram.sum()
-    if total == 0:
-        return float("nan"), float("nan")
-    edges = np.linspace(_LOWEST_FIDELITY, _HIGHEST_FIDELITY, histogram.size + 1)
-    mean = float(histogram @ (edges[:-1] + edges[1:]) / 2.0 / total)
-    cumulative = np.concatenate([[0.0], np.cumsum(histogram) / total])
-    return mean, float(np.interp(0.05, cumulative, edges))
-
-
 def _pair_figures(outcome: RoundOutcome) -> Mapping[str, float]:
     window = outcome.window
     fates = window.fates.sum(axis=0)
     used, closed = fates[list(_USED)].sum(), fates[list(_CLOSED)].sum()
-    mean, low = fidelity_at_use(window.fidelity_at_use.sum(axis=0))
+    uses = window.fidelity_at_use.sum(axis=0)
     return {
         "generated": float(window.generated.sum()),
         **{fate.name.lower(): float(fates[fate]) for fate in (*_CLOSED, Fate.ALIVE)},
@@ -75,8 +59,8 @@ def _pair_figures(outcome: RoundOutcome) -> Mapping[str, float]:
         "delivered_value_learning": float(window.delivered_value[0]),
         "delivered_value_key": float(window.delivered_value[1]),
         "delivered_value_test": float(window.delivered_value[2]),
-        "fidelity_at_use_mean": mean,
-        "fidelity_at_use_p05": low,
+        "fidelity_at_use_mean": float(fidelity_mean(uses)),
+        "fidelity_at_use_p05": float(fidelity_quantile(uses, 0.05)),
     }
 
 

@@ -5,6 +5,16 @@ A policy is made for a network model by its constructor, for example `oldest_fir
 
 from ceas.scheduling.baselines import freshest_first, oldest_first, random, static_tdma
 from ceas.scheduling.index import ceas
-from ceas.scheduling.metrics import ScheduleMetrics, schedule_metrics
+from ceas.scheduling.metrics import ScheduleMetrics, fidelity_mean, fidelity_quantile, schedule_metrics
 
-__all__ = ["ScheduleMetrics", "ceas", "freshest_first", "oldest_first", "random", "schedule_metrics", "static_tdma"]
+__all__ = [
+    "ScheduleMetrics",
+    "ceas",
+    "fidelity_mean",
+    "fidelity_quantile",
+    "freshest_first",
+    "oldest_first",
+    "random",
+    "schedule_metrics",
+    "static_tdma",
+]

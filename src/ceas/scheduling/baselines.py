@@ -20,6 +20,10 @@ from ceas.network.records import NetworkModel, learners_of_link
 
 __all__ = ["freshest_first", "oldest_first", "random", "static_tdma"]
 
+# Without a limit, links that share a node fill its memory with pairs that nobody wants yet, and starve each other. One
+# pair more than a shot takes delivered most in a scan of the limits, so that is what every baseline gets.
+AUTOMATIC_LIMIT = -1
+
 
 @compiled
 def can_start_shot(view: LinkView, side: int) -> bool:
@@ -127,47 +131,50 @@ def attempt_within_limit(view: LinkView) -> int:
     return n_stored if n_stored < view.parameters[len(view.parameters) - 1] else -1
 
 
-def oldest_first(model: NetworkModel, *, pairs_per_link: int = 0) -> Policy:
+def oldest_first(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT) -> Policy:
     """Return the policy that serves requests in their order with the oldest pairs (first in, first out).
 
     Args:
         model: The network.
-        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory.
+        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
+            default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
 
     Raises:
-        DomainError: `pairs_per_link` is negative.
+        DomainError: `pairs_per_link` is below -1.
     """
     return _baseline("oldest_first", serve_oldest, model, pairs_per_link)
 
 
-def freshest_first(model: NetworkModel, *, pairs_per_link: int = 0) -> Policy:
+def freshest_first(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT) -> Policy:
     """Return the policy that serves requests in their order with the freshest pairs (last in, first out).
 
     Args:
         model: The network.
-        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory.
+        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
+            default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
 
     Raises:
-        DomainError: `pairs_per_link` is negative.
+        DomainError: `pairs_per_link` is below -1.
     """
     return _baseline("freshest_first", serve_freshest, model, pairs_per_link)
 
 
-def random(model: NetworkModel, *, pairs_per_link: int = 0) -> Policy:
+def random(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT) -> Policy:
     """Return the policy that serves a random request with random pairs.
 
     Args:
         model: The network.
-        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory.
+        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
+            default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
 
     Raises:
-        DomainError: `pairs_per_link` is negative.
+        DomainError: `pairs_per_link` is below -1.
     """
     return _baseline("random", serve_random, model, pairs_per_link)
 
 
 def static_tdma(
-    model: NetworkModel, *, frame_s: float = 0.01, learning_share: float = 0.75, pairs_per_link: int = 0
+    model: NetworkModel, *, frame_s: float = 0.01, learning_share: float = 0.75, pairs_per_link: int = AUTOMATIC_LIMIT
 ) -> Policy:
     """Return time division: the learning window of every link is cut into frames, each frame into slots for a class.
 
@@ -178,11 +185,12 @@ def static_tdma(
         model: The network.
         frame_s: Length of a frame (s).
         learning_share: Part of the frame for the learners, in [0, 1].
-        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory.
+        pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
+            default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
 
     Raises:
         DomainError: `frame_s` is below 1 ns or above 10^6 s, `learning_share` outside [0, 1], or `pairs_per_link`
-            negative.
+            below -1.
     """
     if not 1e-9 <= frame_s <= 1e6:
         raise DomainError(f"Argument `frame_s` must be in [1e-9, 1e6], but is {frame_s}.")
@@ -191,7 +199,7 @@ def static_tdma(
     has_learner = learners_of_link(model.demand.learner_link, model.n_links) >= 0
     has_keys = model.demand.key_pairs_per_round > 0
     share = np.where(has_keys, learning_share, 1.0) * has_learner.any(axis=1)
-    first_end = share * has_learner[:, 0] / np.maximum(has_learner.sum(axis=1), 1)
+    first_end = share / np.maximum(has_learner.sum(axis=1), 1)
     frame_ns = np.full(model.n_links, float(round(frame_s * 1e9)))
     return _baseline("static_tdma", serve_time_slot, model, pairs_per_link, frame_ns, first_end, share)
 
@@ -199,8 +207,11 @@ def static_tdma(
 def _baseline(
     name: str, serve: CompiledRule, model: NetworkModel, pairs_per_link: int, *parameters: npt.NDArray[np.float64]
 ) -> Policy:
-    if pairs_per_link < 0:
-        raise DomainError(f"Argument `pairs_per_link` must be at least 0, but is {pairs_per_link}.")
+    if pairs_per_link < AUTOMATIC_LIMIT:
+        raise DomainError(f"Argument `pairs_per_link` must be at least {AUTOMATIC_LIMIT}, but is {pairs_per_link}.")
     limit = np.full(model.n_links, float(pairs_per_link))
+    if pairs_per_link == AUTOMATIC_LIMIT:
+        has_learner = (learners_of_link(model.demand.learner_link, model.n_links) >= 0).any(axis=1)
+        limit = np.where(has_learner, model.demand.pairs_per_shot + 1.0, 1.0)
     attempt = attempt_within_limit if pairs_per_link else attempt_always
     return Policy(name=name, serve=serve, attempt=attempt, parameters=np.column_stack([*parameters, limit]))
