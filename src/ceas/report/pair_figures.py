@@ -210,11 +210,12 @@ def _link_keys_chart(run: Run) -> Markup:
 
 def keys_figure(run: Run) -> Figure:
     """Return the budget of key bits over time and per link."""
+    is_one_time = run.result["authentication"]["profile"] == "one_time"
+    starved = "had to leave messages unsent" if is_one_time else "went on with its old seed when a fresh one was due"
     return Figure(
         anchor="keys",
         heading="Key budget",
-        caption="Messages can be authenticated as long as consumption stays below what was enrolled and generated; a "
-        "link above the dashed line lives on its enrolled bits, and a starved one (diamond) had to leave "
-        "messages unsent.",
+        caption="Consumption has to stay below what was enrolled and generated; a link above the dashed line lives on its "
+        f"enrolled bits, and a starved one (diamond) {starved}.",
         charts=(_budget_chart(run), _link_keys_chart(run)),
     )
