@@ -215,7 +215,7 @@ def keys_figure(run: Run) -> Figure:
     return Figure(
         anchor="keys",
         heading="Key budget",
-        caption="Consumption has to stay below what was enrolled and generated; a link above the dashed line lives on its "
-        f"enrolled bits, and a starved one (diamond) {starved}.",
+        caption="Consumption has to stay below what was enrolled and generated; a link above the dashed line lives on "
+        f"its enrolled bits, and a starved one (diamond) {starved}.",
         charts=(_budget_chart(run), _link_keys_chart(run)),
     )
