@@ -1,14 +1,20 @@
 """How the kernel and the scheduling rules are compiled.
 
-Compiled code is kept on disk. What a cached function called when it was compiled is part of it: after a change to one
-of the files that the kernel imports, delete the `__pycache__` folders.
+Compiled code is kept on disk. What a function calls is compiled into it, but Numba only looks at the function's own
+file when it decides whether a stored copy is still good. So the folder is named after a hash of all files that hold
+compiled functions: a change in any of them makes a new folder, and stale code is never run.
 """
 
-from collections.abc import Callable
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numba
 import numpy as np
 from numba import cfunc, njit
 
@@ -20,6 +26,31 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 _OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
 # Inlined by force, for a call would copy the descriptor of every array of its named tuple.
 _INLINED: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def _cache_folder() -> Path:
+    """Return where compiled code is kept: below `NUMBA_CACHE_DIR`, else `XDG_CACHE_HOME`, else `~/.cache`."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256(numba.__version__.encode())
+    for room in ("network", "scheduling"):
+        for path in sorted((package / room).glob("*.py")):
+            digest.update(path.read_bytes())
+    root = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "ceas" / "numba" / digest.hexdigest()[:16]
+
+
+_CACHE_FOLDER = str(_cache_folder())
+
+
+@contextmanager
+def _own_cache() -> Iterator[None]:
+    """Let Numba keep what is decorated here in our folder; its setting is global, so it is put back."""
+    previous = getattr(numba.config, "CACHE_DIR")  # noqa: B009 - Numba makes its settings at run time
+    setattr(numba.config, "CACHE_DIR", _CACHE_FOLDER)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(numba.config, "CACHE_DIR", previous)  # noqa: B010
 
 
 @dataclass(frozen=True)
@@ -35,7 +66,8 @@ class CompiledRule:
     @cached_property
     def pointer(self) -> Any:
         """The compiled function, as compiled code takes it."""
-        return cfunc(self.signature, **_OPTIONS)(self.function)
+        with _own_cache():
+            return cfunc(self.signature, **_OPTIONS)(self.function)
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the plain Python function."""
@@ -44,13 +76,15 @@ class CompiledRule:
 
 def compiled(function: _Function) -> _Function:
     """Compile a function that allocates nothing; its Python form is `py_func`."""
-    result: _Function = njit(nogil=True, forceinline=True, **_OPTIONS)(function)
+    with _own_cache():
+        result: _Function = njit(nogil=True, forceinline=True, **_OPTIONS)(function)
     return result
 
 
 def inlined(function: _Function) -> _Function:
     """Compile a function that only compiled functions call, and inline it into them."""
-    result: _Function = njit(nogil=True, **_INLINED, **_OPTIONS)(function)
+    with _own_cache():
+        result: _Function = njit(nogil=True, **_INLINED, **_OPTIONS)(function)
     return result
 
 
