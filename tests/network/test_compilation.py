@@ -42,4 +42,4 @@ def test_the_setting_of_numba_is_put_back() -> None:
 
     assert one() == 1
     assert before == numba.config.CACHE_DIR
-    assert compilation._CACHE_FOLDER != before
+    assert before != compilation._CACHE_FOLDER
