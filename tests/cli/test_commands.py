@@ -54,7 +54,7 @@ def result_of(scenario: Scenario, seed: int, command: str) -> RunResult:
         "train_loss": float("nan"),
         "command": command,
     }
-    rounds = {"byzantine_weight": np.array([0.25, 0.75])}
+    rounds = {"byzantine_weight": np.array([0.25, 0.75]), "delivered_updates": np.array([8, 8])}
     return RunResult(scenario=scenario, summary=summary, rounds=rounds, learners={}, links={}, nodes={}, pairs={})
 
 
@@ -98,6 +98,7 @@ def test_run_prints_a_table_on_stdout_and_progress_on_stderr(calls: list[dict[st
     assert "30 training rounds, 8 learners" in done.stdout
     assert "there/report.html" in done.stdout
     assert "50.0 %, being 87.5 % of the learners" in done.stdout
+    assert "8 of 8 updates delivered in a round, 7 messages unsent, 7 links short of key" in done.stdout
     assert done.stderr.splitlines()[0] == "training 0/30"
     assert done.stderr.splitlines()[-1] == "training 30/30  test accuracy 0.500  pairs used 50.0 %"
     assert len(done.stderr.splitlines()) == 11

@@ -83,6 +83,7 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
         "shots": summary["shots"],
         "gradient variance": summary["gradient_variance"],
         "key bits generated, consumed": f"{key_bits['generated']}, {key_bits['consumed']}",
+        "authentication": _authentication(result),
         "simulated time": f"{text_of(summary['simulated_s'])} s",
         "wall time, compilation": f"{text_of(summary['wall_s'])} s, {text_of(summary['compile_s'])} s of it",
         "attackers' part of the weight": _attackers_part(result),
@@ -99,6 +100,16 @@ def _attackers_part(result: "RunResult") -> str:
         return "no attackers"
     part = float(result.rounds["byzantine_weight"].mean())
     return f"{_percent(part)}, being {_percent(n_byzantine / n_learners)} of the learners"
+
+
+def _authentication(result: "RunResult") -> str:
+    account, n_learners = result.summary["authentication"], result.summary["learners"]
+    delivered = float(result.rounds["delivered_updates"].mean())
+    text = f"{account['profile']}, {text_of(delivered)} of {n_learners} updates delivered in a round"
+    for key, what in (("starved_frames", "messages unsent"), ("starved_links", "links short of key")):
+        if account[key]:
+            text += f", {account[key]} {what}"
+    return text
 
 
 def _rooms(seconds: "Mapping[str, float]") -> str:
