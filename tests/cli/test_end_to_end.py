@@ -75,7 +75,10 @@ def test_the_written_scenario_repeats_it_too(finished: Path, tmp_path: Path) -> 
     assert {**again, "command": ""} == {**before, "command": ""}
 
 
-def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("phase", ["compiling", "training"])
+def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_numbers(
+    phase: str, finished: Path, tmp_path: Path
+) -> None:
     directory = tmp_path / "interrupted"
     process = subprocess.Popen(
         command("run", "quickstart", "--seed", "5", "--out", str(directory), *SET),
@@ -86,7 +89,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_numbers(finished: P
     )
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("training"):
+        if line.startswith(phase):
             break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=TIMEOUT_S)

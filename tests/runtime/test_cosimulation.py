@@ -96,6 +96,14 @@ def test_a_recorded_network_trains_to_the_same_numbers(small_scenario: Scenario,
     np.testing.assert_array_equal(replayed.learners["weight"], result.learners["weight"])
 
 
+def test_a_test_takes_all_pairs_of_a_shot_or_one_of_a_key(small_scenario: Scenario) -> None:
+    windows = record_network(small_scenario, seed=SEED).windows
+    of_shot = np.concatenate([window.test_is_of_shot for window in windows])
+    assert 0 < of_shot.sum() < of_shot.size
+    for window in windows:
+        assert (np.bincount(window.test_link[window.test_is_of_shot]) % 2 == 0).all()
+
+
 def test_every_pair_has_one_fate(result: RunResult) -> None:
     fates = result.summary["fates"]
     assert sum(fates.values()) == result.summary["generated_pairs"] > 0
@@ -143,12 +151,13 @@ def test_contractions_are_ordered(result: RunResult) -> None:
 
 def test_keys_are_paid_from_pairs(result: RunResult) -> None:
     """256 enrolled bits make every seed; from then on a link pays 256 bits from its own pairs, or starves."""
-    generated, consumed = result.links["key_bits_generated"], result.links["key_bits_consumed"] - 256
+    generated, consumed = result.links["key_bits_generated"], result.links["key_bits_consumed"]
     assert generated.sum() > 0
     assert (consumed <= generated + 1).all()
     assert (consumed % 256 == 0).all()
     # One refreshment was due, at the start of the third of four rounds.
     np.testing.assert_array_equal(result.links["starved"], consumed == 0)
+    assert consumed.sum() == result.summary["key_bits"]["consumed"]
 
 
 def test_a_round_needs_time_for_its_exchange(small_scenario: Scenario) -> None:

@@ -119,7 +119,7 @@ def _row(n_qubits: int, program: str, timing: _Timing | None, ours: _Timing) -> 
     row: dict[str, Any] = {"qubits": n_qubits, "program": program}
     if timing is None:
         numbers = dict.fromkeys(("compile_s", "run_ms", "times_ceas", "maximum_difference"))
-        return {**row, "status": "not installed (pip install 'ceas[bench]')", **numbers}
+        return {**row, "status": "not installed (pip install -e '.[bench]')", **numbers}
     difference = max(
         float(np.max(np.abs(timing.losses - ours.losses))), float(np.max(np.abs(timing.gradients - ours.gradients)))
     )

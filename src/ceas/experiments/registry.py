@@ -7,9 +7,11 @@ listing names costs nothing. A user's own object is named `module:name` in the s
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -145,6 +147,9 @@ def resolve(family: str, name: str) -> Any:
     check_name(family, name)
     if name in FAMILIES[family].table:
         return _import(FAMILIES[family].table[name])
+    # The console script does not look into the folder that it is called from, where a user's own module is.
+    if str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
     try:
         return _import(name)
     except (ModuleNotFoundError, AttributeError) as error:

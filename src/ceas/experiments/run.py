@@ -21,13 +21,14 @@ from ceas.experiments.assemble import (
     assemble_world,
 )
 from ceas.experiments.comparison import Comparison, compare_methods
+from ceas.experiments.result_tables import write_atomically
 from ceas.experiments.results import RunResult, is_finished, write_run
 from ceas.experiments.run_tables import run_result
 from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.runtime.checkpoint import load_arrays, save_arrays
 from ceas.runtime.compilation import use_compilation_cache
 from ceas.runtime.cosimulation import CoSimulation, initial_parameters
-from ceas.runtime.interrupts import deferred_interrupts
+from ceas.runtime.interrupts import InterruptFlag, deferred_interrupts
 from ceas.runtime.progress import Progress, ProgressEvent
 from ceas.runtime.sources import LiveSource, NetworkTrace, RecordedSource, Source, record_trace
 from ceas.runtime.world import World
@@ -53,9 +54,10 @@ def run_scenario(
         ScenarioError: The scenario asks for what cannot be built.
         InterruptedRunError: Interrupted; `out` holds a checkpoint.
     """
-    session = _Session(scenario, seed=seed, out=out, command=command)
-    session.save()
-    return session.finish(progress)
+    with deferred_interrupts() as interrupt:
+        session = _Session(scenario, seed=seed, out=out, command=command)
+        session.start()
+        return session.finish(progress, interrupt)
 
 
 def resume_run(directory: Path, *, progress: Progress | None = None) -> RunResult:
@@ -71,9 +73,10 @@ def resume_run(directory: Path, *, progress: Progress | None = None) -> RunResul
     scenario = load_scenario(directory / "scenario.toml")
     if str(arrays["scenario_id"]) != scenario.scenario_id:
         raise RunDirectoryError(f"{directory}: scenario.toml was changed since the checkpoint was written")
-    session = _Session(scenario, seed=int(arrays["seed"]), out=directory, command=str(arrays["command"]))
-    session.load(arrays)
-    return session.finish(progress)
+    with deferred_interrupts() as interrupt:
+        session = _Session(scenario, seed=int(arrays["seed"]), out=directory, command=str(arrays["command"]))
+        session.load(arrays)
+        return session.finish(progress, interrupt)
 
 
 def record_network(scenario: Scenario, *, seed: int) -> NetworkTrace:
@@ -87,7 +90,9 @@ def simulate(scenario: Scenario, *, seed: int, network_trace: NetworkTrace) -> R
     """Train once on a recorded network."""
     world = assemble_world(scenario, seed)
     source = RecordedSource(network_trace, world, assemble_security(scenario))
-    return _Session(scenario, seed=seed, out=None, command="", world=world, source=source).finish(None)
+    with deferred_interrupts() as interrupt:
+        session = _Session(scenario, seed=seed, out=None, command="", world=world, source=source)
+        return session.finish(None, interrupt)
 
 
 def compare(
@@ -171,8 +176,17 @@ class _Session:
         self._wall_before_s, self._compile_s = float(arrays["wall_s"]), float(arrays["compile_s"])
         self._simulation.load(arrays)
 
+    def start(self) -> None:
+        """Write the scenario and a first checkpoint."""
+        if self._out is None:
+            return
+        self._out.mkdir(parents=True, exist_ok=True)
+        text = self._scenario.to_toml()
+        write_atomically(self._out / "scenario.toml", lambda temporary: temporary.write_text(text, "utf-8"))
+        self.save()
+
     def save(self) -> None:
-        """Write a checkpoint and the scenario that it belongs to."""
+        """Write a checkpoint."""
         if self._out is None:
             return
         arrays = self._simulation.to_arrays()
@@ -184,22 +198,20 @@ class _Session:
             "compile_s": np.array(self._compile_s),
         }
         save_arrays(self._out / CHECKPOINT, arrays)
-        (self._out / "scenario.toml").write_text(self._scenario.to_toml(), "utf-8")
 
-    def finish(self, progress: Progress | None) -> RunResult:
+    def finish(self, progress: Progress | None, interrupt: InterruptFlag) -> RunResult:
         """Run the remaining training rounds, write the run directory and return the result."""
         self._tell(progress, "compiling")
         if progress is not None or self._out is not None:
             self._compile_s += self._simulation.compile()
-        with deferred_interrupts() as interrupt:
+        self._tell(progress, "training")
+        while not self._simulation.is_finished:
+            if interrupt:
+                self._interrupted()
+            self._simulation.advance()
+            if interrupt or self._simulation.completed_rounds % self._scenario.output.checkpoint_rounds == 0:
+                self.save()
             self._tell(progress, "training")
-            while not self._simulation.is_finished:
-                self._simulation.advance()
-                if interrupt or self._simulation.completed_rounds % self._scenario.output.checkpoint_rounds == 0:
-                    self.save()
-                self._tell(progress, "training")
-                if interrupt and not self._simulation.is_finished:
-                    self._interrupted()
         return self._result()
 
     def _interrupted(self) -> None:

@@ -14,6 +14,7 @@ from ceas.learning import logistic_baseline
 from ceas.network import Fate, pair_rate_hz
 from ceas.physics import werner_to_fidelity
 from ceas.runtime.cosimulation import CoSimulation
+from ceas.runtime.rows import mean_of_measured
 from ceas.runtime.totals import Totals
 from ceas.runtime.world import World
 from ceas.scheduling import fidelity_mean, fidelity_quantile
@@ -96,18 +97,12 @@ def _training_summary(world: World, simulation: CoSimulation, rounds: Columns) -
         "test_accuracy_last5": float(accuracy[-_LAST_EVALUATIONS:].mean()),
         "test_accuracy_logistic": logistic_baseline(world.dataset),
         "train_loss": simulation.final_train_loss(),
-        "gradient_variance": _mean(rounds["gradient_squared_error"]),
-        "gradient_alignment": _mean(rounds["gradient_alignment"]),
+        "gradient_variance": mean_of_measured(rounds["gradient_squared_error"]),
+        "gradient_alignment": mean_of_measured(rounds["gradient_alignment"]),
         "rounds": simulation.completed_rounds,
         "learners": world.n_learners,
         "shots": int(rounds["shots"].sum()),
     }
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    """Return the mean of the measured values, NaN when there is none."""
-    measured = values[np.isfinite(values)]
-    return float(measured.mean()) if measured.size else float("nan")
 
 
 def _pair_summary(totals: Totals) -> dict[str, Any]:

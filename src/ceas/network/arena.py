@@ -108,6 +108,7 @@ class Arena(NamedTuple):
     shot_werner: npt.NDArray[np.float32]
     test_link: npt.NDArray[np.int32]
     test_werner: npt.NDArray[np.float32]
+    test_is_of_shot: npt.NDArray[np.bool_]
     trace: npt.NDArray[Any]
     choice: npt.NDArray[np.int64]
     parameters: npt.NDArray[np.float64]

@@ -87,12 +87,13 @@ def _serve_key(arena: Arena, link: int, waiting: int, now_ns: int) -> None:
 
 
 @inlined
-def _test_pairs(arena: Arena, link: int, count: int, now_ns: int) -> None:
+def _test_pairs(arena: Arena, link: int, request: int, count: int, now_ns: int) -> None:
     for at in range(count - 1, -1, -1):
         werner = close_pair(arena, link, arena.choice[at], now_ns, TEST, NOBODY)
         arena.tallies[link].test_werner_sum += werner
         arena.test_link[arena.n_written[1]] = link
         arena.test_werner[arena.n_written[1]] = werner
+        arena.test_is_of_shot[arena.n_written[1]] = request < KEY_REQUEST
         arena.n_written[1] += 1
         arena.delivered_value[2] += arena.test_value
 
@@ -147,7 +148,7 @@ def _dispatch(arena: Arena, link: int, now_ns: int, serve: CompiledRule) -> bool
             return False
         coin = unit_interval(arena.constants[link].test_seed, arena.stock_number[link, arena.choice[0]])
         if coin <= arena.test_share:
-            _test_pairs(arena, link, count, now_ns)
+            _test_pairs(arena, link, request, count, now_ns)
         elif request < KEY_REQUEST:
             _start_shot(arena, link, request, now_ns)
         else:

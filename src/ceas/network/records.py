@@ -235,6 +235,7 @@ class WindowRecord:
         test_werner_sum: Sum of their Werner parameters.
         test_link: Link of every tested pair, shape `(K,)`, sorted by (link, time).
         test_werner: Its Werner parameter, shape `(K,)`.
+        test_is_of_shot: Whether it was chosen for a shot, and not for a key, shape `(K,)`.
         blocked_ns: Time with no free memory slot at one of the ends (ns); 0 for a link without demand. Attempts stop,
             unless the policy overwrites.
         delivered_value: Value delivered to learning, key and test, shape `(3,)`.
@@ -263,6 +264,7 @@ class WindowRecord:
     test_werner_sum: Float64s
     test_link: Int32s
     test_werner: Float32s
+    test_is_of_shot: npt.NDArray[np.bool_]
     blocked_ns: Int64s
     delivered_value: Float64s
     fidelity_at_use: Int64s

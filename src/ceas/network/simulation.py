@@ -211,6 +211,7 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
         shot_werner=np.empty((rows, demand.pairs_per_shot), dtype=np.float32),
         test_link=np.empty(rows, dtype=np.int32),
         test_werner=np.empty(rows, dtype=np.float32),
+        test_is_of_shot=np.empty(rows, dtype=np.bool_),
         trace=np.empty(rows, dtype=PAIR_DTYPE),
         choice=np.zeros(max(1, demand.pairs_per_shot), dtype=np.int64),
         parameters=np.ascontiguousarray(policy.parameters, dtype=np.float64),
@@ -253,13 +254,14 @@ def _empty_buffers(arena: Arena) -> tuple[npt.NDArray[Any], ...]:
         arena.shot_werner[:n_shots].copy(),
         arena.test_link[:n_tests].copy(),
         arena.test_werner[:n_tests].copy(),
+        arena.test_is_of_shot[:n_tests].copy(),
         arena.trace[:n_traced].copy(),
     )
 
 
 def _window_record(window: int, arena: Arena, columns: list[npt.NDArray[Any]]) -> WindowRecord:
     """Return the record of a round from its tallies and from what the kernel wrote, which is in order of time."""
-    shot_learner, shot_time_ns, shot_werner, test_link, test_werner, pairs = columns
+    shot_learner, shot_time_ns, shot_werner, test_link, test_werner, test_is_of_shot, pairs = columns
     by_learner = np.argsort(shot_learner, kind="stable")
     by_link = np.argsort(test_link, kind="stable")
     row_of_shot = np.empty_like(by_learner)
@@ -284,6 +286,7 @@ def _window_record(window: int, arena: Arena, columns: list[npt.NDArray[Any]]) -
         test_count=arena.fates[:, Fate.TEST].copy(),
         test_link=test_link[by_link],
         test_werner=test_werner[by_link],
+        test_is_of_shot=test_is_of_shot[by_link],
         delivered_value=arena.delivered_value,
         fidelity_at_use=arena.fidelity_at_use,
         pairs=pairs[np.lexsort((pairs["pair_id"], pairs["end_ns"]))],

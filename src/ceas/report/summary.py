@@ -46,7 +46,7 @@ def _pairs(run: Run) -> str:
         return "No Bell pair was used or lost."
     fidelity = result["fidelity_at_use"]["mean"]
     return (
-        f"{format_number(int(result['generated_pairs']))} Bell pairs were generated; of those that ended, "
+        f"{format_number(int(result['generated_pairs']))} Bell pairs were generated; of these, "
         f"{format_number(result['bell_pair_utilisation'], '%')} were used, at mean fidelity {format_number(fidelity)}; "
         f"{format_number(fates['expired'] / ended, '%')} expired in memory and "
         f"{format_number(fates['discarded'] / ended, '%')} were discarded."
@@ -111,7 +111,7 @@ def run_figures(run: Run) -> list[tuple[str, str, str]]:
     last_five = format_number(result["test_accuracy_last5"], "%")
     return [
         ("Test accuracy", format_number(result["test_accuracy"], "%"), f"last five: {last_five}"),
-        ("Utilisation", format_number(result["bell_pair_utilisation"], "%"), "of ended pairs"),
+        ("Utilisation", format_number(result["bell_pair_utilisation"], "%"), "of generated pairs"),
         ("Delivered value", format_number(result["delivered_value"]), ""),
         ("Bell pairs", format_number(int(result["generated_pairs"])), f"{format_number(int(used))} used"),
         ("Shots", format_number(int(result["shots"])), ""),

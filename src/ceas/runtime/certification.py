@@ -23,7 +23,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(slots=True)
 class JointTests:
-    """Running counts of joint tests per link.
+    """Running counts per link of joint tests on pairs that were chosen for a shot.
 
     Attributes:
         tested: Pairs tested so far, shape `(links,)`.

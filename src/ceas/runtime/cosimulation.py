@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from ceas import consensus
 from ceas.aggregation import Aggregate, Rule
 from ceas.attacks import Claims, UpdateAttack, claims_sent
+from ceas.errors import DomainError
 from ceas.network import WindowRecord
 from ceas.runtime.certification import JointTests, certify_claims
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
@@ -217,7 +218,9 @@ class CoSimulation:
 
     def _measure_tests(self, window: WindowRecord) -> None:
         rng = stream(self._seed, "joint_tests", training_round=window.window)
-        self._tests.observe(window.test_link, window.test_werner, rng)
+        # Keys take other pairs than shots do; only tests of pairs that were chosen for a shot speak for shots.
+        of_shot = window.test_is_of_shot
+        self._tests.observe(window.test_link[of_shot], window.test_werner[of_shot], rng)
 
     def _contraction(self, window: WindowRecord) -> Contraction:
         return self._learners.contraction(
@@ -276,12 +279,17 @@ class CoSimulation:
         information, contraction = self._certified.mean().T
         if delivered.sum() <= 2 * self._method.tolerated_byzantine:
             return None
-        return self._method.rule(
+        aggregate = self._method.rule(
             agreed.updates[delivered],
             n_byzantine=self._method.tolerated_byzantine,
             information=information[delivered],
             contraction=contraction[delivered],
         )
+        # A user's own rule may return anything.
+        if not isinstance(aggregate, Aggregate):
+            found = type(aggregate).__name__
+            raise DomainError(f"Argument `rule` must return a `ceas.aggregation.Aggregate`, but returned {found}.")
+        return aggregate
 
     def _step(self, aggregate: Aggregate) -> None:
         parameters = jnp.asarray(self.theta, jnp.float32)

@@ -139,7 +139,10 @@ class Learners:
         )
         survival = np.asarray(effective_contraction(values[:-1], values[-1:]), np.float64)
         parts = np.split(np.clip(survival, 0.0, 1.0), 3)
-        return Contraction(true=parts[0], believed=np.minimum(parts[1], parts[2]), bound=parts[2])
+        has_shots = np.isin(np.arange(self._world.n_learners), self._shots(window)[0])
+        return Contraction(
+            true=np.where(has_shots, parts[0], np.nan), believed=np.minimum(parts[1], parts[2]), bound=parts[2]
+        )
 
     def to_arrays(self) -> Arrays:
         """Return the state for a checkpoint."""
@@ -201,11 +204,12 @@ class Learners:
         shot_werner: NDArray[np.float32],
         training_round: int,
     ) -> FloatArray:
-        """Return the quantum Fisher information per parameter of one noisy state of each learner, taken in turn."""
+        """Return the quantum Fisher information per parameter of one noisy state of each learner; NaN without shots."""
         world = self._world
         turn = training_round % world.samples.count
         sample = world.samples.index[np.arange(world.n_learners), turn]
         noise = self._noise_of(local=True, pair_werner=self._mean_pair_werner(shot_learner, shot_werner))
         features = self._train_features[sample][:, None]
         trace = quantum_fisher_trace(world.circuit, world.partition, jnp.asarray(theta, jnp.float32), features, noise)
-        return np.asarray(trace[:, 0], np.float64) / world.circuit.n_parameters
+        has_shots = np.isin(np.arange(world.n_learners), shot_learner)
+        return np.where(has_shots, np.asarray(trace[:, 0], np.float64) / world.circuit.n_parameters, np.nan)

@@ -37,7 +37,7 @@ class Contraction:
     """How much of a learner's expectation values noise leaves, from three sides; each of shape `(learners,)`.
 
     Attributes:
-        true: From its own gates and the pairs that its shots really used.
+        true: From its own gates and the pairs that its shots really used; NaN without shots.
         believed: What an honest learner knows: its own gates, and what the joint tests say of its link.
         bound: The most that the joint tests leave possible: perfect gates on the link's upper confidence bound.
     """

@@ -10,7 +10,7 @@ from ceas.runtime.outcome import RoundOutcome
 from ceas.runtime.world import World
 from ceas.scheduling import fidelity_mean, fidelity_quantile
 
-__all__ = ["learner_rows", "round_row"]
+__all__ = ["learner_rows", "mean_of_measured", "round_row"]
 
 _USED = (Fate.LEARNING, Fate.KEY, Fate.TEST)
 _CLOSED = (*_USED, Fate.EXPIRED, Fate.DISCARDED)
@@ -26,7 +26,7 @@ def round_row(world: World, outcome: RoundOutcome) -> dict[str, float]:
         **_exchange_figures(outcome),
         "byzantine_weight": _weight_of(outcome, world.is_byzantine),
         "information_total": float(outcome.certified.information.sum()),
-        "quantum_fisher_mean": float(outcome.local.noisy_quantum_fisher.mean()),
+        "quantum_fisher_mean": mean_of_measured(outcome.local.noisy_quantum_fisher),
     }
 
 
@@ -92,6 +92,12 @@ def _exchange_figures(outcome: RoundOutcome) -> Mapping[str, float]:
         "delivered_updates": float(outcome.agreed.is_delivered.sum()),
         "consensus_s": exchange.elapsed_ns * 1e-9,
     }
+
+
+def mean_of_measured(values: NDArray[np.float64]) -> float:
+    """Return the mean of the measured values, NaN when there is none."""
+    measured = values[np.isfinite(values)]
+    return float(measured.mean()) if measured.size else float("nan")
 
 
 def _weight_of(outcome: RoundOutcome, members: NDArray[np.bool_]) -> float:

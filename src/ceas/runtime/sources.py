@@ -69,7 +69,7 @@ class ExchangeRecord:
         starved_links: Links that could not pay for a fresh seed.
         rejected_frames: Frames that honest nodes rejected.
         key_bits_generated: Key made of pairs on each link, shape `(links,)`.
-        key_bits_consumed: Key used on each link since the start, shape `(links,)`.
+        key_bits_consumed: Key used on each link since the first training round, shape `(links,)`.
         consumed_total: Key used in this training round by all pairs of nodes.
     """
 
@@ -139,15 +139,19 @@ class LiveSource:
             ),
         )
         self._pool_index = links.node_a.astype(np.int64) * n_nodes + links.node_b
+        # What the profile takes from the enrolled key before the first training round.
+        self._consumed_before = self._authenticator.pools.consumed_bits[self._pool_index].copy()
 
     def next_window(self) -> WindowRecord:
         """Let the network run through the next round."""
         return advance_round(self._network, self._world.network, self._policy)
 
     def exchange(self, window: WindowRecord, payloads: Sequence[bytes], digest: bytes) -> ExchangeRecord:
-        """Deposit the round's key, then broadcast the payloads over authenticated links."""
+        """Broadcast the payloads over authenticated links, then deposit the key that the round's pairs give.
+
+        Key pairs are still being delivered while the broadcast runs, so they pay from the next round on.
+        """
         links, pools = self._world.network.links, self._authenticator.pools
-        generated = pools.deposit(links.node_a, links.node_b, window.key_count, window.key_werner_sum)
         before = self._authenticator.starved_reseeds[self._pool_index].copy()
         outcome = run_broadcast(
             payloads,
@@ -161,7 +165,9 @@ class LiveSource:
             byzantine=frozenset(np.flatnonzero(self._world.is_byzantine).tolist()),
         )
         starved = self._authenticator.starved_reseeds[self._pool_index] > before
-        return _record(outcome, starved, generated, pools.consumed_bits[self._pool_index])
+        consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
+        generated = pools.deposit(links.node_a, links.node_b, window.key_count, window.key_werner_sum)
+        return _record(outcome, starved, generated, consumed)
 
     def to_arrays(self) -> Arrays:
         """Return the state of the network and of the authenticator."""

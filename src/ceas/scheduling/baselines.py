@@ -174,7 +174,7 @@ def random(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT) -> Pol
 
 
 def static_tdma(
-    model: NetworkModel, *, frame_s: float = 0.01, learning_share: float = 0.75, pairs_per_link: int = AUTOMATIC_LIMIT
+    model: NetworkModel, *, frame_s: float = 0.01, learning_share: float = 1.0, pairs_per_link: int = AUTOMATIC_LIMIT
 ) -> Policy:
     """Return time division: the learning window of every link is cut into frames, each frame into slots for a class.
 
@@ -184,7 +184,8 @@ def static_tdma(
     Args:
         model: The network.
         frame_s: Length of a frame (s).
-        learning_share: Part of the frame for the learners, in [0, 1].
+        learning_share: Part of the frame for the learners, in [0, 1]. The default delivered most in a scan: keys have
+            the exchange phase.
         pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
             default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
 
