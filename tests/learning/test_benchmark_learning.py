@@ -10,7 +10,7 @@ def test_a_missing_peer_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = benchmark((2,), n_runs=1)
     assert (ours["program"], ours["status"], ours["times_ceas"]) == ("ceas", "ok", 1.0)
     assert ours["run_ms"] > 0
-    assert theirs["status"] == "not installed (pip install 'ceas[bench]')"
+    assert theirs["status"] == "not installed (pip install -e '.[bench]')"
     assert theirs.keys() == ours.keys()
     assert theirs["run_ms"] is None
 
