@@ -84,7 +84,7 @@ def hashing_fraction(bell_diagonal: ArrayLike) -> NDArray[np.float64]:
         Bennett, DiVincenzo, Smolin and Wootters, PRA 54, 3824, 1996, section III.B.
     """
     weights = np.clip(require_bell_diagonal("bell_diagonal", bell_diagonal), 0.0, 1.0)
-    return np.maximum(0.0, 1.0 + _x_log2_x(weights).sum(axis=-1))
+    return np.asarray(np.maximum(0.0, 1.0 + _x_log2_x(weights).sum(axis=-1)))
 
 
 def six_state_key_fraction(bell_diagonal: ArrayLike) -> NDArray[np.float64]:

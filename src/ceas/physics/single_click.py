@@ -205,18 +205,16 @@ def optimal_bright_state(
     shape = links.success_probability.shape
     candidates = np.geomspace(_LOWEST_CANDIDATE, largest, _CANDIDATES).reshape(-1, *(1 for _ in shape))
     candidates = np.broadcast_to(candidates, (_CANDIDATES, *shape))
-    best = np.empty(shape)
-    for zoom in range(_ZOOMS + 1):
+    best, best_rate = np.zeros(shape), np.full(shape, -np.inf)
+    for _ in range(_ZOOMS + 1):
         found = herald(np.ascontiguousarray(candidates))
         rates = value(found.bell_diagonal) * found.success_probability / found.attempt_period_s
         index = np.argmax(rates, axis=0)[None]
-        best = np.take_along_axis(candidates, index, axis=0)[0]
-        if zoom < _ZOOMS:
-            low = np.take_along_axis(candidates, np.maximum(index - 1, 0), axis=0)[0]
-            high = np.take_along_axis(candidates, np.minimum(index + 1, len(candidates) - 1), axis=0)[0]
-            # The best so far stays a candidate, so a zoom never loses value.
-            grid = np.geomspace(low, high, _ZOOM_CANDIDATES)
-            candidates = np.sort(np.concatenate([grid, best[None]]), axis=0)
+        rate, candidate = (np.take_along_axis(array, index, axis=0)[0] for array in (rates, candidates))
+        best, best_rate = np.where(rate > best_rate, candidate, best), np.maximum(rate, best_rate)
+        low = np.take_along_axis(candidates, np.maximum(index - 1, 0), axis=0)[0]
+        high = np.take_along_axis(candidates, np.minimum(index + 1, len(candidates) - 1), axis=0)[0]
+        candidates = np.geomspace(low, high, _ZOOM_CANDIDATES)
     link = herald(best)
     return BrightState(
         bright_state_probability=best,
