@@ -1,8 +1,8 @@
 """Imperfect swaps, purification, teleportation and storage against density matrices.
 
 The register below keeps a density matrix as a tensor with one row and one column index a qubit. It knows nothing of
-Pauli weights: gates are matrices, depolarising puts maximally mixed qubits in the place of the struck ones, and a misread
-bit sends the true outcome down the other branch. Nothing here uses the package but the functions under test.
+Pauli weights: gates are matrices, depolarising replaces the struck qubits by maximally mixed ones, and a misread bit
+sends the true outcome down the other branch. Nothing here uses the package but the functions under test.
 """
 
 from collections.abc import Callable, Sequence

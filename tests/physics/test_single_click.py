@@ -1,8 +1,8 @@
 """Single-click heralding against an oracle in Fock space, and the choice of the bright state.
 
 The oracle writes the photons' state as a polynomial in creation operators of eight modes, (detector or lost, inner
-state) with a lost photon marked by its node, expands it in occupation numbers, and sums over all of them with the chance
-of one click. Nothing but the beam splitter and the meaning of one click is put in.
+state) with a lost photon marked by its node, expands it in occupation numbers, and sums over all of them with the
+chance of one click. Nothing but the beam splitter and the meaning of one click is put in.
 """
 
 import itertools
