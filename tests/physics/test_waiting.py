@@ -12,7 +12,7 @@ repeatable = settings(deadline=None, derandomize=True)
 
 
 def two_links_by_chain(p: float, cutoff: int, swap: float) -> tuple[float, float]:
-    """Mean slots by solving the chain over states (no pair, one pair of age 0 ... cutoff - 1), and one-round success."""
+    """Mean slots from the chain over states (no pair, one pair of age 0 ... cutoff - 1), and one-round success."""
     n = cutoff + 1
     stay = np.zeros((n, n))
     done = np.zeros(n)
@@ -44,7 +44,7 @@ def test_two_links_are_their_markov_chain(p: float, cutoff: int, swap: float) ->
 
 
 def test_golden_two_links() -> None:
-    """The three-node chain (p .5 t 2: 2.8; p .2 t 2: 10.154639; p .9 t 2: 1.212305) and p .1 t 5: 20.75117, 0.440588."""
+    """Three nodes: p .5 t 2: 2.8; p .2 t 2: 10.154639; p .9 t 2: 1.212305; p .1 t 5: 20.75117, 0.440588."""
     p, cutoff, slots = np.array([0.5, 0.2, 0.9, 0.1]), np.array([2, 2, 2, 5]), [2.8, 10.154639, 1.212305, 20.75117]
     links = physics.two_links_with_cutoff(p, cutoff)
     np.testing.assert_allclose(links.mean_slots, slots, atol=5e-6)
@@ -150,7 +150,7 @@ def test_barrier_readiness_and_its_golden_windows() -> None:
 
 
 def test_the_nested_estimate_is_as_wrong_as_it_says() -> None:
-    """Exact at one level for small p; 8 % high at two without swap failures, by the exact waits for 2 and for 4 links."""
+    """Exact at one level for small p; 8 % high at two without swap failures, by the exact waits of 2 and 4 links."""
     p = 1e-5
     two, four = physics.expected_slots_all_links(p, 2), physics.expected_slots_all_links(p, 4)
     np.testing.assert_allclose(physics.nested_swap_slots_estimate(p, 1.0, 1), two, rtol=1e-4)
