@@ -202,8 +202,8 @@ def test_golden_perishable_stock(
 ) -> None:
     """lambda = mu = 1, decay .1."""
     for discipline, expected, decay in (("fifo", fifo, decay_fifo), ("lifo", lifo, decay_lifo)):
-        found = physics.utilisation(1.0, 1.0, lifetime, discipline)  # type: ignore[arg-type]
-        kept = physics.mean_decay_at_use(1.0, 1.0, lifetime, 0.1, discipline)  # type: ignore[arg-type]
+        found = physics.utilisation(1.0, 1.0, lifetime, discipline)
+        kept = physics.mean_decay_at_use(1.0, 1.0, lifetime, 0.1, discipline)
         np.testing.assert_allclose([found, kept], [expected, decay], atol=5e-5)
 
 
@@ -221,7 +221,7 @@ def test_golden_perishable_stock(
     ],
 )
 def test_golden_pairs_per_lifetime_for_nine_tenths(ratio: float, fifo: float, lifo: float, digits: float) -> None:
-    found = [physics.pairs_per_lifetime_needed(ratio, 0.9, discipline) for discipline in ("fifo", "lifo")]  # type: ignore[arg-type]
+    found = [physics.pairs_per_lifetime_needed(ratio, 0.9, discipline) for discipline in ("fifo", "lifo")]
     if np.isfinite(fifo):
         # The values needed are given rounded up or to the nearest.
         assert np.all(np.subtract(found, [fifo, lifo]) < digits / 2)
@@ -262,8 +262,8 @@ def test_perishable_stock_against_simulation(supply: float, demand: float, lifet
         served.append(len(factors) / made)
         kept.append(factors.mean())
     for sample, expected in (
-        (served, physics.utilisation(supply, demand, lifetime, discipline)),  # type: ignore[arg-type]
-        (kept, physics.mean_decay_at_use(supply, demand, lifetime, 0.3, discipline)),  # type: ignore[arg-type]
+        (served, physics.utilisation(supply, demand, lifetime, discipline)),
+        (kept, physics.mean_decay_at_use(supply, demand, lifetime, 0.3, discipline)),
     ):
         assert abs(np.mean(sample) - expected) < 8 * np.std(sample, ddof=1) / np.sqrt(20)
 
@@ -271,12 +271,11 @@ def test_perishable_stock_against_simulation(supply: float, demand: float, lifet
 @repeatable
 @given(st.floats(0.05, 20.0), st.floats(0.05, 20.0), st.floats(0.01, 50.0))
 def test_oldest_first_serves_more_and_freshest_first_younger(supply: float, demand: float, lifetime: float) -> None:
-    fifo, lifo = (physics.utilisation(supply, demand, lifetime, d) for d in ("fifo", "lifo"))  # type: ignore[arg-type]
+    fifo, lifo = (physics.utilisation(supply, demand, lifetime, d) for d in ("fifo", "lifo"))
     assert 0.0 < lifo <= fifo + 1e-9
     assert fifo <= min(1.0, demand / supply) + 1e-9
     fifo_kept, lifo_kept = (
-        physics.mean_decay_at_use(supply, demand, lifetime, 0.5 / lifetime, d)  # type: ignore[arg-type]
-        for d in ("fifo", "lifo")
+        physics.mean_decay_at_use(supply, demand, lifetime, 0.5 / lifetime, d) for d in ("fifo", "lifo")
     )
     assert lifo_kept >= fifo_kept - 1e-9
     # Oldest first, in closed form.
@@ -291,21 +290,21 @@ def test_oldest_first_serves_more_and_freshest_first_younger(supply: float, dema
 def test_served_ages_integrate_to_the_utilisation(discipline: str) -> None:
     """Trapezoidal rule with 200,001 points, good to 1e-8 here."""
     ages = np.linspace(0.0, 6.0, 200_001)
-    density = physics.served_age_density(ages, 1.3, 0.9, 6.0 + 1e-12, discipline)  # type: ignore[arg-type]
+    density = physics.served_age_density(ages, 1.3, 0.9, 6.0 + 1e-12, discipline)
     np.testing.assert_allclose(
         np.trapezoid(density, ages),
-        physics.utilisation(1.3, 0.9, 6.0, discipline),  # type: ignore[arg-type]
+        physics.utilisation(1.3, 0.9, 6.0, discipline),
         rtol=1e-7,
     )
-    assert physics.served_age_density(7.0, 1.3, 0.9, 6.0, discipline) == 0.0  # type: ignore[arg-type]
+    assert physics.served_age_density(7.0, 1.3, 0.9, 6.0, discipline) == 0.0
 
 
 def test_endless_stocks_neither_overflow_nor_lose_demand() -> None:
     for discipline in ("fifo", "lifo"):
-        full = physics.utilisation([1.0, 2.0], [2.0, 1.0], 1e5, discipline)  # type: ignore[arg-type]
+        full = physics.utilisation([1.0, 2.0], [2.0, 1.0], 1e5, discipline)
         np.testing.assert_allclose(full, [1.0, 0.5], rtol=1e-4)
     with pytest.raises(UnknownNameError, match="lifo"):
-        physics.utilisation(1.0, 1.0, 1.0, "lfio")  # type: ignore[arg-type]
+        physics.utilisation(1.0, 1.0, 1.0, "lfio")
 
 
 def test_exponential_lifetimes() -> None:

@@ -256,7 +256,7 @@ def test_purification_golden_values() -> None:
     """Werner F = 0.9 with 0.8: p = 0.817778, F' = 0.883152 to 6 decimals; both protocols agree on Werner pairs."""
     high, low = (physics.werner_bell_diagonal(physics.fidelity_to_werner(f)) for f in (0.9, 0.8))
     for protocol in ("bbpssw", "dejmps"):
-        step = physics.purify(high, low, protocol)  # type: ignore[arg-type]
+        step = physics.purify(high, low, protocol)
         np.testing.assert_allclose(step.success_probability, 0.817778, atol=5e-7)
         np.testing.assert_allclose(step.bell_diagonal[0], 0.883152, atol=5e-7)
     f = 0.7
@@ -265,7 +265,7 @@ def test_purification_golden_values() -> None:
     np.testing.assert_allclose(step.success_probability, p, atol=TOLERANCE)
     np.testing.assert_allclose(step.bell_diagonal[0], (f**2 + (1 - f) ** 2 / 9) / p, atol=TOLERANCE)
     with pytest.raises(UnknownNameError, match="dejmps"):
-        physics.purify(high, low, "dejmpz")  # type: ignore[arg-type]
+        physics.purify(high, low, "dejmpz")
 
 
 @st.composite
@@ -283,7 +283,7 @@ def test_purification_never_leaves_the_simplex(
     a: Weights, b: Weights, gates: tuple[float, float], readout: float, protocol: str
 ) -> None:
     node = LocalOperations(one_qubit_depolarising=gates[0], two_qubit_depolarising=gates[1], readout_error=readout)
-    step = physics.purify(a, b, protocol, operations_a=node)  # type: ignore[arg-type]
+    step = physics.purify(a, b, protocol, operations_a=node)
     assert 0.0 < step.success_probability <= 1.0 + TOLERANCE
     assert step.bell_diagonal.min() >= 0.0
     np.testing.assert_allclose(step.bell_diagonal.sum(), 1.0, atol=1e-12)
@@ -556,3 +556,57 @@ def test_correlators_are_expectations_and_are_checked() -> None:
         physics.correlators_to_bell_diagonal([1.0, 1.0, -1.0])
     with pytest.raises(DomainError, match="shape"):
         physics.correlators_to_bell_diagonal([1.0, 1.0])
+
+
+def test_arrays_of_pairs_and_of_nodes_broadcast() -> None:
+    """Five pairs, each with its own first end, and a second end that all share, one by one and all at once."""
+    rng = np.random.default_rng(4)
+    kept, sacrificed = rng.dirichlet(np.ones(4), 5), rng.dirichlet(np.ones(4), 5)
+    first = [random_operations(rng) for _ in range(5)]
+    shared = LocalOperations(one_qubit_depolarising=0.02, two_qubit_depolarising=0.03, readout_error=0.01)
+    many = LocalOperations(
+        one_qubit_depolarising=np.array([node.one_qubit_depolarising for node in first]),
+        two_qubit_depolarising=np.array([node.two_qubit_depolarising for node in first]),
+        readout_error=0.05,
+    )
+    single = [
+        LocalOperations(
+            one_qubit_depolarising=node.one_qubit_depolarising,
+            two_qubit_depolarising=node.two_qubit_depolarising,
+            readout_error=0.05,
+        )
+        for node in first
+    ]
+    together = physics.purify(kept, sacrificed, operations_a=many, operations_b=shared)
+    ladder = physics.recurrence(kept[0], 2, operations_a=many, operations_b=shared)
+    channel = physics.teleported_cnot_pauli_channel(kept, many, shared)
+    teleported = physics.teleported_qubit_channel(kept, many)
+    assert ladder.bell_diagonal.shape == (3, 5, 4)
+    assert ladder.pairs_consumed.shape == (3, 5)
+    for i, node in enumerate(single):
+        alone = physics.purify(kept[i], sacrificed[i], operations_a=node, operations_b=shared)
+        np.testing.assert_allclose(together.bell_diagonal[i], alone.bell_diagonal, atol=TOLERANCE)
+        np.testing.assert_allclose(together.success_probability[i], alone.success_probability, atol=TOLERANCE)
+        steps = physics.recurrence(kept[0], 2, operations_a=node, operations_b=shared)
+        np.testing.assert_allclose(ladder.bell_diagonal[:, i], steps.bell_diagonal, atol=TOLERANCE)
+        expected = physics.teleported_cnot_pauli_channel(kept[i], node, shared)
+        np.testing.assert_allclose(channel[i], expected, atol=TOLERANCE)
+        np.testing.assert_allclose(teleported[i], physics.teleported_qubit_channel(kept[i], node), atol=TOLERANCE)
+
+
+def test_arrays_of_memories_broadcast() -> None:
+    """Cutoffs for three minimum fidelities by two memories, one by one and all at once."""
+    times = np.array([0.5, 2.0])
+    memory = RelaxingMemory(relaxation_time_s=times, dephasing_time_s=times)
+    pair, minimum = np.array([0.9, 0.05, 0.03, 0.02]), np.array([0.55, 0.7, 0.95])
+    together = physics.relaxation_cutoff_s(pair, minimum[:, None], memory, RelaxingMemory())
+    twirled = physics.pauli_cutoff_s(pair, minimum[:, None], memory.pauli_rates_hz, np.zeros(3))
+    assert together.shape == twirled.shape == (3, 2)
+    for i, j in np.ndindex(3, 2):
+        alone = RelaxingMemory(relaxation_time_s=times[j], dephasing_time_s=times[j])
+        np.testing.assert_allclose(
+            together[i, j], physics.relaxation_cutoff_s(pair, minimum[i], alone, RelaxingMemory()), rtol=1e-9
+        )
+        np.testing.assert_allclose(
+            twirled[i, j], physics.pauli_cutoff_s(pair, minimum[i], alone.pauli_rates_hz, np.zeros(3)), rtol=1e-9
+        )

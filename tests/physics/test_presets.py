@@ -1,7 +1,9 @@
 """Hardware presets: every number has a unit and a source, and what is not known is not made up."""
 
 import json
+import math
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,7 +78,7 @@ def test_a_value_that_is_none_is_refused(changes: dict[str, object], message: st
 
 def test_unknown_quantities_protocols_and_names_are_refused() -> None:
     strange = entry()
-    strange["values"] = {"colour_s": strange["values"]["dephasing_time_s"]}  # type: ignore[index]
+    strange["values"] = {"colour_s": strange["values"]["dephasing_time_s"]}
     with pytest.raises(DomainError, match="colour_s"):
         preset_from_entry("p", strange)
     with pytest.raises(DomainError, match="protocol"):
@@ -117,3 +119,28 @@ def test_gate_infidelities_become_depolarising_probabilities() -> None:
     atom = physics.load_preset("neutral_atom")
     assert ENTRIES["neutral_atom"]["values"]["two_qubit_gate_infidelity"]["value"] == 0.005
     np.testing.assert_allclose(atom.two_qubit_depolarising, 0.005 * 4 / 3)
+
+
+COLUMNS = (
+    "relaxation_time_s",
+    "dephasing_time_s",
+    "one_qubit_depolarising",
+    "two_qubit_depolarising",
+    "readout_error",
+    "device_efficiency",
+    "dark_count_probability",
+    "visibility",
+    "preparation_time_s",
+    "attenuation_db_per_km",
+)
+
+
+@pytest.mark.parametrize("name", physics.preset_names())
+def test_the_documentation_shows_the_shipped_numbers(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "physics.md").read_text("utf-8")
+    preset = physics.load_preset(name)
+    numbers = [getattr(preset, column) for column in COLUMNS]
+    cells = ["-" if x is None else "inf" if math.isinf(x) else f"{x:.3g}" for x in numbers]
+    assert f"| {' | '.join([f'`{name}`', preset.protocol.replace('_', ' '), *cells])} |" in page
+    # And says where they come from.
+    assert page.count(f"| `{name}` |") == 2

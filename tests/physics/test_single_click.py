@@ -101,7 +101,7 @@ def link(bright: float, eta: float, dark: float, visibility: float, **more: obje
         dark_count_probability=dark,
         visibility=visibility,
         preparation_time_s=1e-5,
-        **more,  # type: ignore[arg-type]
+        **more,
     )
 
 
@@ -161,7 +161,7 @@ def test_golden_value_and_limits() -> None:
 
 def test_number_resolving_detectors_are_purer_and_herald_less() -> None:
     bright = np.linspace(0.05, 0.5, 10)
-    resolving, threshold = link(bright, 0.7, 0.0, 0.9, number_resolving=True), link(bright, 0.7, 0.0, 0.9)  # type: ignore[arg-type]
+    resolving, threshold = link(bright, 0.7, 0.0, 0.9, number_resolving=True), link(bright, 0.7, 0.0, 0.9)
     assert np.all(resolving.bell_diagonal[:, 0] > threshold.bell_diagonal[:, 0])
     assert np.all(resolving.success_probability < threshold.success_probability)
 
@@ -235,7 +235,7 @@ def squared_werner(weights: Weights) -> Weights:
 
 def test_optimal_bright_state_is_that_of_the_calculus() -> None:
     """Number-resolving, eta -> 0: P = 2 a eta and w = (4(1 - a) - 1)/3, so a (1 - 4a/3)^2 is largest at a = 1/4."""
-    best = physics.optimal_bright_state(squared_werner, lambda a: link(a, 1e-7, 0.0, 1.0, number_resolving=True))  # type: ignore[arg-type]
+    best = physics.optimal_bright_state(squared_werner, lambda a: link(a, 1e-7, 0.0, 1.0, number_resolving=True))
     np.testing.assert_allclose(best.bright_state_probability, 0.25, rtol=1e-4)
     np.testing.assert_allclose(best.value_rate_hz, 2 * 0.25e-7 * (2 / 3) ** 2 / 1e-5, rtol=1e-6)
 
@@ -267,7 +267,7 @@ def test_optimal_bright_state_beats_every_other_on_many_links() -> None:
 
 
 def test_a_link_without_value_says_so() -> None:
-    best = physics.optimal_bright_state(physics.bbm92_key_fraction, lambda a: link(a, 0.1, 0.0, 0.0))  # type: ignore[arg-type]
+    best = physics.optimal_bright_state(physics.bbm92_key_fraction, lambda a: link(a, 0.1, 0.0, 0.0))
     assert best.value_rate_hz == 0.0
 
 

@@ -11,9 +11,8 @@ Utilisation U is the share of pairs that serve a request; then the share of serv
   busy period of the M/M/1 queue: f(t) = sqrt(mu/lambda) exp(-(lambda + mu) t) I1(2 t sqrt(lambda mu))/t, and U is its
   integral up to tau.
 
-Oldest first serves the most requests, freshest first the youngest pairs. Which of the two delivers more value depends on
-how much of it a lifetime costs: freshest first wins where pairs decay far within their lifetime, oldest first where
-they hardly do.
+Oldest first serves the most requests, freshest first the youngest pairs. Which delivers more value depends on how much
+of it a lifetime costs: freshest first where pairs decay far within their lifetime, oldest first where they hardly do.
 
 Source:
     Keilson and Seidmann, MIT Operations Research Center working paper OR 205-90, 1990 for the setting; derived here.

@@ -13,8 +13,7 @@ beforehand so that Y and Z errors change places, without which repetition would 
 Imperfect operations. The two CNOTs succeed with probability g = (1 - p2_A)(1 - p2_B); otherwise an end's two qubits are
 maximally mixed, the bits agree with probability 1/2, and nothing is left of the kept pair. The bits' agreement is
 reported wrongly with probability e = e_A(1 - e_B) + e_B(1 - e_A). DEJMPS's rotations each depolarise their qubit with
-probability p1. BBPSSW's twirl uses Pauli-frame changes and Cliffords that can be drawn before the pair is made, so no
-error is charged for it.
+probability p1; no error is charged for the rotations of BBPSSW's twirl.
 
 Sources:
     Bennett, Brassard, Popescu, Schumacher, Smolin and Wootters, PRL 76, 722, 1996 (BBPSSW).
@@ -29,7 +28,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ceas.errors import UnknownNameError
 from ceas.physics.domain import require_bell_diagonal, require_count
-from ceas.physics.operations import PERFECT_OPERATIONS, LocalOperations
+from ceas.physics.operations import PERFECT_OPERATIONS, LocalOperations, Numbers
 from ceas.physics.states import bell_diagonal_to_werner, werner_bell_diagonal
 
 __all__ = ["Ladder", "PurificationProtocol", "Purified", "pump", "purify", "recurrence"]
@@ -101,7 +100,7 @@ def purify(
     # A wrong verdict keeps what should be dropped: the sacrificed pair with one more X error, in this order X reversed.
     disagreeing = _product(first, second[..., [1, 0, 3, 2]])
     wrong = _wrong_verdict(*ends)[..., None]
-    gates = np.prod([1.0 - np.asarray(end.two_qubit_depolarising, dtype=np.float64) for end in ends], axis=0)[..., None]
+    gates = _both_spared(*(end.two_qubit_depolarising for end in ends))
     weights = gates * ((1.0 - wrong) * agreeing + wrong * disagreeing) + (1.0 - gates) / 8.0
     success = weights.sum(axis=-1)
     weights = weights / success[..., None]
@@ -178,7 +177,7 @@ def _prepared(
         return werner_bell_diagonal(bell_diagonal_to_werner(pair))
     if protocol != "dejmps":
         raise UnknownNameError("purification protocol", protocol, ("bbpssw", "dejmps"))
-    kept = np.prod([1.0 - np.asarray(end.one_qubit_depolarising, dtype=np.float64) for end in ends], axis=0)[..., None]
+    kept = _both_spared(*(end.one_qubit_depolarising for end in ends))
     return np.asarray(kept * pair[..., [0, 1, 3, 2]] + (1.0 - kept) / 4.0)
 
 
@@ -187,6 +186,12 @@ def _product(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray
     i1, x1, y1, z1 = np.moveaxis(first, -1, 0)
     i2, x2, y2, z2 = np.moveaxis(second, -1, 0)
     return np.stack([i1 * i2 + z1 * z2, x1 * x2 + y1 * y2, x1 * y2 + y1 * x2, i1 * z2 + z1 * i2], axis=-1)
+
+
+def _both_spared(a: Numbers, b: Numbers) -> NDArray[np.float64]:
+    """Return the chance `(..., 1)` that neither of two errors strikes, ready to multiply weights."""
+    spared = (1.0 - np.asarray(a, dtype=np.float64)) * (1.0 - np.asarray(b, dtype=np.float64))
+    return np.asarray(spared[..., None])
 
 
 def _wrong_verdict(operations_a: LocalOperations, operations_b: LocalOperations) -> NDArray[np.float64]:
