@@ -99,15 +99,9 @@ def test_what_is_missing_is_named_and_not_filled_in() -> None:
 def test_presets_with_full_links_herald() -> None:
     for name in ("idealised", "nv_centre", "trapped_ion"):
         preset = physics.load_preset(name)
-        hardware = preset.require(
-            "attenuation_db_per_km",
-            "device_efficiency",
-            "dark_count_probability",
-            "visibility",
-            "preparation_time_s",
-            "speed_of_light_km_per_s",
-        )
+        hardware = preset.heralding_parameters()
         link = physics.herald_double_click(10.0, multiplexing=1, **hardware)
+        assert physics.herald_single_click(10.0, bright_state_probability=0.1, **hardware).success_probability > 0.0
         assert 0.0 < link.success_probability <= 0.5
         assert link.bell_diagonal[0] > 0.5
     operations = physics.load_preset("nv_centre").local_operations()

@@ -123,6 +123,21 @@ class HardwarePreset:
             )
         return values
 
+    def heralding_parameters(self) -> dict[str, float]:
+        """Return what `herald_double_click` and `herald_single_click` have in common, ready to be passed on.
+
+        Raises:
+            DomainError: One of them is not known.
+        """
+        return self.require(
+            "attenuation_db_per_km",
+            "device_efficiency",
+            "dark_count_probability",
+            "visibility",
+            "preparation_time_s",
+            "speed_of_light_km_per_s",
+        )
+
     def local_operations(self) -> LocalOperations:
         """Return the gates and readout.
 

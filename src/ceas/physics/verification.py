@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 # A Werner pair breaks the CHSH inequality, 2 sqrt(2) w > 2, above this fidelity.
-CHSH_WERNER_FIDELITY = (1.0 + 3.0 / np.sqrt(2.0)) / 4.0
+CHSH_WERNER_FIDELITY = (1.0 + 3.0 * 0.5**0.5) / 4.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
