@@ -188,7 +188,7 @@ def buffer_one_stored_many_generated(
         coefficients: What purification with 1 ... n fresh pairs does.
 
     Source:
-        Iñesta, Davies, Kar and Wehner, npj Quantum Information, 2025, arXiv 2502.20240; rederived here, see the code.
+        Iñesta, Davies, Kar and Wehner, arXiv 2502.20240 for the system; solved here, see the code.
     """
     p = float(unit_interval("generation_probability", generation_probability, open_end=0.0))
     consume = float(unit_interval("consumption_probability", consumption_probability, open_end=0.0))

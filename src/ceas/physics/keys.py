@@ -92,9 +92,6 @@ def six_state_key_fraction(bell_diagonal: ArrayLike) -> NDArray[np.float64]:
 
     Measuring all three bases reveals all weights, so Eve's part is what purifies them: the key is that of hashing,
     above BBM92's. For Werner pairs it vanishes at Q = 0.126193.
-
-    Source:
-        Lo, Quantum Information and Computation 1, 81, 2001.
     """
     return hashing_fraction(bell_diagonal)
 

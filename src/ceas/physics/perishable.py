@@ -14,8 +14,7 @@ Utilisation U is the share of pairs that serve a request; then the share of serv
 Oldest first serves the most requests, freshest first the youngest pairs. Which delivers more value depends on how much
 of it a lifetime costs: freshest first where pairs decay far within their lifetime, oldest first where they hardly do.
 
-Source:
-    Keilson and Seidmann, MIT Operations Research Center working paper OR 205-90, 1990 for the setting; derived here.
+Both laws were derived here: FIFO from the balance of the oldest pair's age, LIFO from the first passage just described.
 """
 
 from typing import Literal
