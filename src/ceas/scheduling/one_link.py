@@ -28,9 +28,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import CeasError, DomainError
-from ceas.network.compilation import compiled
 from ceas.physics.domain import require_between, require_non_negative, require_positive
 from ceas.scheduling.age_states import AgeStates, age_states
+from ceas.scheduling.one_link_sweeps import (
+    ATTEMPT_FREE,
+    ATTEMPT_REPLACE,
+    NO_ATTEMPT,
+    SlotModel,
+    iterate_bias,
+    settle,
+)
 
 __all__ = [
     "OneLinkPolicy",
@@ -46,13 +53,7 @@ __all__ = [
 ]
 
 _FloatRows = npt.NDArray[np.float64]
-_IntRows = npt.NDArray[np.int64]
 
-# Answers for the attempt in a state.
-NO_ATTEMPT, ATTEMPT_FREE, ATTEMPT_REPLACE = 0, 1, 2
-_MOST_SWEEPS = 200_000
-# Sweeps after which a span that has not shrunk to a tenth shows a chain that is periodic, or almost so.
-_PATIENCE = 2_000
 # Gains below this share of the scale are rounding.
 _ROUNDING = 1e-12
 
@@ -189,7 +190,7 @@ class OneLinkSolution:
     def served_fraction(self) -> _FloatRows:
         """Share of the requests of each class that is served, NaN for a class without requests, `(n_classes,)`."""
         asked = np.asarray(self.problem.request_probability)
-        return np.divide(self.served, asked, out=np.full(len(asked), math.nan), where=asked > 0)
+        return np.asarray(np.divide(self.served, asked, out=np.full(len(asked), math.nan), where=asked > 0))
 
     @property
     def value_per_served_pair(self) -> float:
@@ -380,152 +381,6 @@ def _check_policy(problem: OneLinkProblem, policy: OneLinkPolicy) -> None:
         raise DomainError("Argument `policy` must serve with pairs that qualify, but serves with others.")
 
 
-@compiled
-def _request_values(
-    bias: _FloatRows,
-    probability: _FloatRows,
-    value: _FloatRows,
-    ages: _IntRows,
-    n_stored: _IntRows,
-    removed: _IntRows,
-    margin: float,
-    is_fixed: bool,
-    serve: npt.NDArray[np.int8],
-    expected: _FloatRows,
-) -> None:
-    """Fill `expected` with the mean value of each state before the request, and `serve` with the best answers.
-
-    Of answers that are equal up to `margin` the oldest pair is taken, and refusing comes last.
-    """
-    for state in range(len(bias)):
-        here = bias[state]
-        total = here
-        for request in range(len(probability)):
-            if is_fixed:
-                best = serve[request, state]
-                gain = 0.0
-                if best >= 0:
-                    gain = value[request, ages[state, best]] + bias[removed[state, best]] - here
-            else:
-                best, gain = -1, -margin
-                for position in range(n_stored[state] - 1, -1, -1):
-                    worth = value[request, ages[state, position]]
-                    if worth > 0.0:
-                        worth += bias[removed[state, position]] - here
-                        if worth > gain + (margin if best >= 0 else 0.0):
-                            best, gain = position, worth
-                if best < 0:
-                    gain = 0.0
-                serve[request, state] = best
-            total += probability[request] * gain
-        expected[state] = total
-
-
-@compiled
-def _attempt_values(
-    expected: _FloatRows,
-    success: float,
-    attempt_price: float,
-    memory_price: float,
-    may_replace: bool,
-    n_stored: _IntRows,
-    added: _IntRows,
-    replaced: _IntRows,
-    margin: float,
-    is_fixed: bool,
-    attempt: npt.NDArray[np.int8],
-    before: _FloatRows,
-) -> None:
-    """Fill `before` with the value of each state after ageing, and `attempt` with the best answers; ties: no attempt."""
-    for state in range(len(expected)):
-        answer = attempt[state]
-        if not is_fixed:
-            answer = 1 if added[state] >= 0 else (2 if may_replace else 0)
-        gain = 0.0
-        if answer == 1:
-            gain = success * (expected[added[state]] - expected[state]) - attempt_price - memory_price
-        elif answer == 2:
-            gain = success * (expected[replaced[state]] - expected[state]) - attempt_price
-        if not is_fixed:
-            if answer > 0 and gain <= margin:
-                answer, gain = 0, 0.0
-            attempt[state] = answer
-        before[state] = expected[state] + gain - memory_price * n_stored[state]
-
-
-@compiled
-def _iterate(
-    bias: _FloatRows,
-    expected: _FloatRows,
-    before: _FloatRows,
-    probability: _FloatRows,
-    value: _FloatRows,
-    success: float,
-    attempt_price: float,
-    memory_price: float,
-    may_replace: bool,
-    tick: float,
-    ages: _IntRows,
-    n_stored: _IntRows,
-    aged: _IntRows,
-    added: _IntRows,
-    replaced: _IntRows,
-    removed: _IntRows,
-    margin: float,
-    is_fixed: bool,
-    attempt: npt.NDArray[np.int8],
-    serve: npt.NDArray[np.int8],
-    width: float,
-    most_sweeps: int,
-    patience: int,
-) -> tuple[float, float, int]:
-    """Iterate until the bounds on the gain are closer than `width`; return them and the number of sweeps.
-
-    `bias`, `expected`, `before` and the policy are left at the last sweep.
-    """
-    n_states = len(bias)
-    step = 1.0
-    low, high = -math.inf, math.inf
-    checked_span = math.inf
-    sweeps = 0
-    while sweeps < most_sweeps:
-        sweeps += 1
-        _request_values(bias, probability, value, ages, n_stored, removed, margin, is_fixed, serve, expected)
-        _attempt_values(
-            expected,
-            success,
-            attempt_price,
-            memory_price,
-            may_replace,
-            n_stored,
-            added,
-            replaced,
-            margin,
-            is_fixed,
-            attempt,
-            before,
-        )
-        low, high = math.inf, -math.inf
-        for state in range(n_states):
-            change = before[state] + tick * (before[aged[state]] - before[state]) - bias[state]
-            low = min(low, change)
-            high = max(high, change)
-        if high - low <= width:
-            break
-        if sweeps % patience == 0:
-            # A periodic chain keeps its span; a step of a half makes it aperiodic.
-            if high - low > 0.1 * checked_span:
-                step = 0.5
-            checked_span = high - low
-        empty = n_states - 1
-        change = before[empty] + tick * (before[aged[empty]] - before[empty]) - bias[empty]
-        shift = bias[empty] + step * change
-        for state in range(n_states):
-            new = before[state] + tick * (before[aged[state]] - before[state])
-            bias[state] += step * (new - bias[state]) - shift
-    return low, high, sweeps
-
-
 def _solution(
     problem: OneLinkProblem,
     policy: OneLinkPolicy,
@@ -538,38 +393,15 @@ def _solution(
     if bias.shape != (states.n_states,):
         raise DomainError(f"Argument `initial_bias` must have shape ({states.n_states},), but has shape {bias.shape}.")
     expected, before = np.empty_like(bias), np.empty_like(bias)
-    # Writable copies, of one type whatever the caller gave: the compiled code has one signature.
-    attempt, serve = policy.attempt.astype(np.int8), policy.serve.astype(np.int8)
-    tables = [np.asarray(table) for table in (states.ages, states.n_stored, states.aged, states.added)]
     scale = problem.scale
-    low, high, sweeps = _iterate(
-        bias,
-        expected,
-        before,
-        np.asarray(problem.request_probability),
-        problem.value,
-        float(problem.success_probability),
-        float(problem.attempt_price),
-        float(problem.memory_price),
-        bool(problem.may_replace),
-        1.0 / problem.age_bin,
-        *tables,
-        states.replaced,
-        states.removed,
-        _ROUNDING * scale,
-        is_fixed,
-        attempt,
-        serve,
-        tolerance * scale,
-        _MOST_SWEEPS,
-        _PATIENCE,
-    )
+    model = _model(problem, policy, is_fixed)
+    low, high, sweeps = iterate_bias(model, bias, expected, before, tolerance * scale)
     if not high - low <= tolerance * scale:
         raise CeasError(
             f"the gain of one link with {states.n_states} states lies in [{low:.9g}, {high:.9g}] after {sweeps} sweeps "
             f"and not within {tolerance * scale:.3g}; a larger tolerance or an aperiodic policy is needed"
         )
-    best = OneLinkPolicy(attempt=attempt, serve=serve)
+    best = OneLinkPolicy(attempt=model.attempt, serve=model.serve)
     return OneLinkSolution(
         problem=problem,
         policy=best,
@@ -583,98 +415,28 @@ def _solution(
     )
 
 
-@compiled
-def _pass_through(
-    distribution: _FloatRows,
-    after_ageing: _FloatRows,
-    at_request: _FloatRows,
-    at_end: _FloatRows,
-    probability: _FloatRows,
-    success: float,
-    tick: float,
-    aged: _IntRows,
-    added: _IntRows,
-    replaced: _IntRows,
-    removed: _IntRows,
-    attempt: npt.NDArray[np.int8],
-    serve: npt.NDArray[np.int8],
-) -> None:
-    """Move a distribution over the states through one slot: fill those after ageing, before the request, at the end."""
-    for state in range(len(distribution)):
-        after_ageing[state] = 0.0
-        at_request[state] = 0.0
-        at_end[state] = 0.0
-    for state in range(len(distribution)):
-        moving = tick * distribution[state]
-        after_ageing[aged[state]] += moving
-        after_ageing[state] += distribution[state] - moving
-    for state in range(len(distribution)):
-        mass = after_ageing[state]
-        moving = success * mass if attempt[state] > 0 else 0.0
-        if attempt[state] > 0:
-            at_request[added[state] if attempt[state] == 1 else replaced[state]] += moving
-        at_request[state] += mass - moving
-    for state in range(len(distribution)):
-        left = at_request[state]
-        for request in range(len(probability)):
-            position = serve[request, state]
-            if position >= 0:
-                moving = probability[request] * at_request[state]
-                at_end[removed[state, position]] += moving
-                left -= moving
-        at_end[state] += left
-
-
-@compiled
-def _settle(
-    distribution: _FloatRows,
-    after_ageing: _FloatRows,
-    at_request: _FloatRows,
-    at_end: _FloatRows,
-    probability: _FloatRows,
-    success: float,
-    tick: float,
-    aged: _IntRows,
-    added: _IntRows,
-    replaced: _IntRows,
-    removed: _IntRows,
-    attempt: npt.NDArray[np.int8],
-    serve: npt.NDArray[np.int8],
-    most_sweeps: int,
-    patience: int,
-) -> float:
-    """Iterate the distribution over the states until it stands still; return its last change, in total variation."""
-    step = 1.0
-    checked = math.inf
-    change = math.inf
-    for sweep in range(1, most_sweeps + 1):
-        _pass_through(
-            distribution,
-            after_ageing,
-            at_request,
-            at_end,
-            probability,
-            success,
-            tick,
-            aged,
-            added,
-            replaced,
-            removed,
-            attempt,
-            serve,
-        )
-        change = 0.0
-        for state in range(len(distribution)):
-            difference = at_end[state] - distribution[state]
-            change += 0.5 * abs(difference)
-            distribution[state] += step * difference
-        if change < 1e-14:
-            break
-        if sweep % patience == 0:
-            if change > 0.1 * checked:
-                step = 0.5
-            checked = change
-    return change
+def _model(problem: OneLinkProblem, policy: OneLinkPolicy, is_fixed: bool) -> SlotModel:
+    """Return the problem as compiled code takes it, with a copy of the policy, which the sweeps overwrite."""
+    states = problem.states
+    return SlotModel(
+        success=float(problem.success_probability),
+        attempt_price=float(problem.attempt_price),
+        memory_price=float(problem.memory_price),
+        tick=1.0 / problem.age_bin,
+        margin=_ROUNDING * problem.scale,
+        may_replace=bool(problem.may_replace),
+        is_fixed=is_fixed,
+        probability=np.asarray(problem.request_probability),
+        value=problem.value,
+        ages=states.ages,
+        n_stored=states.n_stored,
+        aged=states.aged,
+        added=states.added,
+        replaced=states.replaced,
+        removed=states.removed,
+        attempt=policy.attempt.astype(np.int8),
+        serve=policy.serve.astype(np.int8),
+    )
 
 
 def _rates(problem: OneLinkProblem, policy: OneLinkPolicy) -> dict[str, Any]:
@@ -685,23 +447,7 @@ def _rates(problem: OneLinkProblem, policy: OneLinkPolicy) -> dict[str, Any]:
     after_ageing, at_request, at_end = (np.empty(states.n_states) for _ in range(3))
     success, tick = float(problem.success_probability), 1.0 / problem.age_bin
     asked = np.asarray(problem.request_probability)
-    change = _settle(
-        distribution,
-        after_ageing,
-        at_request,
-        at_end,
-        asked,
-        success,
-        tick,
-        states.aged,
-        states.added,
-        states.replaced,
-        states.removed,
-        policy.attempt,
-        policy.serve,
-        _MOST_SWEEPS,
-        _PATIENCE,
-    )
+    change = settle(_model(problem, policy, True), distribution, after_ageing, at_request, at_end)
     if not change < 1e-9:
         raise CeasError(f"the distribution over {states.n_states} states of one link still moves by {change:.3g}")
     attempts = after_ageing * (policy.attempt > NO_ATTEMPT)
