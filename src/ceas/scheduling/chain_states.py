@@ -15,6 +15,7 @@ otherwise destroys them all.
 
 import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,18 +119,13 @@ class ChainStates:
             success: Probability that a swap succeeds.
         """
         ends, ages = self.decode(codes)
-        n_states = len(codes)
-        here = np.arange(n_states)
         is_swapping = np.array([False, *swaps, False])
-        rows = here
-        code = self.encode(ends, ages)
-        chance = np.ones(n_states)
-        for first in range(self.n_nodes - 1):
-            if is_swapping[first]:
-                continue
+        outcomes = Outcomes(origin=np.arange(len(codes)), code=codes, probability=np.ones(len(codes)))
+        for first in np.flatnonzero(~is_swapping[:-1]).tolist():
             end, age = ends[:, first].copy(), ages[:, first].copy()
             used = self._added(first, end, age)
-            n_swaps = np.zeros(n_states, dtype=np.int64)
+            n_swaps = np.zeros(len(codes), dtype=np.int64)
+            # Follow the links from end to end as long as the node between them swaps.
             while np.any(going := (end > 0) & is_swapping[end]):
                 at = np.flatnonzero(going)
                 inner = end[at]
@@ -138,9 +134,11 @@ class ChainStates:
                 end[at] = ends[at, inner]
                 n_swaps[at] += 1
             made = self._added(first, end, age)
-            is_end_to_end = (first == 0) & (end == self.n_nodes - 1)
-            rows, code, chance = _branch(rows, code, chance, (used, made, is_end_to_end), success**n_swaps, n_swaps > 0)
-        return Outcomes(origin=rows, code=code, probability=chance)
+            delivers = (first == 0) & (end == self.n_nodes - 1)
+            # A link that no swap touches stays as it is: it succeeds and makes what was used.
+            run = _Run(used=used, made=made, delivers=delivers, success=np.power(success, n_swaps, dtype=np.float64))
+            outcomes = _with_run(outcomes, run)
+        return outcomes
 
     def _added(self, first: int | _Ints, end: _Ints, age: _Ints) -> _Ints:
         """Return what the link of each row adds to the code, shape `(n,)`; 0 for no link."""
@@ -148,29 +146,27 @@ class ChainStates:
         return np.asarray(digit * self.place[first])
 
 
-def _branch(
-    rows: _Ints,
-    code: _Ints,
-    chance: _Floats,
-    run: tuple[_Ints, _Ints, npt.NDArray[np.bool_]],
-    success: _Floats,
-    is_run: npt.NDArray[np.bool_],
-) -> tuple[_Ints, _Ints, _Floats]:
-    """Split every outcome in which a run of swaps takes part into its success and its failure."""
-    used, made, is_end_to_end = run
-    taking_part = is_run[rows]
-    still = ~taking_part
-    rows_run, code_run, chance_run = rows[taking_part], code[taking_part], chance[taking_part]
-    failed = np.where(code_run == DELIVERED, DELIVERED, code_run - used[rows_run])
-    joined = np.where(code_run == DELIVERED, DELIVERED, failed + made[rows_run])
-    joined = np.where(is_end_to_end[rows_run], DELIVERED, joined)
-    fails = success[rows_run] < 1.0
-    return (
-        np.concatenate([rows[still], rows_run, rows_run[fails]]),
-        np.concatenate([code[still], joined, failed[fails]]),
-        np.concatenate(
-            [chance[still], chance_run * success[rows_run], (chance_run * (1.0 - success[rows_run]))[fails]]
-        ),
+class _Run(NamedTuple):
+    """Links end to end that become one link or none, by state: what they and their product are in the code."""
+
+    used: _Ints
+    made: _Ints
+    delivers: npt.NDArray[np.bool_]
+    success: _Floats
+
+
+def _with_run(outcomes: Outcomes, run: _Run) -> Outcomes:
+    """Split every outcome into the success of a run and its failure; what is delivered stays so."""
+    rows, code = outcomes.origin, outcomes.code
+    is_done = code == DELIVERED
+    without = np.where(is_done, DELIVERED, code - run.used[rows])
+    joined = np.where(is_done | run.delivers[rows], DELIVERED, code - run.used[rows] + run.made[rows])
+    success = run.success[rows]
+    fails = success < 1.0
+    return Outcomes(
+        origin=np.concatenate([rows, rows[fails]]),
+        code=np.concatenate([joined, without[fails]]),
+        probability=np.concatenate([outcomes.probability * success, (outcomes.probability * (1.0 - success))[fails]]),
     )
 
 

@@ -316,7 +316,7 @@ def solve_one_link(
 
     Args:
         problem: The problem.
-        tolerance: Width of the bounds on the gain at which iteration ends, as a share of the most a slot earns or costs.
+        tolerance: Width of the bounds on the gain at which iteration ends, relative to `problem.scale`.
         initial_bias: Bias to begin from, such as the one of a similar problem with the same states, `(n_states,)`.
 
     Raises:

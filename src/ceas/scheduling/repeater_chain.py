@@ -48,6 +48,8 @@ _MOST_NODES = 8
 _MOST_SWEEPS = 100_000
 # The rate is a difference of numbers near 1: its bounds come no closer than this.
 _ROUNDING = 2e-15
+# Relative change of a probability below which it stands still.
+_STILL = 1e-14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,27 +184,30 @@ def swap_asap(links: tuple[Link, ...]) -> frozenset[int]:
 
 
 def nested_swapping(n_nodes: int) -> SwapRule:
-    """Return the rule that halves the chain again and again, and joins two halves when both are one link each.
+    """Return the rule that swaps as soon as possible, but lets a middle node wait while both its halves are joined.
 
-    Halves of an odd number of links differ by one, the left being shorter. Two levels are never joined in one slot, for
-    a half becomes one link only by the swaps of the slot before.
+    The chain is halved again and again. Where the middle nodes of both halves can swap, the node between them does not
+    swap in the same slot, so that a failure costs one half only. For 5 nodes these are the expected times published
+    for nested swapping (2.0710745 and 8.3437809 slots for p = 0.9, cutoff 2 and p_s = 1 and 0.5); a rule that never
+    joins a half before it is complete takes longer. Where n - 1 is no power of two the left half is the shorter one.
+
+    Source:
+        Iñesta et al., npj Quantum Information 9:46 (2023), and the published results of its code.
     """
-    halves: dict[int, tuple[int, int]] = {}
+    middles: dict[int, tuple[int, int]] = {}
 
-    def divide(left: int, right: int) -> None:
-        if right - left > 1:
-            middle = left + (right - left) // 2
-            halves[middle] = (left, right)
-            divide(left, middle)
-            divide(middle, right)
+    def divide(left: int, right: int) -> int:
+        if right - left == 1:
+            return -1  # one link has no middle to wait for
+        middle = left + (right - left) // 2
+        middles[middle] = (divide(left, middle), divide(middle, right))
+        return middle
 
     divide(0, n_nodes - 1)
 
     def rule(links: tuple[Link, ...]) -> frozenset[int]:
-        spans = {(left, right) for left, right, _ in links}
-        return frozenset(
-            middle for middle, (left, right) in halves.items() if {(left, middle), (middle, right)} <= spans
-        )
+        able = swap_asap(links)
+        return frozenset(node for node in able if not set(middles[node]) <= able)
 
     return rule
 
@@ -219,7 +224,7 @@ def solve_chain(chain: RepeaterChain, *, tolerance: float = 1e-12, most_states: 
         CapacityError: the chain has more states.
     """
     transitions = _transitions(chain, most_states)
-    delivery, lower, upper, sweeps = _iterate(chain, transitions.swapping, transitions, tolerance)
+    delivery, _, upper, sweeps = _iterate(chain, transitions.swapping, transitions, tolerance)
     # Of choices that are equal up to rounding, the one with most swaps, as `swap_asap` would.
     worth = transitions.swapping @ delivery
     best = np.maximum.reduceat(worth, transitions.first_choice)
@@ -373,16 +378,13 @@ def _delivery_rate(chain: RepeaterChain, transitions: _Transitions, chosen: _Int
     step = _step(chain)
     share = np.zeros(forward.shape[1])
     share[transitions.empty] = 1.0
-    rate = 0.0
     for _ in range(_MOST_SWEEPS):
         moved = forward @ share
         rate = float(moved[-1])
         moved[transitions.empty] += rate
         change = moved[:-1] - share
         share += step * change
-        if np.all(np.abs(change) <= 1e-15 * moved[:-1] + 1e-300) or np.abs(change).sum() <= 1e-17 * rate:
-            break
-        # rounding keeps a tiny motion alive
-        if np.abs(change).sum() <= 3e-16 and np.all(np.abs(change) <= 1e-13 * moved[:-1] + 1e-300):
-            break
-    return rate / float(share.sum())
+        # Relative for every state, since rare ones deliver; but some only hold what is left of the start.
+        if np.all(np.abs(change) <= _STILL * moved[:-1] + 1e-18 * rate + 1e-300):
+            return rate / float(share.sum())
+    raise CeasError(f"the rate of delivery is near {rate:.9g}, but not settled after {_MOST_SWEEPS} sweeps")
