@@ -107,10 +107,16 @@ def schedule(
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; default: the scenario's.")] = None,
     seeds: SeedsOption = 3,
+    tuning_rounds: Annotated[
+        int,
+        typer.Option(
+            "--tuning-rounds", min=0, help="Rounds on seeds of their own in which every policy is tuned; 0 for none."
+        ),
+    ] = 4,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare scheduling policies on the network alone, without learning."""
+    """Compare scheduling policies on the network alone, without learning, each tuned with the same effort."""
     from ceas.experiments import load_scenario, names
 
     loaded = load_scenario(scenario, overrides or ())
@@ -118,7 +124,14 @@ def schedule(
     from ceas.experiments import schedule_policies
 
     with progress_display() as progress:
-        rows = schedule_policies(loaded, policies=chosen, seeds=range(seeds), rounds=rounds, progress=progress)
+        rows = schedule_policies(
+            loaded,
+            policies=chosen,
+            seeds=range(seeds),
+            rounds=rounds,
+            tuning_rounds=tuning_rounds,
+            progress=progress,
+        )
     if as_json:
         print_json({"scenario": loaded.name, "network_id": loaded.network_id, "seeds": seeds, "rows": rows})
         return
