@@ -31,7 +31,7 @@ __all__ = ["compare", "schedule"]
 def compare(
     scenario: ScenarioArgument,
     *,
-    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Aggregation rules, comma-separated.")],
+    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Aggregation rules, or rule@policy.")],
     attacks: Annotated[
         str | None, typer.Option("--attacks", metavar="X,Y", help="Attacks; default: the scenario's own.")
     ] = None,
@@ -90,6 +90,7 @@ def _comparison_row(cell: "ComparisonCell") -> dict[str, str]:
         "last five": _with_interval(cell, "test_accuracy_last5"),
         "pairs used": _with_interval(cell, "bell_pair_utilisation"),
         "delivered value": _with_interval(cell, "delivered_value"),
+        "to learning": _with_interval(cell, "value_learning"),
         "gradient variance": _with_interval(cell, "gradient_variance"),
     }
 

@@ -141,7 +141,7 @@ def attempt_within_limit(view: LinkView) -> int:
 
 
 def oldest_first(
-    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = False
+    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True
 ) -> Policy:
     """Return the policy that serves requests in their order with the oldest pairs (first in, first out).
 
@@ -159,7 +159,7 @@ def oldest_first(
 
 
 def freshest_first(
-    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = False
+    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True
 ) -> Policy:
     """Return the policy that serves requests in their order with the freshest pairs (last in, first out).
 
@@ -176,7 +176,7 @@ def freshest_first(
     return _baseline("freshest_first", serve_freshest, model, pairs_per_link, partition_memory)
 
 
-def random(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = False) -> Policy:
+def random(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True) -> Policy:
     """Return the policy that serves a random request with random pairs.
 
     Args:
@@ -198,7 +198,7 @@ def static_tdma(
     frame_s: float = 0.01,
     learning_share: float = 1.0,
     pairs_per_link: int = AUTOMATIC_LIMIT,
-    partition_memory: bool = False,
+    partition_memory: bool = True,
 ) -> Policy:
     """Return time division: the learning window of every link is cut into frames, each frame into slots for a class.
 
@@ -237,8 +237,8 @@ def memory_share(model: NetworkModel) -> npt.NDArray[np.int64]:
     """Return how many pairs each link may hold in stock, shape `(n_links,)`.
 
     The links with learners at a node share its slots equally, less one slot if the node has other links with key
-    requests, which make their pairs on request; those hold at most one in stock. No learner's link gets less than a
-    shot needs.
+    requests. Those make their pairs on request and hold at most one in stock, unless neither of their ends has a link
+    with a learner: then they share the slots. No learner's link gets less than a shot needs.
     """
     has_learner = learners_of_link(model.demand.learner_link, model.n_links)[:, 0] >= 0
     is_key_only = ~has_learner & (model.demand.key_pairs_per_round > 0)
@@ -248,7 +248,12 @@ def memory_share(model: NetworkModel) -> npt.NDArray[np.int64]:
         sum(np.bincount(end[links], minlength=len(slots)) for end in ends) for links in (has_learner, is_key_only)
     )
     share = (slots - (n_key_only > 0)) // np.maximum(n_sharing, 1)
-    return np.where(has_learner, np.maximum(share[ends].min(axis=0), model.demand.pairs_per_shot), 1)
+    key_share = np.where(n_sharing > 0, 1, slots // np.maximum(n_key_only, 1))
+    return np.where(
+        has_learner,
+        np.maximum(share[ends].min(axis=0), model.demand.pairs_per_shot),
+        np.maximum(key_share[ends].min(axis=0), 1),
+    )
 
 
 def memory_limits(model: NetworkModel, pairs_per_link: int, partition_memory: bool) -> npt.NDArray[np.float64]:

@@ -246,7 +246,7 @@ def attempt_by_demand(view: LinkView) -> int:
 
 
 def earliest_deadline(
-    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = False
+    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True
 ) -> Policy:
     """Return the policy that serves the request whose deadline is next, with the oldest pairs.
 
@@ -267,7 +267,7 @@ def earliest_deadline(
     )
 
 
-def max_weight(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = False) -> Policy:
+def max_weight(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True) -> Policy:
     """Return the policy that serves the class with the largest backlog times value, with the oldest pairs.
 
     Args:
@@ -285,7 +285,7 @@ def max_weight(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, pa
     return Policy(name="max_weight", serve=serve_backlog, attempt=attempt_within_limit, parameters=limits)
 
 
-def on_demand(model: NetworkModel, *, lead_shots: float = 0.0, partition_memory: bool = False) -> Policy:
+def on_demand(model: NetworkModel, *, lead_shots: float = 1.0, partition_memory: bool = True) -> Policy:
     """Return the policy that makes pairs only for requests that wait, and serves the next deadline first.
 
     Args:
@@ -304,7 +304,7 @@ def on_demand(model: NetworkModel, *, lead_shots: float = 0.0, partition_memory:
     )
 
 
-def on_demand_weighted(model: NetworkModel, *, lead_shots: float = 0.0, partition_memory: bool = False) -> Policy:
+def on_demand_weighted(model: NetworkModel, *, lead_shots: float = 1.0, partition_memory: bool = True) -> Policy:
     """Return the policy that makes pairs only for requests that wait, and serves what is worth most.
 
     Args:
@@ -324,7 +324,7 @@ def on_demand_weighted(model: NetworkModel, *, lead_shots: float = 0.0, partitio
 
 
 def greedy_fidelity(
-    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = False
+    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True
 ) -> Policy:
     """Return the policy that always attempts, replaces the oldest pair, and serves the highest value first.
 
@@ -345,7 +345,7 @@ def best_cutoff(
     *,
     cutoff_share: float = 0.4,
     pairs_per_link: int = AUTOMATIC_LIMIT,
-    partition_memory: bool = False,
+    partition_memory: bool = True,
 ) -> Policy:
     """Return `oldest_first` with an age beyond which a pair is not used, and gives its place to the next.
 
@@ -370,7 +370,7 @@ def best_cutoff(
     )
 
 
-def demand_aware(model: NetworkModel, *, threshold: float = 0.15, partition_memory: bool = False) -> Policy:
+def demand_aware(model: NetworkModel, *, threshold: float = 0.15, partition_memory: bool = True) -> Policy:
     """Return the policy that stocks each link in proportion to the value its users ask for.
 
     A link attempts while D / (1 + stock) exceeds `threshold`, where D is the value of the link's requests a second,
