@@ -249,11 +249,12 @@ def memory_share(model: NetworkModel) -> npt.NDArray[np.int64]:
     )
     share = (slots - (n_key_only > 0)) // np.maximum(n_sharing, 1)
     key_share = np.where(n_sharing > 0, 1, slots // np.maximum(n_key_only, 1))
-    return np.where(
+    limit: npt.NDArray[np.int64] = np.where(
         has_learner,
         np.maximum(share[ends].min(axis=0), model.demand.pairs_per_shot),
         np.maximum(key_share[ends].min(axis=0), 1),
     )
+    return limit
 
 
 def memory_limits(model: NetworkModel, pairs_per_link: int, partition_memory: bool) -> npt.NDArray[np.float64]:
