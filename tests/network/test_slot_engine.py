@@ -74,9 +74,9 @@ def chaos_serve(snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs: np
         for position in range(snapshot.n_stored[link]):
             counter += 1
             coin = unit_interval(seed, counter)
-            if snapshot.used[link, position] != 0 or coin > 0.6:
+            if snapshot.used[link, position] != 0 or coin > 0.4:
                 continue
-            if coin < 0.1:
+            if coin < 0.08:
                 action[n_actions], pairs[n_actions, 0], pairs[n_actions, 1] = DISCARD, link, position
                 n_actions += 1
             elif chosen >= 0:
@@ -136,7 +136,8 @@ class Slow:
         self.stock = [[] for _ in range(self.network.n_links)]
         names = ("generated", "used", "lost", "purified", "expired", "discarded", "attempts", "occupancy")
         self.counts = {name: [0] * self.network.n_links for name in names}
-        for self.slot in range(self.path.n_slots):
+        for slot in range(self.path.n_slots):
+            self.slot = slot
             self.one_slot(policy)
         self.slot += 1
 
@@ -145,21 +146,23 @@ class Slow:
             for pair in [p for p in stock if p.expiry < self.slot]:
                 self.end(link, pair, "expired", PairFate.EXPIRED)
         r = self.requests
-        self.waiting = {j for j in self.waiting if r.deadline[j] >= self.slot}
-        for j in range(len(r)):
-            if r.announced[j] <= self.slot <= r.deadline[j] and r.announced[j] < r.arrival[j] and j not in self.done:
-                self.waiting.add(j)
-        snapshot = self.snapshot(policy)
-        score, replaces = np.zeros(self.network.n_links), np.zeros(self.network.n_links, dtype=np.int64)
-        policy.attempt(snapshot, score, replaces)
-        self.attempts(score, replaces)
         for j in range(len(r)):
             if r.arrival[j] == self.slot:
                 key = int(r.route_link[r.route_first[j]]), int(r.request_class[j])
                 self.requested[key] = self.requested.get(key, 0) + 1
-            if r.arrival[j] <= self.slot <= r.deadline[j] and j not in self.done:
-                self.waiting.add(j)
-        snapshot = self.snapshot(policy)
+        is_early = [r.announced[j] < r.arrival[j] for j in range(len(r))]
+        alive = [j for j in range(len(r)) if r.announced[j] <= self.slot <= r.deadline[j] and j not in self.done]
+        self.waiting = {j for j in alive if is_early[j] or r.arrival[j] < self.slot}
+        score, replaces = np.zeros(self.network.n_links), np.zeros(self.network.n_links, dtype=np.int64)
+        policy.attempt(self.snapshot(policy), score, replaces)
+        self.attempts(score, replaces)
+        self.waiting = set(alive)
+        self.act(policy)
+        for link in range(self.network.n_links):
+            self.counts["occupancy"][link] += len(self.stock[link])
+
+    def act(self, policy: SlotPolicy) -> None:
+        r, snapshot = self.requests, self.snapshot(policy)
         room = len(r) + self.network.n_links * 20
         action, pairs = np.zeros(room, dtype=np.int64), np.zeros((room, 20), dtype=np.int64)
         n_actions = policy.serve(snapshot, action, pairs)
@@ -176,8 +179,6 @@ class Slow:
         for link, pair in sorted(made, key=lambda item: stock[item[0]].index(item[1])):
             self.stock[link].remove(pair)
             self.stock[link].append(pair)
-        for link in range(self.network.n_links):
-            self.counts["occupancy"][link] += len(self.stock[link])
 
     def end(self, link: int, pair: Pair, count: str, fate: PairFate, request: int = -1) -> None:
         self.stock[link].remove(pair)
@@ -343,9 +344,12 @@ class Slow:
 def random_case(seed: int) -> tuple[SlottedNetwork, RequestTable, SamplePath]:
     """Draw a small network with parallel links, routes, tuples, announcements, drift, every kind of value."""
     rng = np.random.default_rng(seed)
-    n_nodes = int(rng.integers(2, 5))
+    n_nodes = int(rng.integers(2, 6))
     n_links, n_requests, n_slots = int(rng.integers(1, 8)), int(rng.integers(0, 40)), int(rng.integers(1, 25))
     edges = np.array([rng.choice(n_nodes, 2, replace=False) for _ in range(n_links)])
+    if seed % 3 == 0:  # a chain, so that routes are long, with a link beside its first
+        edges = np.array([[0, 1], *([node, node + 1] for node in range(n_nodes - 1))])
+        n_links = len(edges)
     network = SlottedNetwork(
         edges=edges,
         success_probability=rng.uniform(0.4, 1.0, n_links),
@@ -354,7 +358,7 @@ def random_case(seed: int) -> tuple[SlottedNetwork, RequestTable, SamplePath]:
         coherence_slots=rng.uniform(3.0, 30.0, n_links),
         lifetime_slots=rng.integers(0, 9, n_links),
         memory_slots=rng.integers(0, 9, n_nodes),
-        attempts_per_slot=rng.integers(0, 4, n_nodes),
+        attempts_per_slot=rng.integers(0, 5, n_nodes),
         swap_success_probability=float(rng.uniform(0.3, 1.0)),
         swap_werner=float(rng.uniform(0.8, 1.0)),
     )
@@ -406,11 +410,11 @@ def assert_same(record: SlottedRecord, slow: Slow) -> None:
     assert record.stored.tolist() == [len(stock) for stock in slow.stock]
 
 
-@pytest.mark.parametrize("block", range(6))
+@pytest.mark.parametrize("block", range(3))
 def test_engine_agrees_with_the_slow_simulator(block: int) -> None:
-    """120 random networks: the same records, pair lives included; together every fate and every kind occurs."""
+    """120 random networks: the same records, pair lives included; in every 40 of them every fate occurs."""
     fates: set[int] = set()
-    for seed in range(20 * block, 20 * block + 20):
+    for seed in range(40 * block, 40 * block + 40):
         network, requests, path = random_case(seed)
         policy = chaos(network, tie_above=0.6 if seed % 3 else 1.0)
         slow = Slow(network, requests, path)
@@ -554,7 +558,8 @@ def test_a_broken_state_is_told() -> None:
     """Debug mode finds what no policy can cause: memory, stock and counts that were tampered with."""
     cases = [
         ("free_slots", 1, "free memory slots of node 1"),
-        ("stock_expiry", -9, "stock of link"),
+        ("stock_expiry", -9, "used twice or after its end"),
+        ("stock_birth", 9, "stock of link"),
         ("counts", 1, "pairs of link"),
     ]
     for name, change, message in cases:
@@ -563,7 +568,7 @@ def test_a_broken_state_is_told() -> None:
         array: Any = getattr(state, name)
         array[1 if array.ndim == 1 else (slice(None), 0)] += change
         with pytest.raises(CeasError, match=message):
-            advance_slots(state, scripted(0), 2 if name != "stock_expiry" else 3)
+            advance_slots(state, scripted(0), 2)
 
 
 def test_the_audit_finds_tampered_lives() -> None:
