@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import product
+from itertools import pairwise, product
 from typing import Any
 
 import networkx as nx
@@ -357,7 +357,7 @@ def random_scene(seed: int) -> tuple[SlottedNetwork, RequestTable, np.ndarray]:
     for arrival in np.sort(rng.integers(0, 30, 90)):
         a, b = rng.choice(9, 2, replace=False)
         nodes = nx.shortest_path(graph, a, b)
-        route = [number[frozenset(pair)] for pair in zip(nodes, nodes[1:], strict=False)]
+        route = [number[frozenset(pair)] for pair in pairwise(nodes)]
         rows.append(
             {
                 "route": route,
