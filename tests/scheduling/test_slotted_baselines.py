@@ -304,6 +304,9 @@ def test_time_division_attempts_in_turn() -> None:
     filled = run("static_tdma", network_of(STAR), table(), coins, pairs_per_link=1, fills=True)
     assert alone.attempts.tolist() == [1, 3, 3]
     assert filled.attempts.sum() == 9
+    # Renewing the pair of a full link is a matter of its turn too.
+    renewed = run("static_tdma", network_of(STAR), table(), coins, pairs_per_link=1, overwrites=True)
+    assert (renewed.attempts.tolist(), renewed.discarded.tolist()) == ([3, 3, 3], [2, 0, 0])
 
 
 # ---- colouring -------------------------------------------------------------------------------------------------------

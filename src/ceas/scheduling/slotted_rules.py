@@ -431,6 +431,14 @@ def score_ahead(snapshot: SlotSnapshot, link: int, chance: float) -> float:
 
 
 @inlined
+def is_turn(snapshot: SlotSnapshot, link: int) -> bool:
+    """Tell whether the slot is of the link's colour; always for policies without time slots."""
+    if snapshot.tables[ATTEMPT_ORDER] != _TIME_SLOT:
+        return True
+    return bool(snapshot.slot % int(snapshot.tables[N_COLOURS]) == int(snapshot.parameters[link, COLOUR]))
+
+
+@inlined
 def score_link(snapshot: SlotSnapshot, link: int, chance: float) -> float:
     """Return how much a link wants a new pair, 0 for not at all; marks the pairs that its queue needs."""
     order = snapshot.tables[ATTEMPT_ORDER]
@@ -440,7 +448,7 @@ def score_link(snapshot: SlotSnapshot, link: int, chance: float) -> float:
     if not is_missed and not is_ahead:
         return 0.0
     if order == _TIME_SLOT:
-        if snapshot.slot % int(snapshot.tables[N_COLOURS]) == int(snapshot.parameters[link, COLOUR]):
+        if is_turn(snapshot, link):
             return 1.0 + chance
         return chance * float(snapshot.tables[FILLS])
     if order == _BY_DEMAND:
@@ -462,7 +470,7 @@ def attempt_in_order(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], rep
             continue
         is_full = snapshot.free_slots[snapshot.edges[link, 0]] == 0 or snapshot.free_slots[snapshot.edges[link, 1]] == 0
         makes_ahead = snapshot.parameters[link, LIMIT] > 0.0 and snapshot.parameters[link, DEMAND] > 0.0
-        is_at_limit = score[link] == 0.0 and makes_ahead
+        is_at_limit = score[link] == 0.0 and makes_ahead and is_turn(snapshot, link)
         if is_at_limit:
             # Nothing more is wanted, but a fresh pair for an old one: after everything else.
             score[link] = 1e-12 * chance
