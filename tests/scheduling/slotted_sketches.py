@@ -118,16 +118,14 @@ def _any_service(snapshot: SlotSnapshot, action, pairs) -> int:  # type: ignore[
 def any_policy(network: SlottedNetwork, attempt: float, replace: float, serve: float, discard: float) -> SlotPolicy:
     """Return a policy that attempts, replaces, serves and discards at random with these probabilities."""
     parameters = np.tile([attempt, replace, serve, discard], (network.n_links, 1))
-    return SlotPolicy(
-        name="any", attempt=_any_attempt, serve=_any_service, parameters=parameters, tables=np.zeros(1)
-    )
+    return SlotPolicy(name="any", attempt=_any_attempt, serve=_any_service, parameters=parameters, tables=np.zeros(1))
 
 
 def clairvoyant_by_exhaustion(network: SlottedNetwork, requests: RequestTable, path: SamplePath) -> float:
     """Return the most that can be delivered on a path, by trying everything slot by slot.
 
-    Follows the slots' own order: pairs expire, successes are taken while attempts and memory allow, requests are served,
-    pairs are thrown away. It knows nothing of columns.
+    Follows the slots' own order: pairs expire, successes are taken while attempts and memory allow, requests are
+    served, pairs are thrown away. It knows nothing of columns.
     """
     memo: dict[tuple[object, ...], float] = {}
 
@@ -179,9 +177,7 @@ def clairvoyant_by_exhaustion(network: SlottedNetwork, requests: RequestTable, p
             memo[key] = best
         return memo[key]
 
-    def serve(
-        slot: int, stock: frozenset[tuple[int, int]], served: frozenset[int], waiting: tuple[int, ...]
-    ) -> float:
+    def serve(slot: int, stock: frozenset[tuple[int, int]], served: frozenset[int], waiting: tuple[int, ...]) -> float:
         if not waiting:
             return max(
                 from_slot(slot + 1, frozenset(kept), served)
