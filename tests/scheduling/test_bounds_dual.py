@@ -127,7 +127,11 @@ def test_a_priced_star_lies_between_its_parts() -> None:
 def test_no_policy_passes_the_dual_in_the_mean(seed: int) -> None:
     """20 runs of 500 slots; tuples, routes with failing swaps, patient and impatient requests; false alarm 1e-7."""
     rng = np.random.default_rng(seed)
-    network = replace(sketches.sketch_network(rng, 5, 6, memory=3), swap_success_probability=0.7 if seed % 2 else 1.0)
+    network = replace(
+        sketches.sketch_network(rng, 6, 6, memory=3),
+        edges=np.array([[0, 1], [1, 2], [2, 3], [3, 4], [4, 5], [5, 0]]),
+        swap_success_probability=0.7 if seed % 2 else 1.0,
+    )
     patience = [0, 0, 0, 3] if seed < 4 else [2, 2, 2, 2]
     # Classes: single, pairs of two, routes of two links, single.
     routes = [[link] for link in range(6)] * 2 + [[0, 1], [2, 3], [4, 5]] + [[link] for link in range(6)]
