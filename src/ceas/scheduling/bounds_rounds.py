@@ -3,25 +3,29 @@
 It takes the births that the links' random streams allow (`ceas.network.replay.possible_births`) and gives up what links
 share: each has the memories of its ends for itself. What remains, for each link alone:
 
-- A shot through m pairs, the newest born at b, begins at the first time t >= b at which the link's learners run shots, or
+- A shot through m pairs, the newest born at b, begins at the first time t >= b at which the link's learners run shots,
+or
   later. Its value is at most `learning_value * prod_j w(t - b_j)^2`. Later is never better.
-- Of the pairs born before a learning window, at most as many as fit the memory can be stored when it begins. Because only ages
+- Of the pairs born before a learning window, at most as many as fit the memory can be stored when it begins. Because
+only ages
   count, that may as well be the newest of them.
 - A pair serves once; a learner begins at most floor(window / shot duration) shots a round.
-- A choice of pairs becomes a test with the probability s, independently of all that is known when it is made. So a choice is
+- A choice of pairs becomes a test with the probability s, independently of all that is known when it is made. So a
+choice is
   worth `(1 - s) value + s m test_value` in the mean, and counts as 1 - s of a shot or of a key.
 - Keys are served by pairs just born, as many as are asked for up to the end.
 
-The optimum over shots, sets of m pairs of which each is in at most one, is bounded by its Lagrangian dual: with prices mu_i >= 0
-of pairs and nu_r >= 0 of shots in round r,
+The optimum over shots, sets of m pairs of which each is in at most one, is bounded by its Lagrangian dual: with prices
+mu_i >= 0 of pairs and nu_r >= 0 of shots in round r,
 
     sum_i mu_i + sum_r nu_r limit_r + sum_k max(0, max_S worth(S) - (1 - s) nu - sum_(i in S) mu_i),
 
 where S runs over the sets whose newest pair is k. Any prices give a bound; they are improved by subgradients. Sets are
-listed from the pairs up to `depth` before the newest; all older pairs are taken to be as young as the first beyond, at the lowest
-price of any that still lives.
+listed from the pairs up to `depth` before the newest; all older pairs are taken to be as young as the first beyond, at
+the lowest price of any that still lives.
 
-The bound holds for the mean over the coins of the tests, given the births; single runs scatter around it by those coins.
+The bound holds for the mean over the coins of the tests, given the births; single runs scatter around it by those
+coins.
 """
 
 from dataclasses import dataclass
@@ -170,7 +174,7 @@ class _Prices:
     choice: Float64s
 
 
-def _improved(
+def _improved(  # noqa: PLR0917 - the problem, where to begin and how long
     sets: "_Sets", worth: Float64s, prices: _Prices, shot_round: Int64s, choices: float, n_steps: int
 ) -> float:
     """Return the least bound found on the way of a subgradient method from the given prices."""
@@ -183,10 +187,10 @@ def _improved(
         bound = float(prices.pair.sum() + choices * prices.choice.sum() + np.maximum(most, 0.0).sum())
         since = 0 if bound < best * (1.0 - 1e-4) else since + 1
         best = min(best, bound)
-        if step == n_steps:
-            break
         if since == 4:
             pace, since = 0.5 * pace, 0
+        if step == n_steps or pace < 0.1:
+            break
         taken = most > 0.0
         pair_slope = 1.0 - sets.uses(chosen, taken)
         choice_slope = choices - np.bincount(shot_round[taken], minlength=len(prices.choice))
@@ -208,7 +212,9 @@ def _improved(
 def _at_rank(values: Float64s, rank: float) -> float:
     """Return the value that about `rank` of the values exceed, 0 if there are fewer."""
     place = int(np.floor(rank))
-    return 0.0 if place >= len(values) else float(np.partition(values, len(values) - 1 - place)[len(values) - 1 - place])
+    return (
+        0.0 if place >= len(values) else float(np.partition(values, len(values) - 1 - place)[len(values) - 1 - place])
+    )
 
 
 class _Sets:
