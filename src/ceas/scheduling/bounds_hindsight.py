@@ -25,8 +25,8 @@ over the swap coins of any policy, but not each single run. *Purification* makes
 As a tree of purifications needs one memory slot more for each level, at least one success of it lies at most K levels,
 so at most K of the longest lifetimes, back. Without, the bound holds for policies that do not purify.
 
-The reported value is certified by the prices: for any prices y >= 0 of the constraints A x <= b and columns in [0, 1],
-`v x <= b y + sum_c max(0, v_c - (A^T y)_c)`. It does not rest on the solver having found the optimum. For the same
+The reported value is certified by the prices: for any prices y >= 0 of the constraints A x <= b and columns in [0, u],
+`v x <= b y + sum_c u_c max(0, v_c - (A^T y)_c)`. It does not rest on the solver having found the optimum. For the same
 reason long horizons may be solved in overlapping windows of time: the prices of their middles, put together, are
 evaluated on the whole programme.
 """
