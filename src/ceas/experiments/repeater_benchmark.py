@@ -146,8 +146,10 @@ class Estimate:
 
     def deviation(self, other: "Estimate") -> float:
         """Return how many standard errors of the difference two estimates are apart."""
-        error = math.hypot(self.error, other.error)
-        return abs(self.mean - other.mean) / error if error > 0.0 else math.inf * (self.mean != other.mean)
+        error, distance = math.hypot(self.error, other.error), abs(self.mean - other.mean)
+        if error > 0.0:
+            return distance / error
+        return math.inf if distance > 0.0 else 0.0
 
 
 def batch_estimates(run: RepeaterRun, *, n_warm_up: int = 1) -> tuple[Estimate, Estimate]:
