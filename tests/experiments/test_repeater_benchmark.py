@@ -12,9 +12,12 @@ from ceas.experiments.repeater_benchmark import (
     Estimate,
     Repeater,
     RepeaterRun,
+    Timing,
     batch_estimates,
     one_memory_expectation,
 )
+
+INSTANT = Timing(wall_s=0.0, cpu_s=0.0)
 
 
 def simulate(repeater: Repeater, n_batches: int, batch_s: float, seed: int) -> RepeaterRun:
@@ -45,7 +48,9 @@ def simulate(repeater: Repeater, n_batches: int, batch_s: float, seed: int) -> R
         age_s = (now_ns - birth_ns + repeater.latency_ns) / 1e9
         times.append(end_ns / 1e9)
         fidelities.append(0.25 + 0.75 * repeater.initial_werner**2 * math.exp(-repeater.decay_rate_hz * age_s))
-    return RepeaterRun.from_deliveries(times, fidelities, n_batches=n_batches, batch_s=batch_s, events=None, wall_s=1.0)
+    return RepeaterRun.from_deliveries(
+        times, fidelities, n_batches=n_batches, batch_s=batch_s, events=None, timing=INSTANT
+    )
 
 
 def by_hand(repeater: Repeater) -> tuple[float, float]:
@@ -119,7 +124,7 @@ def test_batch_means_have_honest_errors() -> None:
     rng, squares = np.random.default_rng(3), []
     for _ in range(400):
         count = rng.poisson(50.0, 17).astype(np.float64)
-        run = RepeaterRun(count=count, fidelity_sum=0.9 * count, batch_s=0.5, events=None, wall_s=1.0)
+        run = RepeaterRun(count=count, fidelity_sum=0.9 * count, batch_s=0.5, events=None, timing=INSTANT)
         rate, fidelity = batch_estimates(run)
         squares.append((rate.error**2, fidelity.error))
         assert fidelity.mean == pytest.approx(0.9)
@@ -128,7 +133,7 @@ def test_batch_means_have_honest_errors() -> None:
 
 
 def test_batches_without_deliveries_are_refused() -> None:
-    nothing = RepeaterRun(count=np.zeros(5), fidelity_sum=np.zeros(5), batch_s=1.0, events=None, wall_s=1.0)
+    nothing = RepeaterRun(count=np.zeros(5), fidelity_sum=np.zeros(5), batch_s=1.0, events=None, timing=INSTANT)
     with pytest.raises(DomainError, match="2 batches with deliveries"):
         batch_estimates(nothing)
 

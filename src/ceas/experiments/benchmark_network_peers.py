@@ -2,7 +2,7 @@
 
 SimQN is a kernel on which users write their protocols; its own distribution app knows no heralding. So the repeater is
 written on it as its documentation advises: with events of one's own (`Event` with `invoke`, which is much faster than
-wrapping functions), its Werner pairs and its fastest event pool. It runs twice: with one event an attempt, as attempts
+wrapping functions), its Werner pairs and its default event pool, the fastest of its three here. It runs twice: with one event an attempt, as attempts
 come, and with failed attempts skipped, which a user who knows the law can do by hand.
 
 SeQUeNCe brings its own protocols (Barrett-Kok generation with negotiation of each attempt, swapping, reservation), and
@@ -14,7 +14,6 @@ fidelity are therefore of another protocol, and no agreement is to be expected.
 import json
 import math
 import tempfile
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -25,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ceas.errors import DomainError
-from ceas.experiments.repeater_benchmark import Repeater, RepeaterRun
+from ceas.experiments.repeater_benchmark import Repeater, RepeaterRun, timed
 
 __all__ = ["PEERS", "run_sequence", "run_simqn", "run_simqn_skipping"]
 
@@ -44,21 +43,17 @@ def _run_simqn(repeater: Repeater, n_batches: int, batch_s: float, seed: int, *,
     simulation = import_module("qns.simulator")
     import_module("qns.utils.log").logger.setLevel("CRITICAL")
     import_module("qns.utils.rnd").set_seed(seed)
-    simulator = simulation.Simulator(
-        0, n_batches * batch_s, accuracy=1_000_000_000, pool_cls=simulation.HashedBucketEventPool
-    )
+    simulator = simulation.Simulator(0, n_batches * batch_s, accuracy=1_000_000_000)
     protocol = _SimqnRepeater(repeater, simulator, is_skipping)
     protocol.start()
-    start = time.perf_counter()
-    simulator.run()
-    wall_s = time.perf_counter() - start
+    timing = timed(simulator.run)
     return RepeaterRun.from_deliveries(
         np.array(protocol.delivery_ns, dtype=np.float64) / 1e9,
         protocol.fidelity,
         n_batches=n_batches,
         batch_s=batch_s,
         events=simulator.total_events,
-        wall_s=wall_s,
+        timing=timing,
     )
 
 
@@ -212,9 +207,7 @@ def run_sequence(repeater: Repeater, n_batches: int, batch_s: float, seed: int) 
     timeline.init()
     window = (round(_RESERVATION_S * 1e12), round((_RESERVATION_S + n_batches * batch_s) * 1e12))
     app.start(last.name, *window, repeater.memories, 0.3)
-    start = time.perf_counter()
-    timeline.run()
-    wall_s = time.perf_counter() - start
+    timing = timed(timeline.run)
     delivered = np.array(deliveries, dtype=np.float64).reshape(-1, 2)
     return RepeaterRun.from_deliveries(
         delivered[:, 0] - _RESERVATION_S,
@@ -222,7 +215,7 @@ def run_sequence(repeater: Repeater, n_batches: int, batch_s: float, seed: int) 
         n_batches=n_batches,
         batch_s=batch_s,
         events=timeline.run_counter,
-        wall_s=wall_s,
+        timing=timing,
     )
 
 

@@ -19,6 +19,8 @@ Times are whole nanoseconds in every program.
 """
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 from ceas.errors import DomainError
 from ceas.physics.domain import require_between, require_positive
 
-__all__ = ["Estimate", "Repeater", "RepeaterRun", "batch_estimates", "one_memory_expectation"]
+__all__ = ["Estimate", "Repeater", "RepeaterRun", "Timing", "batch_estimates", "one_memory_expectation", "timed"]
 
 LIGHT_KM_PER_S = 2.0e5
 
@@ -99,6 +101,21 @@ class Repeater:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long something took: by the clock on the wall, and in this process's own time on the processor (s)."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def timed(run: Callable[[], object]) -> Timing:
+    """Run something and return how long it took."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    return Timing(wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RepeaterRun:
     """What one program did, in equal batches of simulated time.
 
@@ -107,14 +124,14 @@ class RepeaterRun:
         fidelity_sum: Sum of their fidelities at delivery, `(n_batches,)`.
         batch_s: Simulated time of one batch (s).
         events: Events that the program counted; None if it counts none.
-        wall_s: Time that the simulation itself took (s), without imports, set-up and compilation.
+        timing: Time that the simulation itself took, without imports, set-up and compilation.
     """
 
     count: NDArray[np.float64]
     fidelity_sum: NDArray[np.float64]
     batch_s: float
     events: int | None
-    wall_s: float
+    timing: Timing
 
     @staticmethod
     def from_deliveries(
@@ -124,7 +141,7 @@ class RepeaterRun:
         n_batches: int,
         batch_s: float,
         events: int | None,
-        wall_s: float,
+        timing: Timing,
     ) -> "RepeaterRun":
         """Return a run from the times and fidelities of single deliveries; those after the last batch are left out."""
         edges = batch_s * np.arange(n_batches + 1)
@@ -133,7 +150,7 @@ class RepeaterRun:
             fidelity_sum=np.histogram(delivery_time_s, edges, weights=np.asarray(fidelity, dtype=np.float64))[0],
             batch_s=batch_s,
             events=events,
-            wall_s=wall_s,
+            timing=timing,
         )
 
 
