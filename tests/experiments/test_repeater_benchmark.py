@@ -1,7 +1,7 @@
 """The benchmark's repeater: closed forms, batch means, and the same repeater in other programs."""
 
 import math
-from collections import deque
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -18,39 +18,6 @@ from ceas.experiments.repeater_benchmark import (
 )
 
 INSTANT = Timing(wall_s=0.0, cpu_s=0.0)
-
-
-def simulate(repeater: Repeater, n_batches: int, batch_s: float, seed: int) -> RepeaterRun:
-    """The repeater written down a second time, one attempt after the other, without events or a heap.
-
-    Attempt j of a link is that of memory j mod M and ends M steps after it began. Attempts are looked at in the order
-    of their ends; what frees a memory later than an attempt's beginning has set a later time for it by then.
-    """
-    rng, m = np.random.default_rng(seed), repeater.memories
-    step_ns = repeater.attempt_period_ns // m
-    n_steps = round(n_batches * batch_s * 1e9) // step_ns - m
-    is_success = rng.random((n_steps, 2)) < repeater.success_probability
-    free_ns = np.zeros((2, m))
-    stored: tuple[deque[tuple[int, int]], deque[tuple[int, int]]] = (deque(), deque())
-    times, fidelities = [], []
-    for step, link in np.argwhere(is_success):
-        memory, start_ns = step % m, step * step_ns
-        if free_ns[link, memory] > start_ns:
-            continue
-        now_ns = start_ns + repeater.attempt_period_ns
-        if not stored[1 - link]:
-            stored[link].append((memory, now_ns))
-            free_ns[link, memory] = math.inf
-            continue
-        other, birth_ns = stored[1 - link].popleft()
-        end_ns = now_ns + repeater.latency_ns
-        free_ns[link, memory] = free_ns[1 - link, other] = end_ns
-        age_s = (now_ns - birth_ns + repeater.latency_ns) / 1e9
-        times.append(end_ns / 1e9)
-        fidelities.append(0.25 + 0.75 * repeater.initial_werner**2 * math.exp(-repeater.decay_rate_hz * age_s))
-    return RepeaterRun.from_deliveries(
-        times, fidelities, n_batches=n_batches, batch_s=batch_s, events=None, timing=INSTANT
-    )
 
 
 def by_hand(repeater: Repeater) -> tuple[float, float]:
@@ -155,9 +122,9 @@ def exactly(repeater: Repeater) -> tuple[Estimate, Estimate]:
     return Estimate(mean=rate, error=0.0), Estimate(mean=fidelity, error=0.0)
 
 
-def test_the_second_writing_follows_the_closed_form() -> None:
+def test_the_second_writing_follows_the_closed_form(second_writing: Callable[..., RepeaterRun]) -> None:
     repeater = Repeater(memories=1)
-    agree(simulate(repeater, 33, 2.0, 1), exactly(repeater))
+    agree(second_writing(repeater, 33, 2.0, 1), exactly(repeater))
 
 
 @pytest.mark.parametrize("run", [run_simqn, run_simqn_skipping])
@@ -169,9 +136,9 @@ def test_simqn_follows_the_closed_form(run: object, cutoff: int | None) -> None:
 
 
 @pytest.mark.parametrize("run", [run_simqn, run_simqn_skipping])
-def test_simqn_agrees_with_the_second_writing(run: object) -> None:
+def test_simqn_agrees_with_the_second_writing(run: object, second_writing: Callable[..., RepeaterRun]) -> None:
     pytest.importorskip("qns")
-    agree(run(Repeater(), 33, 0.1, 5), batch_estimates(simulate(Repeater(), 33, 0.5, 2)))  # type: ignore[operator]
+    agree(run(Repeater(), 33, 0.1, 5), batch_estimates(second_writing(Repeater(), 33, 0.5, 2)))  # type: ignore[operator]
 
 
 def test_sequence_delivers_what_its_swap_says() -> None:

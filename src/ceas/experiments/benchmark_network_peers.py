@@ -2,8 +2,8 @@
 
 SimQN is a kernel on which users write their protocols; its own distribution app knows no heralding. So the repeater is
 written on it as its documentation advises: with events of one's own (`Event` with `invoke`, which is much faster than
-wrapping functions), its Werner pairs and its default event pool, the fastest of its three here. It runs twice: with one event an attempt, as attempts
-come, and with failed attempts skipped, which a user who knows the law can do by hand.
+wrapping functions), its Werner pairs and its default event pool, the fastest of its three here. It runs twice: with one
+event an attempt, as attempts come, and with failed attempts skipped, which a user who knows the law can do by hand.
 
 SeQUeNCe brings its own protocols (Barrett-Kok generation with negotiation of each attempt, swapping, reservation), and
 these are used: a network configuration, `RouterNetTopo` and a `RequestApp`. Its swap takes the fidelities of the two
