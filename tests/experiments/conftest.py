@@ -1,11 +1,14 @@
-"""A made-up run that has every column and key."""
+"""A made-up run that has every column and key, and the benchmark's repeater written down a second time."""
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from ceas.experiments.repeater_benchmark import Repeater, RepeaterRun, Timing
 from ceas.experiments.result_tables import TABLE_COLUMNS
 from ceas.experiments.results import RESULT_KEYS, RunResult
 from ceas.experiments.scenario import Scenario, load_scenario
@@ -62,3 +65,41 @@ def result_of(
 @pytest.fixture
 def make_result() -> Callable[..., RunResult]:
     return result_of
+
+
+def repeater_attempt_by_attempt(repeater: Repeater, n_batches: int, batch_s: float, seed: int) -> RepeaterRun:
+    """The repeater written down a second time, one attempt after the other, without events or a heap.
+
+    Attempt j of a link is that of memory j mod M and ends M steps after it began. Attempts are looked at in the order
+    of their ends; what frees a memory later than an attempt's beginning has set a later time for it by then.
+    """
+    rng, m = np.random.default_rng(seed), repeater.memories
+    step_ns = repeater.attempt_period_ns // m
+    n_steps = round(n_batches * batch_s * 1e9) // step_ns - m
+    is_success = rng.random((n_steps, 2)) < repeater.success_probability
+    free_ns = np.zeros((2, m))
+    stored: tuple[deque[tuple[int, int]], deque[tuple[int, int]]] = (deque(), deque())
+    times, fidelities = [], []
+    for step, link in np.argwhere(is_success):
+        memory, start_ns = step % m, step * step_ns
+        if free_ns[link, memory] > start_ns:
+            continue
+        now_ns = start_ns + repeater.attempt_period_ns
+        if not stored[1 - link]:
+            stored[link].append((memory, now_ns))
+            free_ns[link, memory] = math.inf
+            continue
+        other, birth_ns = stored[1 - link].popleft()
+        end_ns = now_ns + repeater.latency_ns
+        free_ns[link, memory] = free_ns[1 - link, other] = end_ns
+        age_s = (now_ns - birth_ns + repeater.latency_ns) / 1e9
+        times.append(end_ns / 1e9)
+        fidelities.append(0.25 + 0.75 * repeater.initial_werner**2 * math.exp(-repeater.decay_rate_hz * age_s))
+    return RepeaterRun.from_deliveries(
+        times, fidelities, n_batches=n_batches, batch_s=batch_s, events=None, timing=Timing(wall_s=0.0, cpu_s=0.0)
+    )
+
+
+@pytest.fixture
+def second_writing() -> Callable[..., RepeaterRun]:
+    return repeater_attempt_by_attempt

@@ -189,7 +189,10 @@ CHANGES = {
     "output.evaluate_rounds": ["output.evaluate_rounds=1"],
 }
 OF_THE_NETWORK = ("topology", "hardware", "clock", "schedule", "circuit")
-KINDS_OF_OTHERS = ("rows", "columns", "side_km", "radius_km", "path", "sha256")
+KINDS_OF_OTHERS = (
+    *("rows", "columns", "side_km", "radius_km", "waxman_reach", "waxman_density", "degree", "n_links"),
+    *("path", "sha256"),
+)
 
 
 def test_golden_identities() -> None:
@@ -261,6 +264,11 @@ TOPOLOGIES = st.sampled_from(
         {"kind": "grid", "rows": 4, "columns": 5, "spacing_km": 3},
         {"kind": "star", "n_nodes": 17},
         {"kind": "random_geometric", "n_nodes": 30, "side_km": 1.5, "radius_km": 1},
+        {"kind": "waxman", "n_nodes": 30, "side_km": 1.5, "waxman_reach": 1, "waxman_density": 1},
+        {"kind": "random_regular", "n_nodes": 20, "degree": 3},
+        {"kind": "random_recursive", "n_nodes": 20, "n_links": 25, "spacing_km": 30},
+        {"kind": "chain", "n_nodes": 17},
+        {"kind": "garr", "fibre_length_factor": 1.5},
     ]
 )
 DOCUMENTS = st.fixed_dictionaries(

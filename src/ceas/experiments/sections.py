@@ -63,45 +63,108 @@ TOPOLOGY_KEYS: MappingProxyType[str, dict[str, int | float | None]] = MappingPro
     {
         "surfnet": {},
         "arnes": {},
+        "chicago": {},
+        "delft_eindhoven": {},
+        "belnet": {},
+        "cesnet": {},
+        "dfn": {},
+        "garr": {},
+        "janet": {},
+        "renater": {},
+        "geant": {},
+        "abilene": {},
+        "nsfnet": {},
+        "chain": {"n_nodes": 8, "spacing_km": 10.0},
         "ring": {"n_nodes": 8, "spacing_km": 10.0},
         "grid": {"rows": 3, "columns": 3, "spacing_km": 10.0},
         "star": {"n_nodes": 8, "spacing_km": 10.0},
         "random_geometric": {"n_nodes": 8, "side_km": 40.0, "radius_km": 20.0},
+        "waxman": {"n_nodes": 8, "side_km": 40.0, "waxman_reach": 0.4, "waxman_density": 0.8},
+        "random_regular": {"n_nodes": 8, "degree": 4, "spacing_km": 10.0},
+        "random_recursive": {"n_nodes": 8, "n_links": 10, "spacing_km": 10.0},
         "file": {"path": None, "n_nodes": None, "sha256": None},
     }
 )
-_BUILT_IN_NODES = {"surfnet": 50, "arnes": 34}
+_BUILT_IN_NODES = {
+    "surfnet": 50,
+    "arnes": 34,
+    "chicago": 9,
+    "delft_eindhoven": 6,
+    "belnet": 16,
+    "cesnet": 45,
+    "dfn": 47,
+    "garr": 36,
+    "janet": 23,
+    "renater": 37,
+    "geant": 37,
+    "abilene": 11,
+    "nsfnet": 13,
+}
 
 
 class TopologySection(Section):
     """Who is joined to whom by fibre. Every node is a learner."""
 
-    kind: Literal["surfnet", "arnes", "ring", "grid", "star", "random_geometric", "file"] = Field(
-        default="surfnet", description="Kind of network; it decides which other keys of this section are allowed"
-    )
+    kind: Literal[
+        "surfnet",
+        "arnes",
+        "chicago",
+        "delft_eindhoven",
+        "belnet",
+        "cesnet",
+        "dfn",
+        "garr",
+        "janet",
+        "renater",
+        "geant",
+        "abilene",
+        "nsfnet",
+        "chain",
+        "ring",
+        "grid",
+        "star",
+        "random_geometric",
+        "waxman",
+        "random_regular",
+        "random_recursive",
+        "file",
+    ] = Field(default="surfnet", description="Kind of network; it decides which other keys of this section are allowed")
     fibre_length_factor: float = Field(
         default=1.0,
         ge=1,
         description="Fibre length over the straight distance; customarily 1.5 for great-circle distances",
     )
     n_nodes: int | None = Field(
-        default=None, ge=2, description="Nodes of a ring, star (with its hub) or random network"
+        default=None, ge=2, description="Nodes of a chain, ring, star (with its hub) or random network"
     )
     rows: int | None = Field(default=None, ge=1, description="Rows of a grid")
     columns: int | None = Field(default=None, ge=1, description="Columns of a grid")
     spacing_km: float | None = Field(
-        default=None, gt=0, description="Distance between neighbours of a ring, grid or star"
+        default=None,
+        gt=0,
+        description="Length of every link of a chain, ring, grid, star, random regular or random recursive network",
     )
     side_km: float | None = Field(
-        default=None, gt=0, description="Side of the square that holds a random geometric network"
+        default=None, gt=0, description="Side of the square that holds a random geometric or Waxman network"
     )
     radius_km: float | None = Field(
         default=None, gt=0, description="Nodes of a random network closer than this are linked"
     )
+    waxman_reach: float | None = Field(
+        default=None, gt=0, description="How long the links of a Waxman network may be, relative to its diagonal"
+    )
+    waxman_density: float | None = Field(
+        default=None, gt=0, le=1, description="Probability of a link of a Waxman network at no distance"
+    )
+    degree: int | None = Field(default=None, ge=2, description="Links of every node of a random regular network")
+    n_links: int | None = Field(
+        default=None, ge=1, description="Links of a random recursive network; those beyond a tree join random pairs"
+    )
     path: str | None = Field(
         default=None,
         min_length=1,
-        description="GraphML or JSON file with edge attribute length_km; relative to the scenario",
+        description="GraphML, JSON (edge attribute length_km, optional loss_db) or SeQUeNCe configuration; relative "
+        "to the scenario",
     )
     sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="Digest of the file, so that a run repeats"

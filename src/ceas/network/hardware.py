@@ -198,7 +198,7 @@ def _derive_links(
     node_a, node_b = topology.edges[:, 0], topology.edges[:, 1]
     heralded = herald_double_click(
         topology.length_km,
-        attenuation_db_per_km=parameters.attenuation_db_per_km,
+        attenuation_db_per_km=topology.attenuation_db_per_km(parameters.attenuation_db_per_km),
         device_efficiency=np.sqrt(efficiency[node_a] * efficiency[node_b]),
         dark_count_probability=parameters.dark_count_probability,
         visibility=np.sqrt(visibility[node_a] * visibility[node_b]),
