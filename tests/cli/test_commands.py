@@ -18,6 +18,7 @@ from ceas.errors import CapacityError, DomainError, InterruptedRunError, RunDire
 from ceas.experiments import Comparison, ComparisonCell, ProgressEvent, document_scenario_keys, load_scenario, names
 from ceas.experiments.results import RESULT_KEYS, RunResult, write_json
 from ceas.experiments.scenario import Scenario
+from ceas.physics import load_preset, preset_names
 
 Replace = Callable[[str, Any], None]
 
@@ -350,3 +351,18 @@ def test_mistakes_in_the_command_end_with_2(arguments: list[str]) -> None:
     assert done.exit_code == 2
     assert done.stderr
     assert not done.stdout
+
+
+def test_presets_are_listed_and_their_numbers_sourced() -> None:
+    rows = json.loads(call("presets", "--json").stdout)["presets"]
+    assert [row["preset"] for row in rows] == list(preset_names())
+    numbers = json.loads(call("presets", "nv_centre", "--json").stdout)["nv_centre"]
+    assert len(numbers) == len(load_preset("nv_centre").provenance)
+    assert all(row["source"] and row["unit"] for row in numbers)
+    assert "squidasm" in call("presets", "nv_centre").stdout
+
+
+def test_unknown_preset_is_told() -> None:
+    done = call("presets", "nv")
+    assert done.exit_code == 2
+    assert "unknown hardware preset `nv`" in done.stderr

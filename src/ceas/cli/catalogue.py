@@ -1,4 +1,4 @@
-"""`ceas scenarios`, `ceas report` and `ceas bench`: what there is to read."""
+"""`ceas scenarios`, `ceas presets`, `ceas report` and `ceas bench`: what there is to read."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from ceas.cli.arguments import JsonOption
 from ceas.cli.printing import print_json, print_rows
 
-__all__ = ["bench", "report", "scenarios"]
+__all__ = ["bench", "presets", "report", "scenarios"]
 
 
 def scenarios(
@@ -62,6 +62,22 @@ def _print_built_in(as_json: bool) -> None:
         print_json({"scenarios": [{**row, "scenario_id": key} for row, key in zip(rows, ids, strict=True)]})
     else:
         print_rows(rows, title="Built-in scenarios")
+
+
+def presets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[PRESET]", help="Print every number of this one with its source.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the hardware presets, or print where each number of one stands."""
+    from ceas.experiments import document_preset, document_presets
+
+    rows = document_presets() if name is None else document_preset(name)
+    if as_json:
+        print_json({"presets" if name is None else name: rows})
+    else:
+        print_rows(rows, title="Hardware presets" if name is None else f"{name}: every number and its source")
 
 
 def report(

@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
 from ceas.experiments import registry
 
 __all__ = [
+    "KEY_MISTAKE",
     "TOPOLOGY_KEYS",
     "AggregationSection",
     "AuthenticationSection",
@@ -29,6 +31,10 @@ __all__ = [
     "Section",
     "TopologySection",
 ]
+
+
+# Type of a mistake that names its key itself.
+KEY_MISTAKE = "key_mistake"
 
 
 class Section(BaseModel):
@@ -201,6 +207,12 @@ class TopologySection(Section):
 class HardwareSection(Section):
     """Nodes, memories and links; one draw per node and link from log-normal laws around these medians."""
 
+    preset: (
+        Literal["idealised", "neutral_atom", "nv_centre", "quantum_dot", "superconducting_transduced", "trapped_ion"]
+        | None
+    ) = Field(
+        default=None, description="Platform whose published numbers are the defaults here; ceas presets lists them"
+    )
     coherence_time_s: float = Field(default=1.0, gt=0, description="Median depolarising time of a memory slot")
     coherence_time_spread: float = Field(
         default=0.3, ge=0, description="Log-normal spread of the coherence time over nodes"
@@ -223,6 +235,15 @@ class HardwareSection(Section):
         default=0.3, ge=0, description="Log-normal spread of one minus the visibility over nodes"
     )
     preparation_time_s: float = Field(default=5e-5, gt=0, description="Time to prepare a qubit and emit a photon")
+    protocol: Literal["double_click", "single_click"] = Field(
+        default="double_click", description="How pairs are heralded"
+    )
+    bright_state_probability: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Bright-state probability of single_click; 0: each link takes what its use gains most from",
+    )
     one_qubit_error: float = Field(
         default=1e-3, ge=0, le=0.75, description="Median Pauli error probability of a one-qubit gate"
     )
@@ -236,6 +257,57 @@ class HardwareSection(Section):
     minimum_fidelity: float = Field(
         default=0.55, ge=0.25, lt=1, description="A stored pair below this fidelity is expired"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults_of_preset(cls, raw: Any) -> Any:
+        name = raw.get("preset") if isinstance(raw, dict) else None
+        known, lacking = preset_defaults(name) if isinstance(name, str) else ({}, ())
+        lacking = tuple(key for key in lacking if key not in raw)
+        if lacking:
+            message = f"no source states {', '.join(lacking)} of {name}; give a value for each"
+            raise PydanticCustomError(KEY_MISTAKE, "{key}: {message}", {"key": "preset", "message": message})
+        return {**known, **raw} if known else raw
+
+
+# Memories that do not decay, for a file format without infinity.
+_LONG_S = 1e9
+
+
+def preset_defaults(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the keys of the hardware section that a preset fills, and those for which it has no number.
+
+    The coherence time is that of the depolarising memory whose pairs lose fidelity as fast at first as in memories of
+    the preset's T1 and T2: 3 / (1/T1 + 2/T2). A gate that depolarises with probability p has a Pauli error of 3p/4 on
+    each of its qubits. One mode attempts at a time. Both are empty for an unknown name.
+    """
+    from ceas.physics import load_preset, preset_names  # noqa: PLC0415 - reads a data file
+
+    if name not in preset_names():
+        return {}, ()
+    preset = load_preset(name)
+    t1_s, t2_s = preset.relaxation_time_s, preset.dephasing_time_s
+    coherence_time_s = None
+    if t1_s is not None and t2_s is not None:
+        rate_hz = 1.0 / t1_s + 2.0 / t2_s
+        coherence_time_s = 3.0 / rate_hz if rate_hz > 0.0 else _LONG_S
+    stated = {
+        "coherence_time_s": coherence_time_s,
+        "multiplexing": 1,
+        "attenuation_db_per_km": preset.attenuation_db_per_km,
+        "device_efficiency": preset.device_efficiency,
+        "dark_count_probability": preset.dark_count_probability,
+        "visibility": preset.visibility,
+        "preparation_time_s": preset.preparation_time_s,
+        "protocol": preset.protocol,
+        "one_qubit_error": None if preset.one_qubit_depolarising is None else 0.75 * preset.one_qubit_depolarising,
+        "two_qubit_error": None if preset.two_qubit_depolarising is None else 0.75 * preset.two_qubit_depolarising,
+        "readout_error": preset.readout_error,
+    }
+    known = {key: value for key, value in stated.items() if value is not None}
+    if preset.protocol == "single_click" and preset.bright_state_probability is not None:
+        known["bright_state_probability"] = preset.bright_state_probability
+    return known, tuple(key for key, value in stated.items() if value is None)
 
 
 class ClockSection(Section):
