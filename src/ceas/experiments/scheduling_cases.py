@@ -1,16 +1,16 @@
-"""Scheduling cases: a slotted network, the requests it meets, the coins it is given and what policies are told of them.
+"""Scheduling cases: a slotted network, the requests it meets, its coins, and what policies are told of them.
 
-Load is measured so that it says what it would take to serve everybody: the requests of a slot, each counted once for every
-pair that it needs, over the largest mean number of pairs that the nodes' attempts can make in a slot. With n nodes of c
-attempts a slot and success probability p that is `n c p / 2`, because every attempt takes one of both its ends.
+Load says what it would take to serve everybody: the requests of a slot, each counted once for every pair that it needs,
+over the largest mean number of pairs that the nodes' attempts can make in a slot. With n nodes of c attempts a slot and
+success probability p that is `n c p / 2`, because every attempt takes one of both its ends.
 
-Random numbers come from named streams. Coins, arrivals and the network itself have a stream each, so that two settings of a
-scenario that differ in load or memory share network and coins, and `phase` keeps what policies are tuned on apart from
-what is reported.
+Random numbers come from named streams. Coins, arrivals and the network itself have a stream each, so that two settings
+of a scenario that differ in load or memory share network and coins, and `phase` keeps what policies are tuned on apart
+from what is reported.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -29,10 +29,18 @@ __all__ = [
     "SchedulingCase",
     "case_stream",
     "deadline_mix_case",
+    "check_load",
     "draw_requests",
+    "drift_case",
+    "forecast_of",
     "lifetime_of_fidelity",
     "lost_sales_case",
+    "pairs_per_slot",
+    "pareto_demand",
     "regular_network",
+    "request_table",
+    "two_fidelities",
+    "uniform_network",
 ]
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -41,8 +49,10 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 HIGH_FIDELITY, LOW_FIDELITY = 0.9, 0.75
 HIGH_WEIGHT, LOW_WEIGHT = 3.0, 1.0
 HIGH_SHARE = 0.3
-# Shape of the Pareto law of the links' demand. With it the clairvoyant bound is near 0.95 at load 0.7.
-PARETO_SHAPE = 1.5
+# Shape of the Pareto law of the links' demand.
+PARETO_SHAPE = 2.0
+# What happens to how many links at mid-run of the drift scenario.
+DRIFT_SHARE, DRIFT_SUCCESS_FACTOR, DRIFT_COHERENCE_FACTOR = 0.2, 0.3, 0.5
 # Relative demand of the three kinds of links of the lost-sales scenario.
 LOST_SALES_DEMAND = (10.0, 3.0, 1.0)
 
@@ -190,16 +200,18 @@ def draw_requests(
     n_slots: int,
     n_links: int,
     rng: np.random.Generator,
+    user_of_route: Int64s | None = None,
 ) -> tuple[RequestTable, Forecast]:
     """Draw requests that arrive unannounced as independent Poisson counts by route, class and slot.
 
     Args:
-        routes: Links of each route; the number of the route is the request's user.
+        routes: Links of each route.
         route_rate: Mean requests per slot of each route, `(routes,)`.
         classes: Classes, whose shares add to 1.
         n_slots: Slots.
         n_links: Links of the network.
         rng: Generator.
+        user_of_route: User that asks over each route; default: every route has its own.
 
     Returns:
         The requests by arrival, and the forecast with their true rates.
@@ -210,7 +222,8 @@ def draw_requests(
     # Requests of one slot come in random order, so that a policy which takes the first does not prefer a link or class.
     order = np.lexsort((rng.random(len(slot)), slot))
     slot, route, label = slot[order], route[order], label[order]
-    requests = request_table(routes, classes, route=route, label=label, arrival=slot, user=route)
+    user = route if user_of_route is None else user_of_route[route]
+    requests = request_table(routes, classes, route=route, label=label, arrival=slot, user=user)
     rate = np.zeros((n_links, len(classes)))
     for links, mean in zip(routes, route_rate, strict=True):
         for link in links:
@@ -290,6 +303,16 @@ def _pilot_network(n_nodes: int, memory_slots: int, seed: int, phase: Phase) -> 
     )
 
 
+def pareto_demand(n_links: int, rng: np.random.Generator) -> Float64s:
+    """Return Pareto-skewed demands in random order, `(n_links,)`.
+
+    They are the law's quantiles at the middles of equal parts and not draws, so that all instances are equally skewed:
+    with draws the one hottest link would decide what an instance can deliver.
+    """
+    middle = (np.arange(n_links) + 0.5) / n_links
+    return rng.permutation((1.0 - middle) ** (-1.0 / PARETO_SHAPE))
+
+
 def pairs_per_slot(network: SlottedNetwork) -> float:
     """Return the largest mean number of pairs that the nodes' attempts can make in a slot, for equal links."""
     return float(network.attempts_per_slot.sum() / 2 * network.success_probability.mean())
@@ -310,9 +333,9 @@ def deadline_mix_case(
     Raises:
         DomainError: `load` is negative, or `n_slots` below 1.
     """
-    _check(load, n_slots)
+    check_load(load, n_slots)
     network = _pilot_network(n_nodes, memory_slots, seed, phase)
-    demand = 1.0 + case_stream(seed, phase, "demand").pareto(PARETO_SHAPE, network.n_links)
+    demand = pareto_demand(network.n_links, case_stream(seed, phase, "demand"))
     rate = load * pairs_per_slot(network) * demand / demand.sum()
     requests, forecast = draw_requests(
         [[link] for link in range(network.n_links)],
@@ -341,7 +364,7 @@ def lost_sales_case(
     Raises:
         DomainError: `load` is negative, or `n_slots` below 1.
     """
-    _check(load, n_slots)
+    check_load(load, n_slots)
     network = _pilot_network(n_nodes, memory_slots, seed, phase)
     demand = np.resize(LOST_SALES_DEMAND, network.n_links)
     case_stream(seed, phase, "demand").shuffle(demand)
@@ -364,7 +387,43 @@ def lost_sales_case(
     )
 
 
-def _check(load: float, n_slots: int) -> None:
+def drift_case(
+    *, load: float, memory_slots: int, seed: int, phase: Phase, n_nodes: int = 50, n_slots: int = 400
+) -> SchedulingCase:
+    """Return S9: S2, in which a fifth of the links degrade at mid-run and nobody says so.
+
+    Their success probability falls to 0.3 of what it was, and their coherence time to a half.
+
+    Raises:
+        DomainError: `load` is negative, or `n_slots` below 1.
+    """
+    base = deadline_mix_case(
+        load=load, memory_slots=memory_slots, seed=seed, phase=phase, n_nodes=n_nodes, n_slots=n_slots
+    )
+    n_links = base.network.n_links
+    degraded = case_stream(seed, phase, "drift").permutation(n_links) < round(DRIFT_SHARE * n_links)
+    is_late = np.arange(n_slots)[:, None] >= n_slots // 2
+    path = draw_sample_path(
+        base.network,
+        n_slots,
+        case_stream(seed, phase, "coins"),
+        success_factor=np.where(is_late & degraded, DRIFT_SUCCESS_FACTOR, 1.0),
+        decay_factor=np.where(is_late & degraded, 1.0 / DRIFT_COHERENCE_FACTOR, 1.0),
+    )
+    return replace(
+        base,
+        name=f"S9 load {load:g} memory {memory_slots}",
+        description="A fifth of the links degrade at mid-run: whether the scheduler notices.",
+        path=path,
+    )
+
+
+def check_load(load: float, n_slots: int) -> None:
+    """Refuse a load or a number of slots that no case can have.
+
+    Raises:
+        DomainError: It cannot.
+    """
     if not load >= 0.0 or not np.isfinite(load):
         raise DomainError(f"Argument `load` must be finite and at least 0, but is {load}.")
     if n_slots < 1:
