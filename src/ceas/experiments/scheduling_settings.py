@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from ceas.errors import UnknownNameError
@@ -21,7 +20,6 @@ __all__ = ["SCENARIOS", "SETTINGS", "Setting", "choose_settings"]
 
 # What can be asked for; S1 and S4 are computed exactly and have no cases.
 SCENARIOS = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11")
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +45,8 @@ class Setting:
     parameters: Mapping[str, Any]
     regime: Regime = Regime.HARD
     is_quick: bool = False
-    quick_parameters: Mapping[str, Any] = _NOTHING
-    tuning_parameters: Mapping[str, Any] = _NOTHING
+    quick_parameters: Mapping[str, Any] = field(default_factory=dict)
+    tuning_parameters: Mapping[str, Any] = field(default_factory=dict)
     most_seeds: int | None = None
     has_bound: bool = True
 
