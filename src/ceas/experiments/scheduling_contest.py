@@ -114,8 +114,8 @@ def contest(
         extra: Figures of a run that only this scenario has.
 
     Returns:
-        One document per entrant: `policy`, `is_ours`, `parameters`, `candidates` (each with `parameters`, `U` and `V` on
-        the tuning instances), `build_ms`, and `figures`, with one value per reporting instance for each metric.
+        One document per entrant: `policy`, `is_ours`, `parameters`, `candidates` (each with `parameters`, `U` and `V`
+        on the tuning instances), `build_ms`, and `figures`, with one value per reporting instance for each metric.
 
     Raises:
         DomainError: A number is below 1, or two entrants have one name.
@@ -136,7 +136,8 @@ def contest(
         done: dict[str, tuple[Figures, float]] = {}
         for label, (entrant, parameters) in chosen.items():
             key = f"{entrant.name} {parameters}"
-            done.setdefault(key, _measured(entrant, case, parameters, measure, extra))
+            if key not in done:
+                done[key] = _measured(entrant, case, parameters, measure, extra)
             figures[label].append(done[key][0])
             build_s[label].append(done[key][1])
     return [

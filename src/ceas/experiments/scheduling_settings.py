@@ -12,13 +12,14 @@ from ceas.experiments.scheduling_cases import (
     deadline_mix_case,
     drift_case,
     lost_sales_case,
+    one_link_case,
 )
 from ceas.experiments.scheduling_route_cases import grid_case, packet_case, switch_case
 from ceas.experiments.scheduling_training_cases import adversary_case, barrier_case
 
 __all__ = ["SCENARIOS", "SETTINGS", "Setting", "choose_settings"]
 
-# What can be asked for; S1 and S4 are computed exactly and have no cases.
+# What can be asked for; S4 is computed exactly and has no cases.
 SCENARIOS = ("S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "S10", "S11")
 
 
@@ -87,6 +88,8 @@ class _Scenario:
 
 def _settings() -> tuple[Setting, ...]:
     made: list[Setting] = []
+    unit = _Scenario(key="S1", generator=one_link_case, quick=("memory 2",), quick_parameters={"n_slots": 1000})
+    made += [unit.setting(f"memory {memory}", memory_slots=memory) for memory in (2, 3)]
     mix = _Scenario(key="S2", generator=deadline_mix_case, quick=("load 0.7 memory 2",))
     made += [
         mix.setting(f"load {load:g} memory {memory}", load=load, memory_slots=memory)

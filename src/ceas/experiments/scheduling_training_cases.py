@@ -35,7 +35,7 @@ FIDELITY, MINIMUM_FIDELITY = 0.95, 0.5
 # A liar's pairs are worse by this much than it says.
 CLAIM_EXCESS = 0.1
 DROPPED_FIDELITY = 0.25
-AUDITS_PER_ROUND, AUDIT_WEIGHT = 0.5, 0.5
+AUDITS_PER_ROUND, AUDIT_WEIGHT = 1.0, 0.5
 # Share of the curvature that a step takes, and variance of a single shot over that of the first loss.
 STEP, SHOT_VARIANCE = 0.2, 4.0
 
@@ -114,11 +114,11 @@ def barrier_case(
 
 
 def adversary_case(
-    *, drops: bool, seed: int, phase: Phase, round_slots: int = 20, n_pairs: int = 2, n_slots: int = 1200
+    *, drops: bool, seed: int, phase: Phase, round_slots: int = 20, n_pairs: int = 2, n_slots: int = 4000
 ) -> SchedulingCase:
     """Return S10: S6 with 16 of 50 workers that lie about their pairs, and audits that could find them out.
 
-    Audits are requests for one pair of a worker, on average one every second round, that are announced to nobody.
+    Audits are requests for one pair of a worker, on average one a round, that are announced to nobody.
 
     Args:
         drops: Whether a liar loses its half after heralding; else its pairs are worse by 0.1 in fidelity than it says.
