@@ -51,8 +51,8 @@ class SlotSnapshot(NamedTuple):
         stock_werner: Werner parameters that they are said to have had then.
         stock_expiry: Last slots in which they can be used.
         n_stored: Number of stored pairs, `(E,)`.
-        queue_first: Where each link's waiting requests begin in `queue_request`, `(E + 1,)`. A request over a route stands
-            in the queue of each of its links.
+        queue_first: Where each link's waiting requests begin in `queue_request`, `(E + 1,)`. A request over a route
+            stands in the queue of each of its links.
         queue_request: Requests that are known and wait, in the order of their numbers within a link; those with an
             arrival later than `slot` cannot be served yet.
         waiting: Requests that are known and wait, in the order of their numbers.
@@ -67,8 +67,8 @@ class SlotSnapshot(NamedTuple):
         parameters: The policy's parameters by link, `(E, k)`.
         tables: The policy's tables, one after the other.
         used: Workspace, 0 for every pair at the start of the rule, `(E, room)`.
-        work_int, work_float: Workspace of any content, each with room for the larger of 4 E and 4 times the requests
-            that wait.
+        work_int, work_float: Workspace of any content, each with room for four times the largest of E, n and the
+            number of requests.
     """
 
     slot: int
@@ -134,10 +134,10 @@ SERVE_SIGNATURE = types.int64(SNAPSHOT_TYPE, _INTS, types.Array(types.int64, 2, 
 def slot_attempt_rule(function: Callable[..., None]) -> CompiledRule:
     """Compile a rule that scores the links' attempts.
 
-    The rule is called as `rule(snapshot, score, replace)` and fills both arrays, `(E,)`: `score` with how much it wants the
-    attempt, 0 or less for not at all; `replace` with -1 to put a new pair into free memory slots, or with the position of
-    the stored pair that it takes the place of. Attempts are granted from the highest score down, at a tie from the lowest
-    link up.
+    The rule is called as `rule(snapshot, score, replace)` and fills both arrays, `(E,)`: `score` with how much it wants
+    the attempt, 0 or less for not at all; `replace` with -1 to put a new pair into free memory slots, or with the
+    position of the stored pair that it takes the place of. Attempts are granted from the highest score down, at a tie
+    from the lowest link up.
     """
     return CompiledRule(function, ATTEMPT_SIGNATURE)
 
@@ -145,12 +145,13 @@ def slot_attempt_rule(function: Callable[..., None]) -> CompiledRule:
 def slot_serve_rule(function: Callable[..., int]) -> CompiledRule:
     """Compile a rule that says which requests are served with which pairs.
 
-    The rule is called as `rule(snapshot, action, pairs)`; it writes one row for each action and returns the number of rows.
-    `action[k] = request` serves a request: `pairs[k]` holds the positions of its pairs in the stock, for a request over one
-    link its `n_pairs` positions, for a route one position a link, in the order of the route. `action[k] = PURIFY`:
-    `pairs[k, :3]` are a link, the position of the pair that is kept and of the one that is given up. `action[k] = DISCARD`:
-    `pairs[k, :2]` are a link and a position. Positions are those of the snapshot, and no pair may be named twice. There is
-    room for one row a waiting request and stored pair.
+    The rule is called as `rule(snapshot, action, pairs)`; it writes one row for each action and returns the number of
+    rows. `action[k] = request` serves a request: `pairs[k]` holds the positions of its pairs in the stock, for a
+    request over one link its `n_pairs` positions, for a route one position a link, in the order of the route.
+    `action[k] = PURIFY`: `pairs[k, :3]` are a link, the position of the pair that is kept and of the one that is given
+    up; the kept pair can be used again from the next slot. `action[k] = DISCARD`: `pairs[k, :2]` are a link and a
+    position. Positions are those of the snapshot, and no pair may be named twice. There is room for one row a request
+    and place of a pair.
     """
     return CompiledRule(function, SERVE_SIGNATURE)
 
@@ -178,7 +179,8 @@ class SlotPolicy:
 def stored_werner(snapshot: SlotSnapshot, link: int, position: int) -> float:
     """Return the Werner parameter that a stored pair is said to have now."""
     age = snapshot.slot - snapshot.stock_birth[link, position]
-    return snapshot.stock_werner[link, position] * math.exp(-snapshot.decay_per_slot[link] * age)
+    werner: float = snapshot.stock_werner[link, position] * math.exp(-snapshot.decay_per_slot[link] * age)
+    return werner
 
 
 @compiled
@@ -193,7 +195,8 @@ def request_value(kind: int, weight: float, minimum_fidelity: float, werner: flo
         return weight
     if kind == 1:
         return weight * werner * werner
-    return weight * key_fraction(werner)
+    worth: float = weight * key_fraction(werner)
+    return worth
 
 
 @compiled
@@ -206,7 +209,7 @@ def route_value(snapshot: SlotSnapshot, request: int, positions: npt.NDArray[np.
         for hop in range(end - first):
             werner *= stored_werner(snapshot, snapshot.route_link[first + hop], positions[hop])
         return request_value(kind, weight, minimum, werner)
-    value = weight
+    value: float = weight
     for at in range(snapshot.n_pairs[request]):
         werner = stored_werner(snapshot, snapshot.route_link[first], positions[at])
         value *= request_value(kind, 1.0, minimum, werner)

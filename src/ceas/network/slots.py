@@ -1,18 +1,22 @@
 """The slotted network: time in slots, one attempt at most a link and slot, and nodes that limit attempts and memory.
 
-It is the model in which the scheduling literature states its results, and in which optima and bounds can be computed on the
-very sample path that the policies met. One slot runs in this order:
+It is the model in which the scheduling literature states its results, and in which optima and bounds can be computed on
+the very sample path that the policies met. One slot runs in this order:
 
 1. Pairs age by one slot; those older than their link's lifetime expire. Requests whose deadline has passed are dropped.
-2. Requests announced for this slot become visible.
-3. The policy scores links; attempts are granted in the order of the scores while both ends have an attempt left and a free
-   memory slot. An attempt may instead be bound to replace a stored pair of its own link, and needs no free slot then.
+2. Requests announced ahead, for this slot or before, become visible.
+3. The policy scores links; attempts are granted in the order of the scores while both ends have an attempt left and a
+   free memory slot. An attempt may instead be bound to replace a stored pair of its own link: it needs no free slot
+   then, and the old pair is given up only if it succeeds.
 4. Attempts succeed by the sample path's coins, which are fixed for every link and slot, whether attempted or not.
-5. Requests that arrive in this slot may be served from now on.
+5. Requests that arrive in this slot unannounced become visible; all that have arrived may be served from now on.
 6. The policy serves requests, and may purify or discard stored pairs. A pair born in this slot has age 0.
 
 So a request that arrives with a deadline of its own slot can only be served from stock or by an attempt made without
 knowing of it, and a pair occupies memory at its two ends in the attempts of every slot from its birth to its use.
+
+The coins of swaps belong to a request, the number of its try and the place in its route; those of purification to a
+link and the number of its purification. So they too are the same for all policies, whatever a policy did elsewhere.
 """
 
 from dataclasses import dataclass
@@ -23,9 +27,19 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
-from ceas.physics.domain import require_between, require_positive
+from ceas.physics.domain import require_between, require_non_negative, require_positive
 
-__all__ = ["Forecast", "RequestTable", "SamplePath", "SlottedNetwork", "SlottedRecord", "ValueKind", "draw_sample_path"]
+__all__ = [
+    "Forecast",
+    "PairFate",
+    "PairLives",
+    "RequestTable",
+    "SamplePath",
+    "SlottedNetwork",
+    "SlottedRecord",
+    "ValueKind",
+    "draw_sample_path",
+]
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -46,7 +60,24 @@ class ValueKind(IntEnum):
     INFORMATION = 1
     """The weight times w^2, and for several pairs times the product of theirs: shots through a Pauli channel."""
     KEY = 2
-    """The weight times the asymptotic BBM92 secret fraction."""
+    """The weight times the asymptotic BBM92 secret fraction, and for several pairs times the product of theirs."""
+
+
+class PairFate(IntEnum):
+    """What became of a pair."""
+
+    STORED = 0
+    """It is still there."""
+    USED = 1
+    """A served request took it."""
+    LOST = 2
+    """It went into a swap that failed."""
+    PURIFIED = 3
+    """It was given up in a purification, or both pairs were when that failed."""
+    EXPIRED = 4
+    """It grew too old."""
+    DISCARDED = 5
+    """The policy dropped it, or a new pair took its place."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +86,8 @@ class SlottedNetwork:
 
     Attributes:
         edges: Ends of each link, `(E, 2)`.
-        success_probability: Chance that an attempt succeeds, as policies know it at the start, in (0, 1].
-        initial_werner: Werner parameter of a new pair, in (0, 1].
+        success_probability: Chance that an attempt succeeds, as policies know it at the start, in [0, 1].
+        initial_werner: Werner parameter of a new pair, in [0, 1].
         claimed_werner: What the link's ends say it is; policies see this.
         coherence_slots: Time in which a stored pair's Werner parameter falls to 1/e (slots), both memories together.
         lifetime_slots: Largest age of a pair (slots); at the next it expires.
@@ -118,14 +149,15 @@ class SlottedNetwork:
 class RequestTable:
     """Requests for pairs, sorted by arrival. Arrays have shape `(R,)` unless said otherwise.
 
-    A request over one link takes `n_pairs` of its pairs at once. A request over a route of several links takes one pair of
-    each, which are swapped when it is served; if a swap fails the pairs are lost and the request goes on waiting.
+    A request over one link takes `n_pairs` of its pairs at once. A request over a route of several links takes one pair
+    of each, which are swapped when it is served; if a swap fails all of them are lost and the request goes on waiting.
 
     Attributes:
         route_first: Where each request's links begin in `route_link`, `(R + 1,)`.
         route_link: Links of the routes, one after the other.
-        announced: Slot from which the policy knows of the request, at most `arrival`.
-        arrival: First slot in which it can be served.
+        announced: Slot from which the policy knows of the request, at most `arrival`. If it is less, the policy knows
+            before the attempts of that slot; if it is `arrival`, only when it serves.
+        arrival: First slot in which it can be served, at least 0.
         deadline: Last slot in which it can be served.
         n_pairs: Pairs that it takes of its link; 1 for a route of several links.
         minimum_fidelity: Lowest fidelity of use, of each pair of a tuple or of the swapped pair.
@@ -148,17 +180,19 @@ class RequestTable:
     user: Int64s
 
     def __post_init__(self) -> None:
+        if self.arrival.ndim != 1:
+            raise DomainError(f"Argument `arrival` must have shape (R,), but has {self.arrival.shape}.")
         names = ("announced", "deadline", "n_pairs", "minimum_fidelity", "weight", "kind", "request_class", "user")
         for name in names:
-            if getattr(self, name).shape != self.arrival.shape or self.arrival.ndim != 1:
+            if getattr(self, name).shape != self.arrival.shape:
                 found = getattr(self, name).shape
                 raise DomainError(f"Argument `{name}` must have shape {self.arrival.shape}, but has {found}.")
         if self.route_first.shape != (len(self) + 1,) or bool((np.diff(self.route_first) < 1).any()):
             raise DomainError("Argument `route_first` must give every request at least one link, but does not.")
-        if len(self) and (self.route_first[0] != 0 or self.route_first[-1] != len(self.route_link)):
+        if self.route_first[0] != 0 or self.route_first[-1] != len(self.route_link):
             raise DomainError("Argument `route_first` must span `route_link`, but does not.")
-        if bool((np.diff(self.arrival) < 0).any()):
-            raise DomainError("Argument `arrival` must not decrease, but does.")
+        if bool((np.diff(self.arrival, prepend=0) < 0).any()):
+            raise DomainError("Argument `arrival` must start at 0 or later and not decrease, but does not.")
         if bool((self.announced > self.arrival).any()) or bool((self.deadline < self.arrival).any()):
             raise DomainError(
                 "Argument `arrival` must lie between `announced` and `deadline`, but does not everywhere."
@@ -170,6 +204,9 @@ class RequestTable:
             raise DomainError("Argument `weight` must be finite and at least 0, but is not everywhere.")
         if bool((~np.isin(self.kind, list(ValueKind))).any()):
             raise DomainError("Argument `kind` must hold values of `ValueKind`, but does not.")
+        for name in ("request_class", "user"):
+            if bool((getattr(self, name) < 0).any()):
+                raise DomainError(f"Argument `{name}` must be at least 0, but is not everywhere.")
 
     def __len__(self) -> int:
         return len(self.arrival)
@@ -195,6 +232,16 @@ class Forecast:
     patience_slots: Int64s
     n_pairs: Int64s
 
+    def __post_init__(self) -> None:
+        if self.rate.ndim != 2:
+            raise DomainError(f"Argument `rate` must have shape (E, C), but has {self.rate.shape}.")
+        for name in ("minimum_fidelity", "weight", "kind", "patience_slots", "n_pairs"):
+            if getattr(self, name).shape != self.rate.shape[1:]:
+                found = getattr(self, name).shape
+                raise DomainError(f"Argument `{name}` must have shape {self.rate.shape[1:]}, but has {found}.")
+        if bool((self.rate < 0).any()) or not bool(np.isfinite(self.rate).all()):
+            raise DomainError("Argument `rate` must be finite and at least 0, but is not everywhere.")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplePath:
@@ -202,14 +249,26 @@ class SamplePath:
 
     Attributes:
         success: Whether an attempt of each link would succeed in each slot, `(n_slots, E)`.
-        decay: Sum, over the slots before each, of the rate at which a link's stored pairs decay, `(n_slots + 1, E)`; shape
-            `(0, E)` when the network's coherence times hold all the time.
-        swap_seed: Seed of the coins of the swaps.
+        decay: Sum, over the slots before each, of the rate at which a link's stored pairs decay, `(n_slots + 1, E)`;
+            shape `(0, E)` when the network's coherence times hold all the time.
+        swap_seed: Seed of the coins of swaps and purifications.
     """
 
     success: Bools
     decay: Float64s
     swap_seed: int
+
+    def __post_init__(self) -> None:
+        if self.success.ndim != 2 or len(self.success) == 0:
+            raise DomainError(f"Argument `success` must have shape (n_slots, E), but has {self.success.shape}.")
+        n_slots, n_links = self.success.shape
+        if self.decay.shape not in ((0, n_links), (n_slots + 1, n_links)):
+            raise DomainError(
+                f"Argument `decay` must have shape (0, {n_links}) or ({n_slots + 1}, {n_links}), "
+                f"but has {self.decay.shape}."
+            )
+        if bool((np.diff(self.decay, axis=0) < 0).any()):
+            raise DomainError("Argument `decay` must not decrease from slot to slot, but does.")
 
     @property
     def n_slots(self) -> int:
@@ -232,16 +291,23 @@ def draw_sample_path(
         n_slots: Number of slots, at least 1.
         rng: Generator.
         success_factor: Factor of the links' success probabilities, `(n_slots, E)`, for parameters that drift.
-        decay_factor: Factor of the rates at which pairs decay, `(n_slots, E)`.
+        decay_factor: Factor of the rates at which pairs decay in each slot, `(n_slots, E)`.
 
     Returns:
         The sample path. The same generator state gives the same uniform numbers, whatever the probabilities.
 
     Raises:
-        DomainError: `n_slots` is below 1.
+        DomainError: `n_slots` is below 1, or a factor has another shape or is negative or not finite.
     """
     if n_slots < 1:
         raise DomainError(f"Argument `n_slots` must be at least 1, but is {n_slots}.")
+    for name, factor in (("success_factor", success_factor), ("decay_factor", decay_factor)):
+        if factor is not None:
+            require_non_negative(name, factor)
+            if factor.shape != (n_slots, network.n_links):
+                raise DomainError(
+                    f"Argument `{name}` must have shape ({n_slots}, {network.n_links}), but has {factor.shape}."
+                )
     probability = network.success_probability * (1.0 if success_factor is None else success_factor)
     success = rng.random((n_slots, network.n_links)) < probability
     decay = np.zeros((0, network.n_links))
@@ -268,7 +334,7 @@ class SlottedRecord:
         lost: Pairs lost in failed swaps, per link.
         purified: Pairs given up in purification, per link: one in a success, two in a failure.
         expired: Pairs that grew too old, per link.
-        discarded: Pairs that were replaced, per link.
+        discarded: Pairs that were replaced or dropped by the policy, per link.
         stored: Pairs stored at the end, per link.
         attempts: Attempts made, per link.
         occupancy: Sum over slots of the pairs stored after service, per link.
@@ -294,3 +360,29 @@ class SlottedRecord:
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all arrays by name."""
         return {name: np.asarray(getattr(self, name)) for name in self.__dataclass_fields__}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairLives:
+    """The life of every pair of a run, by its id: its place in these arrays, `(M,)`. Ids follow the order of birth.
+
+    A pair that is purified with success lives on under its id; its fidelity then steps up.
+
+    Attributes:
+        link: Its link.
+        birth_slot: Slot in which it was made.
+        end_slot: Slot in which its life ended; the number of slots run if it is still stored.
+        fate: `PairFate`.
+        request: Request that took it, or in whose swap it was lost; -1 for none.
+        end_fidelity: Fidelity at its end.
+    """
+
+    link: Int64s
+    birth_slot: Int64s
+    end_slot: Int64s
+    fate: Int64s
+    request: Int64s
+    end_fidelity: Float64s
+
+    def __len__(self) -> int:
+        return len(self.link)
