@@ -28,13 +28,14 @@ __all__ = [
     "RequestClass",
     "SchedulingCase",
     "case_stream",
-    "deadline_mix_case",
     "check_load",
+    "deadline_mix_case",
     "draw_requests",
     "drift_case",
     "forecast_of",
     "lifetime_of_fidelity",
     "lost_sales_case",
+    "one_link_case",
     "pairs_per_slot",
     "pareto_demand",
     "regular_network",
@@ -51,6 +52,8 @@ HIGH_WEIGHT, LOW_WEIGHT = 3.0, 1.0
 HIGH_SHARE = 0.3
 # Shape of the Pareto law of the links' demand.
 PARETO_SHAPE = 2.0
+# Chances that a request of the high and of the low class comes to the one link in a slot.
+ONE_LINK_CHANCES = (0.1, 0.3)
 # What happens to how many links at mid-run of the drift scenario.
 DRIFT_SHARE, DRIFT_SUCCESS_FACTOR, DRIFT_COHERENCE_FACTOR = 0.2, 0.3, 0.5
 # Relative demand of the three kinds of links of the lost-sales scenario.
@@ -286,6 +289,41 @@ def two_fidelities(*patience_slots: int, kind: ValueKind = ValueKind.STEP) -> li
         for share, fidelity, weight in kinds
         for patience in patience_slots
     ]
+
+
+def one_link_case(*, memory_slots: int, seed: int, phase: Phase, n_slots: int = 4000) -> SchedulingCase:
+    """Return S1: one link and lost sales, at most one request a slot, small enough to be solved exactly.
+
+    Raises:
+        DomainError: `n_slots` is below 1.
+    """
+    check_load(0.0, n_slots)
+    fidelity, coherence = 0.95, 40.0
+    werner = (4.0 * fidelity - 1.0) / 3.0
+    network = uniform_network(
+        np.array([[0, 1]], dtype=np.int64),
+        2,
+        success_probability=0.3,
+        initial_fidelity=fidelity,
+        coherence_slots=coherence,
+        lifetime_slots=lifetime_of_fidelity(werner, coherence, LOW_FIDELITY),
+        memory_slots=memory_slots,
+    )
+    classes = [replace(one, share=1.0) for one in two_fidelities(0)]
+    # One uniform number a slot says whether a request of the high class, of the low class or none comes.
+    draw = case_stream(seed, phase, "requests").random(n_slots)
+    label = np.searchsorted(np.cumsum(ONE_LINK_CHANCES), draw, side="right")
+    slot = np.flatnonzero(label < len(classes))
+    none = np.zeros(len(slot), dtype=np.int64)
+    return SchedulingCase(
+        name=f"S1 memory {memory_slots}",
+        description="One link, two classes: the exact optimum is known.",
+        regime=Regime.HARD,
+        network=network,
+        requests=request_table([[0]], classes, route=none, label=label[slot], arrival=slot, user=label[slot]),
+        path=draw_sample_path(network, n_slots, case_stream(seed, phase, "coins")),
+        forecast=forecast_of(np.array([ONE_LINK_CHANCES]), classes),
+    )
 
 
 def _pilot_network(n_nodes: int, memory_slots: int, seed: int, phase: Phase) -> SlottedNetwork:

@@ -1,6 +1,6 @@
 """Scheduling cases whose requests need pairs of several links, or several pairs: a switch, a grid, packets."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import networkx as nx
 import numpy as np
@@ -106,9 +106,9 @@ def grid_case(
 ) -> SchedulingCase:
     """Return S7: a grid of 7 x 7 nodes and one more at its corner, gravity demand over 2 to 4 hops.
 
-    The slotted network swaps a route at its service. Classical messages of one slot a hop are accounted for in what each
-    Bell measurement costs: its outcome travels one more hop while the end pair ages by one slot. That memory stays taken
-    while messages travel is left out.
+    The slotted network swaps a route at its service. Classical messages of one slot a hop are accounted for in what
+    each Bell measurement costs: its outcome travels one more hop while the end pair ages by one slot. That memory stays
+    taken while messages travel is left out.
 
     Raises:
         DomainError: `load` is negative, or `n_slots` below 1.
@@ -167,8 +167,8 @@ def grid_case(
 def packet_case(*, n_applications: int, seed: int, phase: Phase, n_slots: int = 400) -> SchedulingCase:
     """Return S8: applications that ask for a packet every 40 slots, to be complete within a window of 10.
 
-    Seven of ten have a link and need 3 of its pairs at once; the others have a route of two links and need one pair over
-    it. Pairs age while the packet is completed. The user of a request is its application.
+    Seven of ten have a link and need 3 of its pairs at once; the others have a route of two links and need one pair
+    over it. Pairs age while the packet is completed. The user of a request is its application.
 
     Raises:
         DomainError: There is no application or no slot.
@@ -196,12 +196,10 @@ def packet_case(*, n_applications: int, seed: int, phase: Phase, n_slots: int = 
     rng = case_stream(seed, phase, "requests")
     routes, label = _application_routes(network.edges, n_applications, rng)
     phase_slot = rng.integers(PACKET_PERIOD_SLOTS, size=n_applications)
-    arrival = phase_slot[:, None] + PACKET_PERIOD_SLOTS * np.arange(-(-n_slots // PACKET_PERIOD_SLOTS))
-    user, _ = np.indices(arrival.shape)
-    in_time = (arrival < n_slots).ravel()
-    arrival, user = arrival.ravel()[in_time], user.ravel()[in_time]
-    order = np.lexsort((user, arrival))
-    arrival, user = arrival[order], user[order]
+    all_arrivals = phase_slot[:, None] + PACKET_PERIOD_SLOTS * np.arange(-(-n_slots // PACKET_PERIOD_SLOTS))
+    user, turn = np.nonzero(all_arrivals < n_slots)
+    order = np.lexsort((user, all_arrivals[user, turn]))
+    user, arrival = user[order], all_arrivals[user, turn][order]
     rate = np.zeros((network.n_links, len(classes)))
     for links, one in zip(routes, label.tolist(), strict=True):
         rate[links, one] += 1.0 / PACKET_PERIOD_SLOTS
@@ -249,8 +247,7 @@ def _shortest_routes(graph: nx.Graph, edges: Int64s) -> tuple[list[list[int]], l
     for a, paths in nx.all_pairs_shortest_path(graph, cutoff=GRID_HOPS[1]):
         for b, nodes in paths.items():
             if a < b and len(nodes) - 1 >= GRID_HOPS[0]:
-                steps = zip(nodes[:-1], nodes[1:], strict=True)
-                routes.append([link_of[min(u, v), max(u, v)] for u, v in steps])
+                routes.append([link_of[min(u, v), max(u, v)] for u, v in pairwise(nodes)])
                 ends.append((a, b))
     return routes, ends
 

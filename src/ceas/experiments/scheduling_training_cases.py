@@ -35,7 +35,7 @@ FIDELITY, MINIMUM_FIDELITY = 0.95, 0.5
 # A liar's pairs are worse by this much than it says.
 CLAIM_EXCESS = 0.1
 DROPPED_FIDELITY = 0.25
-AUDITS_PER_ROUND, AUDIT_WEIGHT = 0.5, 0.5
+AUDITS_PER_ROUND, AUDIT_WEIGHT = 1.0, 0.5
 # Share of the curvature that a step takes, and variance of a single shot over that of the first loss.
 STEP, SHOT_VARIANCE = 0.2, 4.0
 
@@ -114,11 +114,11 @@ def barrier_case(
 
 
 def adversary_case(
-    *, drops: bool, seed: int, phase: Phase, round_slots: int = 20, n_pairs: int = 2, n_slots: int = 1200
+    *, drops: bool, seed: int, phase: Phase, round_slots: int = 20, n_pairs: int = 2, n_slots: int = 4000
 ) -> SchedulingCase:
     """Return S10: S6 with 16 of 50 workers that lie about their pairs, and audits that could find them out.
 
-    Audits are requests for one pair of a worker, on average one every second round, that are announced to nobody.
+    Audits are requests for one pair of a worker, on average one a round, that are announced to nobody.
 
     Args:
         drops: Whether a liar loses its half after heralding; else its pairs are worse by 0.1 in fidelity than it says.
@@ -183,7 +183,7 @@ def round_figures(case: SchedulingCase, record: SlottedRecord, round_slots: int)
     request = record.served_request[is_training]
     turn = record.served_slot[is_training] // round_slots
     werner = (4.0 * record.served_fidelity[is_training] - 1.0) / 3.0
-    information = np.bincount(turn, weights=werner**2, minlength=n_rounds)
+    information = np.bincount(turn, weights=werner**2, minlength=n_rounds).astype(np.float64)
     has_pair = np.zeros((n_rounds, case.network.n_links), dtype=bool)
     has_pair[turn, case.requests.user[request]] = True
     return RoundFigures(participants=has_pair.sum(axis=1), information=information)
@@ -192,8 +192,8 @@ def round_figures(case: SchedulingCase, record: SlottedRecord, round_slots: int)
 def training_loss(figures: RoundFigures, quorum: int) -> Float64s:
     """Return the loss after each round of gradient descent on a quadratic, in units of the first loss, `(rounds,)`.
 
-    A round with fewer than `quorum` participants is lost. Else the loss l becomes `(1 - a)^2 l + a^2 s / N`, with step a
-    (in units of the inverse curvature), N the information of the round and s the variance of a shot.
+    A round with fewer than `quorum` participants is lost. Else the loss l becomes `(1 - a)^2 l + a^2 s / N`, with step
+    a (in units of the inverse curvature), N the information of the round and s the variance of a shot.
 
     Source:
         Expected descent of a step with unbiased gradient noise on `L x^2 / 2`: `E (x - a (x + e))^2`, exactly.

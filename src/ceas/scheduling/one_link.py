@@ -11,8 +11,8 @@ The reward is the value of the served pairs, less `attempt_price` per attempt an
 that still holds a pair after step 1 or that is kept free for the attempt of step 2.
 
 With `age_bin` slots to a bin, one clock for all pairs ticks in each slot with probability 1 / age_bin and moves every
-pair to its next bin. The order of the pairs is kept, and mean ages are exact; the lifetime is spread around its mean by
-the factor 1 ± 1 / sqrt(number of bins). For `age_bin` 1 the model is exact.
+pair to its next bin, which stands for its first age. The order of the pairs is kept, and mean ages are exact; the
+lifetime is spread around its mean by the factor 1 ± 1 / sqrt(number of bins). For `age_bin` 1 the model is exact.
 
 The solver is relative value iteration, compiled. Each sweep applies the Bellman operator T to the bias h; the gain of
 the best policy lies between the least and the largest element of T h - h (Odoni, Operations Research 17:857, 1969), and
@@ -115,8 +115,9 @@ class OneLinkProblem:
 
     @property
     def scale(self) -> float:
-        """Most that a slot can earn; rounding and tolerance are relative to it."""
-        return max(float(np.dot(self.request_probability, self.value.max(axis=1))), 1e-300)
+        """Most that a slot can earn or cost; rounding and tolerance are relative to it. 1 if nothing has a value."""
+        earned = float(np.dot(self.request_probability, self.value.max(axis=1)))
+        return max(earned, self.attempt_price, self.memory_price) or 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -212,16 +213,15 @@ class OneLinkSolution:
 def step_value(*, weight: float, max_age: int, lifetime: int, age_bin: int = 1) -> _FloatRows:
     """Return the value by age bin of a class that takes pairs of age 0, ..., `max_age` alike, shape `(n_bins,)`.
 
-    A bin that `max_age` cuts gets the share of its ages that qualify.
+    A bin that `max_age` or the lifetime cuts gets the share of its ages that qualify.
 
     Args:
         weight: Value of serving the class.
-        max_age: Largest age that qualifies (slots).
+        max_age: Largest age that qualifies (slots), -1 if none does.
         lifetime: Largest age of a stored pair (slots).
         age_bin: Slots to a bin.
     """
-    ages = np.arange(lifetime + 1)
-    return _binned(np.where(ages <= max_age, weight, 0.0), age_bin)
+    return weight * _qualifying_share(max_age, lifetime, age_bin)
 
 
 def werner_squared_value(
@@ -233,34 +233,34 @@ def werner_squared_value(
     max_age: int | None = None,
     age_bin: int = 1,
 ) -> _FloatRows:
-    """Return `weight * W(age)^2` by age bin, averaged over the bin, shape `(n_bins,)`.
+    """Return `weight * W(age)^2` at the first age of each bin, shape `(n_bins,)`.
 
     `W(age) = initial_werner * exp(-age / memory_time)`: a mean estimated through a Werner pair shrinks by W, so the
-    pair counts for W^2 as many shots as a perfect one.
+    pair counts for W^2 as many shots as a perfect one. A bin that `max_age` or the lifetime cuts counts in part.
 
     Args:
         weight: Value of a perfect pair.
         initial_werner: Werner parameter of a new pair, in [0, 1].
         memory_time: Time in which W falls by the factor e (slots).
         lifetime: Largest age of a stored pair (slots).
-        max_age: Largest age that qualifies (slots); the lifetime if None.
+        max_age: Largest age that qualifies (slots), -1 if none does; the lifetime if None.
         age_bin: Slots to a bin.
     """
     require_between("initial_werner", initial_werner, 0.0, 1.0)
     require_positive("memory_time", memory_time, finite=False)
-    ages = np.arange(lifetime + 1)
-    value = weight * (initial_werner * np.exp(-ages / memory_time)) ** 2
-    return _binned(np.where(ages <= (lifetime if max_age is None else max_age), value, 0.0), age_bin)
+    share = _qualifying_share(lifetime if max_age is None else max_age, lifetime, age_bin)
+    first_age = age_bin * np.arange(len(share))
+    return np.asarray(weight * share * (initial_werner * np.exp(-first_age / memory_time)) ** 2)
 
 
-def _binned(value: _FloatRows, age_bin: int) -> _FloatRows:
-    """Return the mean of the value over each bin; ages beyond the lifetime count as 0."""
-    if len(value) == 0:
-        raise DomainError("Argument `lifetime` must not be negative.")
-    n_bins = -(-len(value) // age_bin)
-    padded = np.zeros(n_bins * age_bin)
-    padded[: len(value)] = value
-    return np.asarray(padded.reshape(n_bins, age_bin).mean(axis=1))
+def _qualifying_share(max_age: int, lifetime: int, age_bin: int) -> _FloatRows:
+    """Return the share of the ages of each bin that are at most `max_age`, shape `(n_bins,)`."""
+    if lifetime < 0 or age_bin < 1:
+        raise DomainError(
+            f"Arguments `lifetime` and `age_bin` must be at least 0 and 1, but are {lifetime} and {age_bin}."
+        )
+    n_bins = -(-(lifetime + 1) // age_bin)
+    return np.clip((min(max_age, lifetime) + 1) / age_bin - np.arange(n_bins), 0.0, 1.0)
 
 
 def oldest_qualifying(problem: OneLinkProblem) -> OneLinkPolicy:
@@ -316,7 +316,7 @@ def solve_one_link(
 
     Args:
         problem: The problem.
-        tolerance: Width of the bounds on the gain at which iteration ends, as a share of the most a slot can earn.
+        tolerance: Width of the bounds on the gain at which iteration ends, as a share of the most a slot can earn or cost.
         initial_bias: Bias to begin from, such as the one of a similar problem with the same states, `(n_states,)`.
 
     Raises:

@@ -21,7 +21,7 @@ from ceas.scheduling.one_link import (
     werner_squared_value,
 )
 
-__all__ = ["LinkKind", "PriceCache", "RequestKind", "one_link_problem", "oldest_qualifying_age"]
+__all__ = ["LinkKind", "PriceCache", "RequestKind", "oldest_qualifying_age", "one_link_problem"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,13 +99,14 @@ class LinkKind:
                 replace(request, probability=min(request.probability, kept.probability))
                 for request, kept in zip(requests, self.requests, strict=True)
             ]
+        memory_time = _on_grid(self.memory_time, ratio)
         return replace(
             self,
             success_probability=_on_grid(self.success_probability, ratio),
-            memory_time=_on_grid(self.memory_time, ratio),
+            memory_time=memory_time,
             requests=tuple(requests),
             attempt_price=_on_steps(self.attempt_price, price_step),
-            memory_price=_on_steps(self.memory_price, price_step / max(self.memory_time, 1.0)),
+            memory_price=_on_steps(self.memory_price, price_step / max(memory_time, 1.0)),
         )
 
 
@@ -120,6 +121,7 @@ class PriceCache:
 
     def __init__(self, *, most_kinds: int = 4096, most_states: int = 3000, tolerance: float = 1e-8) -> None:
         require_positive("most_kinds", most_kinds)
+        require_positive("tolerance", tolerance)
         self._solutions: OrderedDict[LinkKind, OneLinkSolution] = OrderedDict()
         self._most_kinds = most_kinds
         self._most_states = most_states
