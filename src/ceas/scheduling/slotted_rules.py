@@ -39,8 +39,8 @@ __all__ = ["attempt_by_bid", "serve_by_bid"]
 _NOTHING = -math.inf
 _NEW = constant(0)
 _NONE = constant(-1)
-# Appointments of a link that are looked at, the next ones.
-_MOST_APPOINTMENTS = 16
+# Appointments of a link that are looked at, the next ones; they are kept in this much room at the end of the workspace.
+_MOST_APPOINTMENTS = 8
 
 
 # ---- attempts --------------------------------------------------------------------------------------------------------
@@ -70,20 +70,23 @@ def _gain_for_request(snapshot: SlotSnapshot, link: int, request: int) -> float:
 
 
 @compiled
-def _appointment_worth(snapshot: SlotSnapshot, link: int, n_known: int, until: int, inserted: int, skip: int) -> float:
-    """Return what the stock may bring to the appointments in `work_int` and `work_float`, best first, `until` slots away.
+def _appointment_worth(snapshot: SlotSnapshot, link: int, n_known: int, until: int, has_new: int) -> float:
+    """Return what the stock may bring to the collected appointments, `until` slots away.
 
-    If j more pairs come until then, all fresher, the pair of rank i serves appointment i + j. `inserted` says whether
-    there is a new pair besides the stock, `skip` which stored pair is not counted.
+    Pairs marked in `used` do not count. If j more pairs come until then, all fresher, the pair of rank i serves appointment i + j. `has_new` says whether
+    there is a new pair besides the stock.
     """
     share = snapshot.parameters[link, APPOINTMENT_SHARE]
     chance = snapshot.success_probability[link] * share
     waste = snapshot.parameters[link, WASTE_PRICE]
+    base = len(snapshot.work_int) - _MOST_APPOINTMENTS
     total = 0.0
     rank = 0
     n_stored = snapshot.n_stored[link]
     for at in range(n_stored, -1, -1):
-        if at == skip or (at == n_stored and inserted == 0):
+        if at == n_stored and has_new == 0:
+            continue
+        if at < n_stored and snapshot.used[link, at] != 0:
             continue
         if at == n_stored:
             werner = snapshot.initial_werner[link]
@@ -94,7 +97,7 @@ def _appointment_worth(snapshot: SlotSnapshot, link: int, n_known: int, until: i
         werner *= math.exp(-snapshot.decay_per_slot[link] * until)
         if lasts:
             for place in range(rank, n_known):
-                request = snapshot.work_int[place]
+                request = snapshot.work_int[base + place]
                 worth = pair_worth(snapshot, request, werner)
                 if worth > 0.0:
                     total += binomial_chance(until, chance, place - rank) * (worth + waste)
@@ -103,25 +106,27 @@ def _appointment_worth(snapshot: SlotSnapshot, link: int, n_known: int, until: i
 
 
 @compiled
-def _collect_appointments(snapshot: SlotSnapshot, link: int) -> tuple[int, int]:
-    """Write the next appointments of the link into `work_int`, the heaviest first; return their number and time to go.
+def _collect_appointments(snapshot: SlotSnapshot, link: int, first_slot: int) -> tuple[int, int]:
+    """Collect the next appointments of the link at `first_slot` or later, the heaviest first.
 
-    An appointment is a request for one pair of this link alone, that is known before its arrival.
+    An appointment is a request over this link alone that is known before it can be served. They are written to the end
+    of `work_int`; their number and the slots until then are returned.
     """
+    base = len(snapshot.work_int) - _MOST_APPOINTMENTS
     arrival = -1
     n_known = 0
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
         request = snapshot.queue_request[at]
         is_route = snapshot.route_first[request + 1] - snapshot.route_first[request] > 1
-        if snapshot.arrival[request] <= snapshot.slot or is_route:
+        if snapshot.arrival[request] < first_slot or is_route:
             continue
         if arrival < 0 or snapshot.arrival[request] < arrival:
             arrival, n_known = snapshot.arrival[request], 0
         if snapshot.arrival[request] > arrival or n_known == _MOST_APPOINTMENTS:
             continue
         weight = pair_worth(snapshot, request, snapshot.initial_werner[link])
-        place = n_known
-        while place > 0 and snapshot.work_float[place - 1] < weight:
+        place = base + n_known
+        while place > base and snapshot.work_float[place - 1] < weight:
             snapshot.work_float[place] = snapshot.work_float[place - 1]
             snapshot.work_int[place] = snapshot.work_int[place - 1]
             place -= 1
@@ -129,6 +134,19 @@ def _collect_appointments(snapshot: SlotSnapshot, link: int) -> tuple[int, int]:
         snapshot.work_int[place] = request
         n_known += 1
     return n_known, arrival - snapshot.slot
+
+
+@compiled
+def _pair_price(snapshot: SlotSnapshot, link: int, position: int) -> float:
+    """Return what it costs to take a stored pair away: from requests to come, and from appointments."""
+    price: float = pair_cost(snapshot, link, position, AT_END)
+    n_known, until = _collect_appointments(snapshot, link, snapshot.slot + 1)
+    if n_known > 0:
+        with_pair = _appointment_worth(snapshot, link, n_known, until, 0)
+        snapshot.used[link, position] = 1
+        price = max(price, with_pair - _appointment_worth(snapshot, link, n_known, until, 0))
+        snapshot.used[link, position] = 0
+    return price
 
 
 @slot_attempt_rule
@@ -144,24 +162,27 @@ def attempt_by_bid(
         score[link] = 0.0
         if not is_free and n_stored == 0:
             continue
-        n_known, until = _collect_appointments(snapshot, link)
-        without = state_bias(snapshot, link, _NONE, AT_REQUEST)
-        gain = 0.0
+        # Those of this slot count: their pairs are taken right after the attempts.
+        n_known, until = _collect_appointments(snapshot, link, snapshot.slot)
+        kept = state_bias(snapshot, link, _NONE, AT_REQUEST)
+        promised = 0.0
         if n_known > 0:
-            skip = -1 if is_free else 0
-            gain = _appointment_worth(snapshot, link, n_known, until, 1, skip)
-            gain -= _appointment_worth(snapshot, link, n_known, until, 0, -1)
+            promised = _appointment_worth(snapshot, link, n_known, until, 0)
         if not is_free:
             snapshot.used[link, 0] = 1
-        gain = max(gain, state_bias(snapshot, link, _NEW, AT_REQUEST) - without)
-        gain -= snapshot.parameters[link, WASTE_PRICE]
-        given_up = 0.0
+        gain = state_bias(snapshot, link, _NEW, AT_REQUEST) - kept
+        given_up = kept
         if not is_free:
-            given_up = without - state_bias(snapshot, link, _NONE, AT_REQUEST)
-            snapshot.used[link, 0] = 0
+            given_up -= state_bias(snapshot, link, _NONE, AT_REQUEST)
+        else:
+            given_up = 0.0
+        if n_known > 0:
+            gain = max(gain, _appointment_worth(snapshot, link, n_known, until, 1) - promised)
+        snapshot.used[link, 0] = 0
+        gain -= snapshot.parameters[link, WASTE_PRICE]
         for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
             request = snapshot.queue_request[at]
-            if snapshot.arrival[request] <= snapshot.slot:
+            if snapshot.arrival[request] < snapshot.slot:
                 gain = max(gain, _gain_for_request(snapshot, link, request) - given_up)
         score[link] = snapshot.success_probability[link] * gain
     if snapshot.parameters[0, HAS_MATCHING] > 0.0:
@@ -183,7 +204,7 @@ def _choose_one(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int6
         worth = pair_worth(snapshot, request, stored_werner(snapshot, link, position))
         if worth <= 0.0:
             continue
-        gain = worth + waste - pair_cost(snapshot, link, position, AT_END)
+        gain = worth + waste - _pair_price(snapshot, link, position)
         if gain > best:
             best = gain
             pairs[0] = position
@@ -239,7 +260,7 @@ def _choose_route(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.in
             return _NOTHING
         pairs[hop - first] = position
         werner *= stored_werner(snapshot, link, position)
-        cost += pair_cost(snapshot, link, position, AT_END) - chance * snapshot.parameters[link, WASTE_PRICE]
+        cost += _pair_price(snapshot, link, position) - chance * snapshot.parameters[link, WASTE_PRICE]
     worth = chance * pair_worth(snapshot, request, werner)
     if worth <= 0.0:
         return _NOTHING
@@ -251,7 +272,7 @@ def _choose_route(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.in
                 continue
             other = werner * stored_werner(snapshot, link, position) / stored_werner(snapshot, link, chosen)
             other_worth = chance * pair_worth(snapshot, request, other)
-            saved = pair_cost(snapshot, link, chosen, AT_END) - pair_cost(snapshot, link, position, AT_END)
+            saved = _pair_price(snapshot, link, chosen) - _pair_price(snapshot, link, position)
             if other_worth > 0.0 and other_worth + saved > worth:
                 pairs[hop - first] = position
                 worth, werner, cost = other_worth, other, cost - saved
@@ -325,7 +346,7 @@ def _cheapest_pair(snapshot: SlotSnapshot, node: int) -> tuple[float, int, int]:
         link = node_link(snapshot, place)
         for position in range(snapshot.n_stored[link]):
             if snapshot.used[link, position] == 0:
-                cost = pair_cost(snapshot, link, position, AT_END)
+                cost = _pair_price(snapshot, link, position)
                 if cost < least:
                     least, found_link, found_position = cost, link, position
     return least, found_link, found_position
@@ -341,7 +362,8 @@ def _waiting_gain(snapshot: SlotSnapshot, link: int) -> float:
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
         request = snapshot.queue_request[at]
         slots_left = snapshot.deadline[request] - snapshot.slot
-        if snapshot.work_int[request] == 0 and slots_left > 0:
+        is_open = snapshot.work_int[request] == 0 and snapshot.arrival[request] <= snapshot.slot
+        if is_open and slots_left > 0:
             most = max(most, wait_worth(snapshot, request, slots_left))
     return most
 
@@ -372,7 +394,7 @@ def _discard_for_waiting(
             if snapshot.work_float[node] <= 0.0:
                 least, _, _ = _cheapest_pair(snapshot, node)
                 cost += least
-        is_possible = cost < allowed
+        is_possible = allowed > 0.0 and cost < allowed
         for side in range(2):
             node = snapshot.edges[link, side]
             if is_possible and snapshot.work_float[node] <= 0.0:
