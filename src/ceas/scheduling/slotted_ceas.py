@@ -24,7 +24,7 @@ from ceas.scheduling.price_tables import (
     WASTE_PRICE,
     adjacency_table,
 )
-from ceas.scheduling.slotted_rules import attempt_by_bid, serve_by_bid
+from ceas.scheduling.bid_rules import attempt_by_bid, serve_by_bid
 
 __all__ = ["ceas_slotted"]
 
