@@ -1,4 +1,4 @@
-"""The scheduling benchmark: policies on scenarios S1 to S11, each tuned with the same budget, beside what nobody can pass.
+"""The scheduling benchmark: policies on scenarios S1 to S11, tuned with the same budget, beside what nobody can pass.
 
 Utilisation alone says nothing (who makes pairs on demand uses them all), so every row has it beside delivered value,
 served fraction, fidelity, waiting, fairness and the fraction of the clairvoyant's linear programme on the same sample
@@ -116,8 +116,8 @@ def _finished(
     for setting, document in _run_all(pending, seeds, is_quick, processes):
         if directory is not None:
             write_json(_path(directory, setting), document)
-        # As read back from disk, so that a resumed benchmark prints the same rows.
-        yield setting, plain_json(document)
+        # As if read back from disk, so that a resumed benchmark prints the same rows.
+        yield setting, json.loads(json.dumps(plain_json(document), sort_keys=True))
 
 
 def _run_all(
@@ -176,7 +176,7 @@ def run_setting(setting: Setting, *, seeds: int, is_quick: bool = False) -> Docu
         "fingerprint": _fingerprint(setting, seeds, is_quick),
         "policies": policies,
         "bounds": bounds,
-        "frontier": frontier_of(setting, policies, is_quick=is_quick),
+        "frontier": frontier_of(policies),
         "wall_s": time.perf_counter() - start,
     }
 
@@ -292,7 +292,11 @@ def extra_rows(document: Document) -> list[Row]:
 def frontier_rows(document: Document) -> list[Row]:
     """Return the candidates of which no other is better in both utilisation and value, on the tuning instances."""
     return [
-        {"table": f"{document['scenario']} frontier of U and V", "setting": document["setting"], **point}
+        {
+            "table": f"{document['scenario']} frontier of U and V, tuning instances",
+            "setting": document["setting"],
+            **{key: point[key] for key in ("policy", "U", "V", "parameters")},
+        }
         for point in document["frontier"]
     ]
 
