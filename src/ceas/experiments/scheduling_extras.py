@@ -117,10 +117,12 @@ def _run_rounds(entrant: Entrant, case: SchedulingCase, parameters: Mapping[str,
     """
     from ceas.network.slot_engine import advance_slots, slotted_record, start_slotted  # noqa: PLC0415
 
-    round_slots = int(case.requests.deadline[0] - case.requests.announced[0]) + 1
+    first = int(np.argmax(case.requests.minimum_fidelity >= MINIMUM_FIDELITY))
+    round_slots = int(case.requests.deadline[first] - case.requests.announced[first]) + 1
     coins = stream(int(case.path.swap_seed), "scheduling benchmark audit outcomes").random(len(case.requests))
     start = time.perf_counter()
-    network = case.network
+    # A copy, because what is believed of new pairs changes as the run goes on.
+    network = replace(case.network, claimed_werner=case.network.claimed_werner.copy())
     policy = entrant.build(case, parameters)
     build_s, run_s = time.perf_counter() - start, 0.0
     state = start_slotted(network, case.requests, case.path)
@@ -140,10 +142,9 @@ def _run_rounds(entrant: Entrant, case: SchedulingCase, parameters: Mapping[str,
         ratio[ratio < -np.log(1.0 / AUDIT_ERROR)] = 0.0
         if is_certified and newly.any():
             claimed = np.where(accused_at < case.n_slots, 0.0, case.network.claimed_werner)
-            network = replace(network, claimed_werner=claimed)
             state.claimed_werner[:] = claimed
             start = time.perf_counter()
-            policy = entrant.build(replace(case, network=network), parameters)
+            policy = entrant.build(replace(case, network=replace(network, claimed_werner=claimed)), parameters)
             build_s += time.perf_counter() - start
     return Run(
         record=slotted_record(state),
