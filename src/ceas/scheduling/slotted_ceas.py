@@ -1,6 +1,7 @@
 """CEAS's policy for slotted networks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -26,7 +27,12 @@ from ceas.scheduling.price_tables import (
 )
 from ceas.scheduling.bid_rules import attempt_by_bid, serve_by_bid
 
-__all__ = ["ceas_slotted"]
+__all__ = ["TUNING_GRID", "ceas_slotted"]
+
+# What is worth a try, the defaults first.
+TUNING_GRID: Mapping[str, Sequence[float]] = MappingProxyType(
+    {"waste_price": (0.0, 0.03, 0.1, 0.2, 0.4, 0.6), "memory_price": (0.002, 0.0, 0.004), "patience_share": (0.5, 0.25)}
+)
 
 # Exchanges at a node of many links cost their square.
 _MOST_LINKS_OF_NODE = 64
@@ -40,7 +46,7 @@ def ceas_slotted(
     memory_price: float = 0.002,
     patience_share: float = 0.5,
     contention: float = 1.5,
-    appointment_share: float = 0.5,
+    appointment_share: float = 0.8,
     reclaim: float = 1.25,
     route_hops: int | Sequence[int] = 1,
     announced_classes: Sequence[int] = (),
