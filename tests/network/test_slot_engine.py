@@ -36,7 +36,12 @@ NEVER = 1 << 40
 @slot_attempt_rule
 def chaos_attempt(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
     for link in range(len(score)):
-        score[link] = unit_interval(np.uint64(snapshot.draw), 2 * link) - 0.2
+        seen = int(snapshot.free_slots[snapshot.edges[link, 0]] + 100 * snapshot.n_births[link])
+        for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
+            seen = (31 * seen + snapshot.queue_request[at]) % 1000003
+        for count in snapshot.n_requested[link]:
+            seen = (31 * seen + count) % 1000003
+        score[link] = unit_interval(np.uint64(snapshot.draw), seen) - 0.2
         at = int(unit_interval(np.uint64(snapshot.draw), 2 * link + 1) * 2.0 * (snapshot.n_stored[link] + 1))
         replace[link] = at if at < snapshot.n_stored[link] else -1
         if snapshot.parameters[link, 0] < score[link]:
@@ -146,16 +151,16 @@ class Slow:
             for pair in [p for p in stock if p.expiry < self.slot]:
                 self.end(link, pair, "expired", PairFate.EXPIRED)
         r = self.requests
-        for j in range(len(r)):
-            if r.arrival[j] == self.slot:
-                key = int(r.route_link[r.route_first[j]]), int(r.request_class[j])
-                self.requested[key] = self.requested.get(key, 0) + 1
         is_early = [r.announced[j] < r.arrival[j] for j in range(len(r))]
         alive = [j for j in range(len(r)) if r.announced[j] <= self.slot <= r.deadline[j] and j not in self.done]
         self.waiting = {j for j in alive if is_early[j] or r.arrival[j] < self.slot}
         score, replaces = np.zeros(self.network.n_links), np.zeros(self.network.n_links, dtype=np.int64)
         policy.attempt(self.snapshot(policy), score, replaces)
         self.attempts(score, replaces)
+        for j in range(len(r)):
+            if r.arrival[j] == self.slot:
+                key = int(r.route_link[r.route_first[j]]), int(r.request_class[j])
+                self.requested[key] = self.requested.get(key, 0) + 1
         self.waiting = set(alive)
         self.act(policy)
         for link in range(self.network.n_links):

@@ -39,8 +39,7 @@ def announce(state: SlottedState, phase: int) -> None:
     key, n_known, first_new = 2 * state.numbers[SLOT] + phase, state.numbers[N_WAITING], state.numbers[NEXT_ANNOUNCED]
     while state.numbers[NEXT_ANNOUNCED] < len(state.arrival):
         request = state.announcement_order[state.numbers[NEXT_ANNOUNCED]]
-        is_unannounced = state.announced[request] == state.arrival[request]
-        if 2 * state.announced[request] + int(is_unannounced) > key:
+        if state.announcement_key[request] > key:
             break
         state.numbers[NEXT_ANNOUNCED] += 1
         state.is_waiting[request] = True

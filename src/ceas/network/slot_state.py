@@ -53,7 +53,7 @@ class SlottedState(NamedTuple):
     # The requests.
     route_first: npt.NDArray[np.int64]
     route_link: npt.NDArray[np.int64]
-    announced: npt.NDArray[np.int64]
+    announcement_key: npt.NDArray[np.int64]
     announcement_order: npt.NDArray[np.int64]
     arrival: npt.NDArray[np.int64]
     deadline: npt.NDArray[np.int64]
@@ -135,7 +135,9 @@ def start_slotted(
     most_pairs = int(path.success.sum()) if trace or debug else 0
     numbers = np.zeros(N_NUMBERS, dtype=np.int64)
     numbers[IS_CHECKED] = debug
-    announced = np.maximum(requests.announced, 0)
+    # Even before the attempts of a slot, odd after them; what was announced before slot 0 is known at its start.
+    is_unannounced = requests.announced == requests.arrival
+    announcement_key = 2 * np.maximum(requests.announced, 0) + is_unannounced
 
     def ints(*shape: int) -> npt.NDArray[np.int64]:
         return np.zeros(shape, dtype=np.int64)
@@ -158,8 +160,8 @@ def start_slotted(
         swap_seed=np.uint64(path.swap_seed),
         route_first=contiguous(requests.route_first, dtype=np.int64),
         route_link=contiguous(requests.route_link, dtype=np.int64),
-        announced=contiguous(announced, dtype=np.int64),
-        announcement_order=np.argsort(2 * announced + (announced == requests.arrival), kind="stable").astype(np.int64),
+        announcement_key=contiguous(announcement_key, dtype=np.int64),
+        announcement_order=np.argsort(announcement_key, kind="stable").astype(np.int64),
         arrival=contiguous(requests.arrival, dtype=np.int64),
         deadline=contiguous(requests.deadline, dtype=np.int64),
         n_pairs=contiguous(requests.n_pairs, dtype=np.int64),

@@ -10,6 +10,7 @@ link at its limit does so when nothing else is wanted.
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -34,6 +35,7 @@ from ceas.scheduling.slotted_rules import (
     PAIR_ORDER,
     PENDING_SHARE,
     REQUEST_ORDER,
+    URGENCY,
     VALUE_SHARE,
     AttemptOrder,
     PairOrder,
@@ -213,23 +215,38 @@ def online_edf(
 
 
 def on_demand_best_fit(
-    network: SlottedNetwork, forecast: Forecast, *, pair_order: str = "oldest", overwrites: bool = False
+    network: SlottedNetwork,
+    forecast: Forecast,
+    *,
+    urgency: float = 1.0,
+    pair_order: str = "oldest",
+    overwrites: bool = False,
 ) -> SlotPolicy:
     """Return the weight-aware policy that only attempts for requests it knows of.
 
     It serves the largest weight first, with the oldest pair that qualifies; links attempt for the most missed weight.
 
+    Args:
+        network: The network.
+        forecast: Its forecast.
+        urgency: A missed request counts with its weight over this power of the slots that it has left.
+        pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
+        overwrites: Whether old pairs give way where memory is full.
+
     Raises:
-        DomainError: `pair_order` is unknown, or `forecast` of another network.
+        DomainError: An argument is out of its domain, or `forecast` of another network.
     """
-    orders = (RequestOrder.WEIGHT, _pair_order(pair_order), AttemptOrder.PENDING)
-    return _policy("on_demand_best_fit", orders, network, forecast, pairs_per_link=0, overwrites=overwrites)
+    policy = best_fit(
+        network, forecast, urgency=urgency, pair_order=pair_order, pairs_per_link=0, overwrites=overwrites
+    )
+    return replace(policy, name="on_demand_best_fit")
 
 
 def best_fit(
     network: SlottedNetwork,
     forecast: Forecast,
     *,
+    urgency: float = 1.0,
     pair_order: str = "oldest",
     pairs_per_link: PairsPerLink = UNLIMITED,
     overwrites: bool = False,
@@ -239,15 +256,25 @@ def best_fit(
     Args:
         network: The network.
         forecast: Its forecast.
+        urgency: A missed request counts with its weight over this power of the slots that it has left.
         pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
         pairs_per_link: Pairs that a link holds at most when it makes them ahead.
         overwrites: Whether old pairs give way where memory is full.
 
     Raises:
-        DomainError: `pair_order` or `pairs_per_link` is out of its domain, or `forecast` of another network.
+        DomainError: An argument is out of its domain, or `forecast` of another network.
     """
+    require_non_negative("urgency", urgency)
     orders = (RequestOrder.WEIGHT, _pair_order(pair_order), AttemptOrder.PENDING)
-    return _policy("best_fit", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites)
+    return _policy(
+        "best_fit",
+        orders,
+        network,
+        forecast,
+        pairs_per_link=pairs_per_link,
+        overwrites=overwrites,
+        more={URGENCY: urgency},
+    )
 
 
 def max_weight(
@@ -361,9 +388,7 @@ def best_cutoff(
     policy = BASELINES[base](network, forecast, **parameters)
     by_link = policy.parameters.copy()
     by_link[:, CUTOFF] = np.ceil(cutoff_share * network.lifetime_slots)
-    return SlotPolicy(
-        name="best_cutoff", attempt=policy.attempt, serve=policy.serve, parameters=by_link, tables=policy.tables
-    )
+    return replace(policy, name="best_cutoff", parameters=by_link)
 
 
 def _pair_order(name: str) -> PairOrder:
@@ -443,8 +468,8 @@ TUNING_GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
         "edf": {**_STOCK, **_PAIRS},
         "on_demand_edf": {**_PAIRS, "overwrites": (False, True)},
         "online_edf": {**_PAIRS, "overwrites": (False, True), "least_chance": (0.0, 0.1, 0.2, 0.3, 0.5)},
-        "on_demand_best_fit": {**_PAIRS, "overwrites": (False, True)},
-        "best_fit": {**_STOCK, **_PAIRS},
+        "on_demand_best_fit": {"urgency": (1.0, 0.5, 0.0, 2.0), **_PAIRS, "overwrites": (False, True)},
+        "best_fit": {**_STOCK, "urgency": (1.0, 0.0), **_PAIRS},
         "max_weight": {**_STOCK, "value_share": (0.0, 0.5, 1.0)},
         "greedy_fidelity": _STOCK,
         "best_cutoff": {

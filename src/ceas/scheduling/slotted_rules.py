@@ -65,7 +65,7 @@ class AttemptOrder(IntEnum):
     FIRST_REQUEST = 2
     """The link whose missed request comes first in the order of the requests; then at random."""
     PENDING = 3
-    """The link whose missed requests add up to the largest weight; then at random."""
+    """The link whose missed requests add up to the largest weight, urgent ones for more; then at random."""
     BACKLOG = 4
     """The largest backlog of missed requests times the link's chance of success; then at random."""
     FIDELITY = 5
@@ -77,10 +77,19 @@ class AttemptOrder(IntEnum):
 
 
 # Places in `snapshot.tables`.
-REQUEST_ORDER, PAIR_ORDER, ATTEMPT_ORDER, OVERWRITES, PENDING_SHARE, VALUE_SHARE, LEAST_CHANCE, N_COLOURS, FILLS = (
-    range(9)
-)
-N_TABLES = 9
+N_TABLES = 10
+(
+    REQUEST_ORDER,
+    PAIR_ORDER,
+    ATTEMPT_ORDER,
+    OVERWRITES,
+    PENDING_SHARE,
+    VALUE_SHARE,
+    URGENCY,
+    LEAST_CHANCE,
+    N_COLOURS,
+    FILLS,
+) = range(N_TABLES)
 # Places in `snapshot.parameters[link]`.
 LIMIT, CUTOFF, DEMAND, COLOUR = range(4)
 
@@ -365,7 +374,7 @@ def missed_requests(snapshot: SlotSnapshot, link: int) -> tuple[int, float, floa
 
     Returns:
         Number of missing pairs; key of the first request that is missed, infinite for none; weight of all of them, each
-        for every pair that it takes; backlog of all of them.
+        for every pair that it takes and, if urgency counts, over the slots that are left; backlog of all of them.
     """
     number, key, size = snapshot.work_int, snapshot.work_float, 0
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
@@ -382,7 +391,8 @@ def missed_requests(snapshot: SlotSnapshot, link: int) -> tuple[int, float, floa
         if missing > 0 and is_hopeful(snapshot, request, link, missing):
             n_missing += missing
             first_key = min(first_key, key[at])
-            weight += snapshot.weight[request] / n_taken(snapshot, request)
+            slots_left = max(1.0, float(snapshot.deadline[request] - snapshot.slot + 1))
+            weight += snapshot.weight[request] / n_taken(snapshot, request) * slots_left ** -snapshot.tables[URGENCY]
             n_swaps = snapshot.route_first[request + 1] - snapshot.route_first[request] - 1
             backlog += (1.0 - share + share * snapshot.weight[request]) * snapshot.swap_success_probability**n_swaps
     return n_missing, first_key, weight, backlog
