@@ -10,7 +10,7 @@ from ceas.errors import DomainError
 from ceas.experiments import benchmark_scheduling, scheduling_entrants
 from ceas.experiments.benchmark_scheduling import benchmark, run_setting, setting_rows, verdict_row
 from ceas.experiments.scheduling_cases import Phase, SchedulingCase
-from ceas.experiments.scheduling_contest import Run, candidates_of, contest, run_case
+from ceas.experiments.scheduling_contest import Run, contest, run_case, search_grid
 from ceas.experiments.scheduling_extras import adversary_entrants, extra_measure
 from ceas.experiments.scheduling_figures import frontier_of, measure
 from ceas.experiments.scheduling_settings import SETTINGS, Setting
@@ -20,17 +20,30 @@ def setting_of(name: str) -> Setting:
     return next(one for one in SETTINGS if one.name == name)
 
 
-TINY = replace(setting_of("S3 load 0.7 memory 2"), parameters={"load": 0.7, "memory_slots": 2, "n_slots": 60})
+TINY = replace(
+    setting_of("S3 load 0.7 memory 2"),
+    parameters={"load": 0.7, "memory_slots": 2, "n_slots": 60},
+    average_bound="",
+    bounds_frontier=False,
+)
 
 
-def test_candidates_are_within_the_budget_the_default_first_and_always_the_same(sketch_entrants) -> None:
-    entrant = replace(sketch_entrants()[0], grid={"a": (1, 2, 3), "b": (4, 5, 6)})
-    chosen = candidates_of(entrant, 5)
-    assert chosen == candidates_of(entrant, 5)
-    assert chosen[0] == {"a": 1, "b": 4}
-    assert len({tuple(point.values()) for point in chosen}) == 5
-    assert len(candidates_of(entrant, 100)) == 9
-    assert candidates_of(replace(entrant, grid={}), 3) == [{}]
+def test_a_small_grid_is_tried_as_a_whole_and_a_large_one_within_the_budget() -> None:
+    seen: list[dict[str, int]] = []
+
+    def evaluate(point: dict[str, int]) -> dict[str, float]:
+        seen.append(point)
+        return {"U": 0.5, "V": -float((point["a"] - 5) ** 2 + (point["b"] - 3) ** 2)}
+
+    grid = {"a": range(8), "b": range(8)}
+    tried = search_grid(grid, evaluate, 40)
+    assert [point["parameters"] for point in tried] == seen
+    assert seen[0] == {"a": 0, "b": 0}
+    assert max(tried, key=lambda point: point["V"])["parameters"] == {"a": 5, "b": 3}
+    assert len(seen) == len({tuple(point.values()) for point in seen}) < 40
+    assert len(search_grid(grid, evaluate, 64)) == 64
+    assert len(search_grid(grid, evaluate, 5)) == 5
+    assert [point["parameters"] for point in search_grid({}, lambda _: {"U": 1.0, "V": 1.0}, 3)] == [{}]
 
 
 def test_tuning_sees_no_reported_instance_and_takes_the_best(sketch_entrants, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,24 +81,15 @@ def test_figures_are_those_of_the_record(sketch_entrants) -> None:
     case = setting_of("S2 load 0.7 memory 2").case(0, Phase.TUNING, is_quick=True)
     record = run_case(sketch_entrants()[0], case, {"eagerness": 1.0}).record
     figures = measure(case, record)
-    assert figures["U"] == record.used.sum() / record.generated.sum()
-    assert figures["S"] == len(record.served_request) / len(case.requests)
-    assert figures["V"] == pytest.approx(case.requests.weight[record.served_request].sum() / case.requests.weight.sum())
+    assert figures["U"] == record.used.sum() / (record.generated - record.stored).sum()
+    settled = case.requests.deadline < case.n_slots
+    served = record.served_request[settled[record.served_request]]
+    assert figures["S"] == len(served) / settled.sum()
+    assert figures["V"] == pytest.approx(case.requests.weight[served].sum() / case.requests.weight[settled].sum())
+    assert figures["total"] == pytest.approx(case.requests.weight[record.served_request].sum())
     assert 0.75 <= figures["F_p05"] <= figures["F_mean"] <= 0.95
     assert 0.0 < figures["fairness"] <= 1.0
     assert 0.0 <= figures["wait_p99"] <= 12.0
-    nothing = measure(
-        case,
-        replace(
-            record,
-            served_request=record.served_request[:0],
-            served_slot=record.served_slot[:0],
-            served_value=record.served_value[:0],
-            served_fidelity=record.served_fidelity[:0],
-        ),
-    )
-    assert nothing["V"] == nothing["S"] == 0.0
-    assert np.isnan([nothing["F_mean"], nothing["wait_p99"], nothing["fairness"]]).all()
 
 
 def test_the_frontier_has_no_point_that_another_beats() -> None:

@@ -426,11 +426,19 @@ def lost_sales_case(
 
 
 def drift_case(
-    *, load: float, memory_slots: int, seed: int, phase: Phase, n_nodes: int = 50, n_slots: int = 400
+    *,
+    load: float,
+    memory_slots: int,
+    seed: int,
+    phase: Phase,
+    n_nodes: int = 50,
+    n_slots: int = 400,
+    drifts: bool = True,
 ) -> SchedulingCase:
     """Return S9: S2, in which a fifth of the links degrade at mid-run and nobody says so.
 
-    Their success probability falls to 0.3 of what it was, and their coherence time to a half.
+    Their success probability falls to 0.3 of what it was, and their coherence time to a half. Without `drifts` nothing
+    happens, as far as policies can know when they are tuned.
 
     Raises:
         DomainError: `load` is negative, or `n_slots` below 1.
@@ -439,6 +447,8 @@ def drift_case(
         load=load, memory_slots=memory_slots, seed=seed, phase=phase, n_nodes=n_nodes, n_slots=n_slots
     )
     n_links = base.network.n_links
+    if not drifts:
+        return base
     degraded = case_stream(seed, phase, "drift").permutation(n_links) < round(DRIFT_SHARE * n_links)
     is_late = np.arange(n_slots)[:, None] >= n_slots // 2
     path = draw_sample_path(

@@ -1,30 +1,31 @@
 """A contest of policies on one setting: each tuned with the same budget, then run on the same instances as all others.
 
 A policy is tuned by common random numbers: all its candidates run on the same tuning instances, and the one with the
-largest mean delivered value is kept. Every policy may try equally many candidates. One policy more is entered for ours:
-the best candidate among those whose utilisation, on the tuning instances, was at least `HIGH_UTILISATION`.
+largest mean delivered value is kept. Every policy is searched for in the same way, and may try equally many candidates.
+One policy more is entered for ours: the best candidate among those whose utilisation, on the tuning instances, was at
+least `HIGH_UTILISATION`.
 """
 
 import itertools
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ceas.errors import DomainError
 from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_settings import Setting
 from ceas.network.slot_policy import SlotPolicy
 from ceas.network.slots import SlottedRecord
-from ceas.streams import stream
 
-__all__ = ["HIGH_UTILISATION", "METRICS", "Entrant", "contest", "run_case"]
+__all__ = ["HIGH_UTILISATION", "METRICS", "Entrant", "Figures", "Measure", "Run", "contest", "run_case", "search_grid"]
 
 HIGH_UTILISATION = 0.9
-METRICS = ("U", "V", "S", "F_mean", "F_p05", "wait_p99", "fairness", "ms_per_slot")
+# What every scenario reports; `total` is the delivered value, to be held against the bound of the instance.
+METRICS = ("U", "V", "S", "F_mean", "F_p05", "wait_p99", "fairness", "total", "purified", "ms_per_slot")
 
 Figures = dict[str, float]
 
@@ -81,13 +82,43 @@ def run_case(entrant: Entrant, case: SchedulingCase, parameters: Mapping[str, An
     return Run(record=record, build_s=middle - start, run_s=time.perf_counter() - middle)
 
 
-def candidates_of(entrant: Entrant, budget: int) -> list[dict[str, Any]]:
-    """Return at most `budget` points of an entrant's grid: its default first, the others drawn without repetition."""
-    points = [dict(zip(entrant.grid, values, strict=True)) for values in itertools.product(*entrant.grid.values())]
-    if len(points) <= budget:
-        return points
-    others = stream(0, f"scheduling benchmark candidates {entrant.name}").permutation(len(points) - 1)[: budget - 1]
-    return [points[0], *(points[1 + int(at)] for at in sorted(others))]
+def search_grid(
+    grid: Mapping[str, Sequence[Any]], evaluate: Callable[[dict[str, Any]], Figures], budget: int
+) -> list[dict[str, Any]]:
+    """Look for the largest `V` on a grid with at most `budget` evaluations, from its defaults.
+
+    A grid of at most `budget` points is tried as a whole. Else one parameter after another is swept while the others
+    keep their best values so far, again and again, until a round changes nothing or the budget is spent.
+
+    Args:
+        grid: Values of each parameter, the default first.
+        evaluate: Returns the figures at a point.
+        budget: Evaluations, at least 1.
+
+    Returns:
+        What was tried, in order: `parameters`, `U` and `V`.
+    """
+    tried: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def value_at(point: tuple[Any, ...]) -> float:
+        if point not in tried and len(tried) < budget:
+            parameters = dict(zip(grid, point, strict=True))
+            figures = evaluate(parameters)
+            tried[point] = {"parameters": parameters, "U": figures["U"], "V": figures["V"]}
+        return float(tried[point]["V"]) if point in tried else -math.inf
+
+    if math.prod(len(values) for values in grid.values()) <= budget:
+        for point in itertools.product(*grid.values()):
+            value_at(point)
+        return list(tried.values())
+    best, previous = tuple(values[0] for values in grid.values()), None
+    while best != previous and len(tried) < budget:
+        previous = best
+        for at, values in enumerate(grid.values()):
+            sweep = [(*best[:at], value, *best[at + 1 :]) for value in values]
+            # The first of equals, so that a parameter that does not matter keeps its value.
+            best = max([best, *sweep], key=value_at)
+    return list(tried.values())
 
 
 def contest(
@@ -154,12 +185,11 @@ def contest(
 
 
 def _try_all(entrant: Entrant, tuning: Sequence[SchedulingCase], measure: Measure, budget: int) -> list[dict[str, Any]]:
-    tried = []
-    for parameters in candidates_of(entrant, budget):
+    def evaluate(parameters: dict[str, Any]) -> Figures:
         figures = [_measured(entrant, case, parameters, measure, None)[0] for case in tuning]
-        means = {name: float(np.mean([one[name] for one in figures])) for name in ("U", "V")}
-        tried.append({"parameters": parameters, **means})
-    return tried
+        return {name: float(np.mean([one[name] for one in figures])) for name in ("U", "V")}
+
+    return search_grid(entrant.grid, evaluate, budget)
 
 
 def _choose(
@@ -189,8 +219,3 @@ def _measured(
     if extra is not None:
         figures |= extra(case, run.record)
     return figures, run.build_s
-
-
-def normalised(figures: Sequence[float], bound: Sequence[float]) -> npt.NDArray[np.float64]:
-    """Return values as fractions of their instances' bounds."""
-    return np.asarray(figures, dtype=np.float64) / np.asarray(bound, dtype=np.float64)

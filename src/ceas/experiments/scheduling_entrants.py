@@ -10,10 +10,11 @@ import numpy.typing as npt
 from ceas.experiments.scheduling_cases import SchedulingCase
 from ceas.experiments.scheduling_contest import Entrant
 from ceas.experiments.scheduling_extras import adversary_entrants
+from ceas.experiments.scheduling_figures import class_hops
 from ceas.experiments.scheduling_settings import Setting
 from ceas.network.slot_policy import SlotPolicy
 
-__all__ = ["announced_classes", "class_hops", "entrants_of"]
+__all__ = ["announced_classes", "entrants_of"]
 
 Int64s = npt.NDArray[np.int64]
 
@@ -44,15 +45,6 @@ def _build_ours(make: Callable[..., SlotPolicy], case: SchedulingCase, parameter
         announced_classes=announced_classes(case).tolist(),
         **parameters,
     )
-
-
-def class_hops(case: SchedulingCase) -> Int64s:
-    """Return how many links the routes of each class have, the mean of its requests rounded, at least 1, `(C,)`."""
-    n_classes = len(case.forecast.weight)
-    hops = np.diff(case.requests.route_first)
-    count = np.bincount(case.requests.request_class, minlength=n_classes)
-    total = np.bincount(case.requests.request_class, weights=hops, minlength=n_classes)
-    return np.maximum(np.rint(total / np.maximum(count, 1)), 1.0).astype(np.int64)
 
 
 def announced_classes(case: SchedulingCase) -> Int64s:

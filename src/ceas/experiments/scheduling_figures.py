@@ -1,58 +1,120 @@
 """Figures of a run in the slotted network, and the bounds beside them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_contest import Figures
 from ceas.experiments.scheduling_settings import Setting
 from ceas.network.slots import SlottedRecord
 
-__all__ = ["bounds_of", "frontier_of", "measure"]
+__all__ = ["bounds_of", "class_hops", "frontier_of", "measure", "utilisation_bound"]
+
+Int64s = npt.NDArray[np.int64]
+
+# Instances whose average bound is computed; it differs little between them.
+AVERAGED_INSTANCES = 3
+# Utilisations at which value is bounded.
+LEVELS, QUICK_LEVELS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95), (0.0, 0.9)
 
 
 def measure(case: SchedulingCase, record: SlottedRecord) -> Figures:
-    """Return the figures that every scenario has.
+    """Return the figures that every scenario has, as `slotted_metrics` defines them.
 
-    `U` is the share of the generated pairs that served a request, `V` the delivered value over that of serving every
-    request through pairs just born, `S` the served share of the requests; fidelities are those of use, waiting is from
-    arrival to service, and `fairness` is Jain's index of the users' value over what they could have got.
+    `total` is the value delivered in the whole run, also to requests that could have been served after its end: it is
+    what bounds on the instance bound.
     """
-    from ceas.scheduling.bounds_hindsight import freshest_value  # noqa: PLC0415 (compiled when first used)
+    from ceas.scheduling.slotted_metrics import slotted_metrics  # noqa: PLC0415 (compiled when first used)
 
-    requests = case.requests
-    generated = int(record.generated.sum())
-    offered = freshest_value(case.network, requests, case.n_slots)
-    wait = record.served_slot - requests.arrival[record.served_request]
-    asked = np.bincount(requests.user, weights=requests.weight)
-    got = np.bincount(requests.user[record.served_request], weights=record.served_value, minlength=len(asked))
-    share = np.divide(got, asked, out=np.zeros(len(asked)), where=asked > 0.0)[asked > 0.0]
+    metrics = slotted_metrics(case.network, case.requests, record)
     return {
-        "U": int(record.used.sum()) / generated if generated else float("nan"),
-        "V": float(record.served_value.sum()) / offered if offered else float("nan"),
-        "S": len(record.served_request) / len(requests) if len(requests) else float("nan"),
-        "F_mean": float(record.served_fidelity.mean()) if len(wait) else float("nan"),
-        "F_p05": float(np.quantile(record.served_fidelity, 0.05)) if len(wait) else float("nan"),
-        "wait_p99": float(np.quantile(wait, 0.99)) if len(wait) else float("nan"),
-        "fairness": float(share.sum() ** 2 / (len(share) * (share**2).sum())) if share.any() else float("nan"),
+        "U": metrics.utilisation,
+        "V": metrics.value,
+        "S": metrics.served,
+        "F_mean": metrics.fidelity_mean,
+        "F_p05": metrics.fidelity_p05,
+        "wait_p99": metrics.wait_p99_slots,
+        "fairness": metrics.fairness,
+        "total": float(record.served_value.sum()),
+        "purified": float(record.purified.sum()),
     }
 
 
 def bounds_of(setting: Setting, seeds: int, *, is_quick: bool = False) -> dict[str, Any]:
-    """Return the bounds on the reported instances, in the unit of `V`.
+    """Return the bounds on the reported instances.
 
     Returns:
-        `hindsight`: the clairvoyant's linear programme, one value per instance, empty where it is not computed.
+        `hindsight`: value of the clairvoyant's linear programme, one for each reported instance, empty where it is not
+        computed. `average`: for the first instances, bound on the mean of their delivered value over all coins and
+        requests, with `average_kind`, `"dual"` or `"fluid"`; empty where no such bound holds.
     """
     from ceas.scheduling.bounds_hindsight import hindsight_bound  # noqa: PLC0415
 
-    if not setting.has_bound:
-        return {"hindsight": [], "dual": None}
-    cases = (setting.case(seed, Phase.REPORTING, is_quick=is_quick) for seed in range(seeds))
-    bounds = [hindsight_bound(case.network, case.requests, case.path).normalised for case in cases]
-    return {"hindsight": [float(bound) for bound in bounds], "dual": None}
+    hindsight, average = [], []
+    for seed in range(seeds):
+        case = setting.case(seed, Phase.REPORTING, is_quick=is_quick)
+        if setting.has_bound:
+            hindsight.append(float(hindsight_bound(case.network, case.requests, case.path).value))
+        if setting.average_bound and seed < AVERAGED_INSTANCES:
+            average.append(_average_bound(case, setting.average_bound))
+    return {"hindsight": hindsight, "average": average, "average_kind": setting.average_bound}
+
+
+def _average_bound(case: SchedulingCase, kind: str) -> float:
+    """Return a bound on the mean value of a run, from empty memories."""
+    from ceas.scheduling.bounds_dual import dual_bound, fluid_bound  # noqa: PLC0415
+
+    if kind == "dual":
+        bound = dual_bound(case.network, case.forecast, hops=class_hops(case), arrivals=_arrivals(case))
+        return case.n_slots * bound.value + bound.transient
+    # A route and class of the requests that came stands for itself; those that did not come are worth nothing here, so
+    # the rates are those of the instance and the bound holds for it.
+    from ceas.scheduling.slotted_metrics import perfect_values  # noqa: PLC0415
+
+    requests = case.requests
+    ones = np.full(len(requests), 1.0 / case.n_slots)
+    value = perfect_values(case.network, requests)
+    per_slot = fluid_bound(
+        case.network,
+        route_first=requests.route_first,
+        route_link=requests.route_link,
+        rate=ones,
+        n_pairs=requests.n_pairs,
+        value=value,
+    )
+    return case.n_slots * per_slot
+
+
+def utilisation_bound(setting: Setting, *, is_quick: bool = False) -> list[dict[str, Any]]:
+    """Return the dual bound on `V` at utilisations, for the first reported instance."""
+    from ceas.scheduling.bounds_dual import utilisation_frontier  # noqa: PLC0415
+
+    if not setting.bounds_frontier:
+        return []
+    case = setting.case(0, Phase.REPORTING, is_quick=is_quick)
+    levels = np.array(QUICK_LEVELS if is_quick else LEVELS)
+    bounds = utilisation_frontier(case.network, case.forecast, levels, hops=class_hops(case), arrivals=_arrivals(case))
+    return [
+        {"policy": "nobody above (dual)", "U": float(level), "V": float(bound.normalised), "parameters": ""}
+        for level, bound in zip(levels, bounds, strict=True)
+    ]
+
+
+def _arrivals(case: SchedulingCase) -> Literal["poisson", "one"]:
+    """Return how requests come: to the one link at most one a slot, elsewhere as Poisson counts."""
+    return "one" if case.network.n_links == 1 else "poisson"
+
+
+def class_hops(case: SchedulingCase) -> Int64s:
+    """Return how many links the routes of each class have, the mean of its requests rounded, at least 1, `(C,)`."""
+    n_classes = len(case.forecast.weight)
+    hops = np.diff(case.requests.route_first)
+    count = np.bincount(case.requests.request_class, minlength=n_classes)
+    total = np.bincount(case.requests.request_class, weights=hops, minlength=n_classes)
+    return np.maximum(np.rint(total / np.maximum(count, 1)), 1.0).astype(np.int64)
 
 
 def frontier_of(policies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
