@@ -29,8 +29,8 @@ __all__ = ["benchmark", "run_setting", "setting_rows"]
 Document = dict[str, Any]
 Row = dict[str, Any]
 
-TUNING_SEEDS, QUICK_TUNING_SEEDS = 5, 1
-BUDGET, QUICK_BUDGET = 24, 4
+TUNING_SEEDS, QUICK_TUNING_SEEDS = 3, 1
+BUDGET, QUICK_BUDGET = 16, 3
 QUICK_SEEDS = 3
 # Standard errors of the paired difference from which a win or a loss is called one.
 CLEAR = 3.0
@@ -39,7 +39,7 @@ CLEAR = 3.0
 def benchmark(
     *,
     only: str = "",
-    seeds: int = 20,
+    seeds: int = 10,
     quick: bool = False,
     out: str = "",
     processes: int = 2,

@@ -104,7 +104,7 @@ def _settings() -> tuple[Setting, ...]:
     ]
     mix = _Scenario(key="S2", generator=deadline_mix_case, quick=("load 0.7 memory 2",))
     made += [
-        mix.setting(f"load {load:g} memory {memory}", load=load, memory_slots=memory, average_bound="dual")
+        mix.setting(f"load {load:g} memory {memory}", load=load, memory_slots=memory)
         for load in (0.3, 0.7, 1.2)
         for memory in (2, 4)
     ]
