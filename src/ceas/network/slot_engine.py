@@ -184,42 +184,60 @@ def _expire(state: SlottedState) -> None:
 
 
 @inlined
-def _is_lower(state: SlottedState, a: int, b: int) -> bool:
-    """Tell whether link a is granted after link b."""
-    return state.score[a] < state.score[b] or (state.score[a] == state.score[b] and a > b)
+def _note(state: SlottedState, mistake: int, row: int, link: int, pair: int) -> None:
+    """Keep what a policy did wrong, for the message."""
+    state.numbers[MISTAKE] = mistake
+    state.numbers[MISTAKE_ROW] = row
+    state.numbers[MISTAKE_LINK] = link
+    state.numbers[MISTAKE_PAIR] = pair
 
 
 @inlined
 def _sift(state: SlottedState, at: int, size: int) -> None:
-    order = state.order
-    link = order[at]
+    """Let a link sink in a heap with the one granted last on top: of the lowest score, at a tie the highest link."""
+    order, rank = state.order, state.rank
+    link, score = order[at], rank[at]
     while 2 * at + 1 < size:
         child = 2 * at + 1
-        if child + 1 < size and _is_lower(state, order[child + 1], order[child]):
+        if child + 1 < size and (
+            rank[child + 1] < rank[child] or (rank[child + 1] == rank[child] and order[child + 1] > order[child])
+        ):
             child += 1
-        if not _is_lower(state, order[child], link):
+        if rank[child] > score or (rank[child] == score and order[child] < link):
             break
-        order[at] = order[child]
+        order[at], rank[at] = order[child], rank[child]
         at = child
-    order[at] = link
+    order[at], rank[at] = link, score
 
 
 @inlined
 def _rank_links(state: SlottedState) -> int:
-    """Write the links with a positive score into `order`, best first, and return their number (heap sort)."""
+    """Write the links with a positive score that could attempt into `order`, best first; -1 for a bad replacement."""
     size = 0
     for link in range(len(state.edges)):
-        if state.score[link] > 0.0:
-            state.order[size] = link
+        if not state.score[link] > 0.0:
+            continue
+        if state.replace[link] >= state.n_stored[link]:
+            _note(state, NO_PAIR_TO_REPLACE, -1, link, state.replace[link])
+            return -1
+        if _can_attempt(state, link):
+            state.order[size], state.rank[size] = link, state.score[link]
             size += 1
     for at in range(size // 2 - 1, -1, -1):
         _sift(state, at, size)
     for last in range(size - 1, 0, -1):
-        lowest = state.order[0]
-        state.order[0] = state.order[last]
-        state.order[last] = lowest
+        state.order[0], state.order[last] = state.order[last], state.order[0]
+        state.rank[0], state.rank[last] = state.rank[last], state.rank[0]
         _sift(state, 0, last)
     return size
+
+
+@inlined
+def _can_attempt(state: SlottedState, link: int) -> bool:
+    """Tell whether both ends have an attempt left and, unless a pair is replaced, memory."""
+    a, b = state.edges[link, 0], state.edges[link, 1]
+    has_memory = state.replace[link] >= 0 or (state.memory_left[a] > 0 and state.memory_left[b] > 0)
+    return bool(has_memory and state.attempts_left[a] > 0 and state.attempts_left[b] > 0)
 
 
 @inlined
@@ -228,17 +246,13 @@ def _attempt(state: SlottedState) -> bool:
     for node in range(len(state.free_slots)):
         state.attempts_left[node] = state.attempts_per_slot[node]
         state.memory_left[node] = state.free_slots[node]
-    for at in range(_rank_links(state)):
+    n_wanted = _rank_links(state)
+    for at in range(n_wanted):
         link = state.order[at]
-        a, b, replaced = state.edges[link, 0], state.edges[link, 1], state.replace[link]
-        if replaced >= state.n_stored[link]:
-            _note(state, NO_PAIR_TO_REPLACE, -1, link, replaced)
-            return False
-        if state.attempts_left[a] == 0 or state.attempts_left[b] == 0:
+        if not _can_attempt(state, link):
             continue
+        a, b, replaced = state.edges[link, 0], state.edges[link, 1], state.replace[link]
         if replaced < 0:
-            if state.memory_left[a] == 0 or state.memory_left[b] == 0:
-                continue
             state.memory_left[a] -= 1
             state.memory_left[b] -= 1
         state.attempts_left[a] -= 1
@@ -246,7 +260,7 @@ def _attempt(state: SlottedState) -> bool:
         state.counts[ATTEMPTS, link] += 1
         if state.success[state.numbers[SLOT], link]:
             _make_pair(state, link, replaced)
-    return True
+    return bool(n_wanted >= 0)
 
 
 @inlined
@@ -264,15 +278,6 @@ def _make_pair(state: SlottedState, link: int, replaced: int) -> None:
 
 
 # ---- service ---------------------------------------------------------------------------------------------------------
-
-
-@inlined
-def _note(state: SlottedState, mistake: int, row: int, link: int, pair: int) -> None:
-    """Keep what a policy did wrong, for the message."""
-    state.numbers[MISTAKE] = mistake
-    state.numbers[MISTAKE_ROW] = row
-    state.numbers[MISTAKE_LINK] = link
-    state.numbers[MISTAKE_PAIR] = pair
 
 
 @inlined

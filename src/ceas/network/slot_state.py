@@ -98,6 +98,7 @@ class SlottedState(NamedTuple):
     score: npt.NDArray[np.float64]
     replace: npt.NDArray[np.int64]
     order: npt.NDArray[np.int64]
+    rank: npt.NDArray[np.float64]
     attempts_left: npt.NDArray[np.int64]
     memory_left: npt.NDArray[np.int64]
     action: npt.NDArray[np.int64]
@@ -201,6 +202,7 @@ def start_slotted(
         score=np.zeros(n_links),
         replace=ints(n_links),
         order=ints(n_links),
+        rank=np.zeros(n_links),
         attempts_left=ints(network.n_nodes),
         memory_left=ints(network.n_nodes),
         action=ints(n_requests + n_links * room),

@@ -464,20 +464,20 @@ TUNING_GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
         "random": _STOCK,
         "oldest_first": _STOCK,
         "freshest_first": _STOCK,
-        "static_tdma": {**_STOCK, "fills": (False, True)},
+        "static_tdma": {**_STOCK, "fills": (False, True), **_PAIRS},
         "edf": {**_STOCK, **_PAIRS},
         "on_demand_edf": {**_PAIRS, "overwrites": (False, True)},
         "online_edf": {**_PAIRS, "overwrites": (False, True), "least_chance": (0.0, 0.1, 0.2, 0.3, 0.5)},
         "on_demand_best_fit": {"urgency": (1.0, 0.5, 0.0, 2.0), **_PAIRS, "overwrites": (False, True)},
         "best_fit": {**_STOCK, "urgency": (1.0, 0.0), **_PAIRS},
-        "max_weight": {**_STOCK, "value_share": (0.0, 0.5, 1.0)},
+        "max_weight": {**_STOCK, "value_share": (0.0, 0.5, 1.0), **_PAIRS},
         "greedy_fidelity": _STOCK,
         "best_cutoff": {
             "cutoff_share": (1.0, 0.75, 0.5, 0.25),
             "base": ("edf", "max_weight", "best_fit"),
             "pairs_per_link": (UNLIMITED, 1),
         },
-        "demand_aware": {**_STOCK, "pending_share": (0.0, 0.1, 1.0)},
+        "demand_aware": {**_STOCK, "pending_share": (0.0, 0.1, 1.0), **_PAIRS},
     }
 )
 """Values of the parameters that are tried for each baseline, the default first."""

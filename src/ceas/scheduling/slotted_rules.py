@@ -19,7 +19,7 @@ from enum import IntEnum
 import numpy as np
 import numpy.typing as npt
 
-from ceas.network.compilation import compiled
+from ceas.network.compilation import inlined
 from ceas.network.draws import unit_interval
 from ceas.network.slot_policy import (
     DISCARD,
@@ -108,14 +108,14 @@ _TIE = 1e-9
 # ---- the order of requests -------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def n_taken(snapshot: SlotSnapshot, request: int) -> int:
     """Return how many pairs a request takes."""
     n_hops: int = snapshot.route_first[request + 1] - snapshot.route_first[request]
     return n_hops if n_hops > 1 else int(snapshot.n_pairs[request])
 
 
-@compiled
+@inlined
 def route_backlog(snapshot: SlotSnapshot, request: int) -> float:
     """Return the requests waiting for the same route, each as one or, in part, by weight, times the swaps' chance."""
     first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
@@ -133,7 +133,7 @@ def route_backlog(snapshot: SlotSnapshot, request: int) -> float:
     return backlog * float(snapshot.swap_success_probability ** (end - first - 1))
 
 
-@compiled
+@inlined
 def request_key(snapshot: SlotSnapshot, request: int) -> float:
     """Return the place of a request in the policy's order, lowest first."""
     order = snapshot.tables[REQUEST_ORDER]
@@ -157,7 +157,7 @@ def request_key(snapshot: SlotSnapshot, request: int) -> float:
     return key
 
 
-@compiled
+@inlined
 def sift_down(number: npt.NDArray[np.int64], key: npt.NDArray[np.float64], at: int, size: int) -> None:
     """Let an element sink in a heap with the largest (key, number) on top."""
     moved, moved_key = number[at], key[at]
@@ -174,7 +174,7 @@ def sift_down(number: npt.NDArray[np.int64], key: npt.NDArray[np.float64], at: i
     number[at], key[at] = moved, moved_key
 
 
-@compiled
+@inlined
 def sort_requests(number: npt.NDArray[np.int64], key: npt.NDArray[np.float64], size: int) -> None:
     """Sort the first requests by key, at a tie by number."""
     is_sorted = True
@@ -195,13 +195,13 @@ def sort_requests(number: npt.NDArray[np.int64], key: npt.NDArray[np.float64], s
 # ---- service ---------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def is_worth(snapshot: SlotSnapshot, request: int, werner: float) -> bool:
     """Tell whether a pair is worth anything to a request, whatever its weight."""
     return bool(request_value(snapshot.kind[request], 1.0, snapshot.minimum_fidelity[request], werner) > 0.0)
 
 
-@compiled
+@inlined
 def position_in_order(snapshot: SlotSnapshot, request: int, link: int, at: int) -> int:
     """Return the position of the pair of a link that comes `at`-th in the policy's order."""
     n_stored = snapshot.n_stored[link]
@@ -214,7 +214,7 @@ def position_in_order(snapshot: SlotSnapshot, request: int, link: int, at: int) 
     return int((start + at) % n_stored)
 
 
-@compiled
+@inlined
 def choose_pairs(snapshot: SlotSnapshot, request: int, chosen: npt.NDArray[np.int64]) -> bool:
     """Choose the pairs of a request over one link and mark them; False if too few qualify."""
     link, n_needed = snapshot.route_link[snapshot.route_first[request]], snapshot.n_pairs[request]
@@ -233,7 +233,7 @@ def choose_pairs(snapshot: SlotSnapshot, request: int, chosen: npt.NDArray[np.in
     return True
 
 
-@compiled
+@inlined
 def choose_route(snapshot: SlotSnapshot, request: int, chosen: npt.NDArray[np.int64]) -> bool:
     """Choose a pair of each link of a route and mark them; False if the swapped pair cannot qualify.
 
@@ -268,7 +268,7 @@ def choose_route(snapshot: SlotSnapshot, request: int, chosen: npt.NDArray[np.in
     return True
 
 
-@compiled
+@inlined
 def is_stocked(snapshot: SlotSnapshot, request: int) -> bool:
     """Tell whether the links of a request hold enough pairs, of whatever quality."""
     first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
@@ -312,7 +312,7 @@ def serve_in_order(snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs:
 # ---- attempts --------------------------------------------------------------------------------------------------------
 
 
-@compiled
+@inlined
 def rest_of_route(snapshot: SlotSnapshot, request: int, link: int) -> float:
     """Return the Werner factor of a request's swaps and of new pairs on all links of its route but one."""
     first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
@@ -323,7 +323,7 @@ def rest_of_route(snapshot: SlotSnapshot, request: int, link: int) -> float:
     return werner
 
 
-@compiled
+@inlined
 def set_aside(snapshot: SlotSnapshot, request: int, link: int) -> int:
     """Mark stored pairs of a link for a request that waits, and return how many are missing.
 
@@ -344,7 +344,7 @@ def set_aside(snapshot: SlotSnapshot, request: int, link: int) -> int:
     return int(needed)
 
 
-@compiled
+@inlined
 def is_hopeful(snapshot: SlotSnapshot, request: int, link: int, missing: int) -> bool:
     """Tell whether a pair made now would qualify, and the link makes the missing ones in time with enough chance."""
     ahead = max(0, snapshot.arrival[request] - snapshot.slot)
@@ -368,7 +368,7 @@ def is_hopeful(snapshot: SlotSnapshot, request: int, link: int, missing: int) ->
     return bool(1.0 - fails >= least)
 
 
-@compiled
+@inlined
 def missed_requests(snapshot: SlotSnapshot, link: int) -> tuple[int, float, float, float]:
     """Set a link's stock against its queue; return what it does not cover.
 
@@ -398,7 +398,7 @@ def missed_requests(snapshot: SlotSnapshot, link: int) -> tuple[int, float, floa
     return n_missing, first_key, weight, backlog
 
 
-@compiled
+@inlined
 def best_stored(snapshot: SlotSnapshot, link: int) -> float:
     """Return the largest Werner parameter in a link's stock, 0 for none."""
     best = 0.0
@@ -407,7 +407,7 @@ def best_stored(snapshot: SlotSnapshot, link: int) -> float:
     return best
 
 
-@compiled
+@inlined
 def score_missed(snapshot: SlotSnapshot, link: int, first_key: float, weight: float, backlog: float) -> float:
     """Return the score of a link that is missed, above `_MISSED`, for the orders in which that counts."""
     order = snapshot.tables[ATTEMPT_ORDER]
@@ -421,7 +421,7 @@ def score_missed(snapshot: SlotSnapshot, link: int, first_key: float, weight: fl
     return _MISSED + 1.0 / (1.0 + max(0.0, first_key - snapshot.slot))
 
 
-@compiled
+@inlined
 def score_ahead(snapshot: SlotSnapshot, link: int, chance: float) -> float:
     """Return the score of a link that makes pairs ahead, in (0, 1] up to ties."""
     order = snapshot.tables[ATTEMPT_ORDER]
@@ -430,7 +430,15 @@ def score_ahead(snapshot: SlotSnapshot, link: int, chance: float) -> float:
     return chance
 
 
-@compiled
+@inlined
+def is_turn(snapshot: SlotSnapshot, link: int) -> bool:
+    """Tell whether the slot is of the link's colour; always for policies without time slots."""
+    if snapshot.tables[ATTEMPT_ORDER] != _TIME_SLOT:
+        return True
+    return bool(snapshot.slot % int(snapshot.tables[N_COLOURS]) == int(snapshot.parameters[link, COLOUR]))
+
+
+@inlined
 def score_link(snapshot: SlotSnapshot, link: int, chance: float) -> float:
     """Return how much a link wants a new pair, 0 for not at all; marks the pairs that its queue needs."""
     order = snapshot.tables[ATTEMPT_ORDER]
@@ -440,7 +448,7 @@ def score_link(snapshot: SlotSnapshot, link: int, chance: float) -> float:
     if not is_missed and not is_ahead:
         return 0.0
     if order == _TIME_SLOT:
-        if snapshot.slot % int(snapshot.tables[N_COLOURS]) == int(snapshot.parameters[link, COLOUR]):
+        if is_turn(snapshot, link):
             return 1.0 + chance
         return chance * float(snapshot.tables[FILLS])
     if order == _BY_DEMAND:
@@ -462,7 +470,7 @@ def attempt_in_order(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], rep
             continue
         is_full = snapshot.free_slots[snapshot.edges[link, 0]] == 0 or snapshot.free_slots[snapshot.edges[link, 1]] == 0
         makes_ahead = snapshot.parameters[link, LIMIT] > 0.0 and snapshot.parameters[link, DEMAND] > 0.0
-        is_at_limit = score[link] == 0.0 and makes_ahead
+        is_at_limit = score[link] == 0.0 and makes_ahead and is_turn(snapshot, link)
         if is_at_limit:
             # Nothing more is wanted, but a fresh pair for an old one: after everything else.
             score[link] = 1e-12 * chance
