@@ -37,12 +37,11 @@ def sketch_requests(
     most_pairs: int = 1,
     most_hops: int = 1,
 ) -> RequestTable:
-    """Return random requests of all kinds; the links of a route are different, but need not touch."""
+    """Return random requests of all kinds; routes are simple paths of at most so many links."""
     routes, pairs = [], []
     for _ in range(n_requests):
-        hops = int(rng.integers(1, min(most_hops, network.n_links) + 1))
-        routes.append(rng.permutation(network.n_links)[:hops])
-        pairs.append(int(rng.integers(1, most_pairs + 1)) if hops == 1 else 1)
+        routes.append(_random_path(rng, network, int(rng.integers(1, most_hops + 1))))
+        pairs.append(int(rng.integers(1, most_pairs + 1)) if len(routes[-1]) == 1 else 1)
     arrival = np.sort(rng.integers(0, n_slots, n_requests))
     return RequestTable(
         route_first=np.concatenate([[0], np.cumsum([len(route) for route in routes])]).astype(np.int64),
@@ -57,6 +56,25 @@ def sketch_requests(
         request_class=np.zeros(n_requests, dtype=np.int64),
         user=np.zeros(n_requests, dtype=np.int64),
     )
+
+
+def _random_path(rng: np.random.Generator, network: SlottedNetwork, most_hops: int) -> list[int]:
+    """Return the links of a random simple path, at least one."""
+    links = [int(rng.integers(network.n_links))]
+    visited = network.edges[links[0]].tolist()
+    while len(links) < most_hops:
+        here = network.edges == visited[-1]
+        onward = [
+            (link, int(network.edges[link, 1 - side]))
+            for link, side in np.argwhere(here)
+            if network.edges[link, 1 - side] not in visited
+        ]
+        if not onward:
+            break
+        link, node = onward[int(rng.integers(len(onward)))]
+        links.append(int(link))
+        visited.append(node)
+    return links
 
 
 def sketch_path(rng: np.random.Generator, network: SlottedNetwork, n_slots: int) -> SamplePath:
@@ -118,16 +136,14 @@ def _any_service(snapshot: SlotSnapshot, action, pairs) -> int:  # type: ignore[
 def any_policy(network: SlottedNetwork, attempt: float, replace: float, serve: float, discard: float) -> SlotPolicy:
     """Return a policy that attempts, replaces, serves and discards at random with these probabilities."""
     parameters = np.tile([attempt, replace, serve, discard], (network.n_links, 1))
-    return SlotPolicy(
-        name="any", attempt=_any_attempt, serve=_any_service, parameters=parameters, tables=np.zeros(1)
-    )
+    return SlotPolicy(name="any", attempt=_any_attempt, serve=_any_service, parameters=parameters, tables=np.zeros(1))
 
 
 def clairvoyant_by_exhaustion(network: SlottedNetwork, requests: RequestTable, path: SamplePath) -> float:
     """Return the most that can be delivered on a path, by trying everything slot by slot.
 
-    Follows the slots' own order: pairs expire, successes are taken while attempts and memory allow, requests are served,
-    pairs are thrown away. It knows nothing of columns.
+    Follows the slots' own order: pairs expire, successes are taken while attempts and memory allow, requests are
+    served, pairs are thrown away. It knows nothing of columns.
     """
     memo: dict[tuple[object, ...], float] = {}
 
@@ -179,9 +195,7 @@ def clairvoyant_by_exhaustion(network: SlottedNetwork, requests: RequestTable, p
             memo[key] = best
         return memo[key]
 
-    def serve(
-        slot: int, stock: frozenset[tuple[int, int]], served: frozenset[int], waiting: tuple[int, ...]
-    ) -> float:
+    def serve(slot: int, stock: frozenset[tuple[int, int]], served: frozenset[int], waiting: tuple[int, ...]) -> float:
         if not waiting:
             return max(
                 from_slot(slot + 1, frozenset(kept), served)

@@ -15,7 +15,8 @@ from ceas.network.slots import RequestTable, SamplePath, SlottedNetwork, draw_sa
 from ceas.scheduling.bounds_hindsight import freshest_value, hindsight_bound
 
 _spec = importlib.util.spec_from_file_location("slotted_sketches", Path(__file__).with_name("slotted_sketches.py"))
-assert _spec is not None and _spec.loader is not None
+assert _spec is not None
+assert _spec.loader is not None
 sketches = importlib.util.module_from_spec(_spec)
 sys.modules["slotted_sketches"] = sketches
 _spec.loader.exec_module(sketches)
@@ -32,7 +33,8 @@ def test_the_integer_optimum_is_the_clairvoyants(seed: int) -> None:
     path = sketches.sketch_path(rng, network, 4)
     best = sketches.clairvoyant_by_exhaustion(network, requests, path)
     exact = hindsight_bound(network, requests, path, integer=True)
-    assert exact.is_integer and exact.n_split == 0
+    assert exact.is_integer
+    assert exact.n_split == 0
     assert exact.value == pytest.approx(best, abs=TIGHT)
     assert hindsight_bound(network, requests, path).value >= best - TIGHT
     split = hindsight_bound(network, requests, path, most_combinations=0)
@@ -82,7 +84,8 @@ def test_without_limits_it_is_an_assignment(seed: int) -> None:
     bound = hindsight_bound(network, requests, path)
     assert bound.value == pytest.approx(value[rows, columns].sum(), rel=1e-7)
     assert bound.fractional_share == 0.0
-    assert not bound.memory_price.any() and not bound.attempt_price.any()
+    assert not bound.memory_price.any()
+    assert not bound.attempt_price.any()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -94,13 +97,14 @@ def test_windows_of_time_bound_as_well_and_hardly_worse(seed: int) -> None:
     path = draw_sample_path(network, 300, rng)
     whole = hindsight_bound(network, requests, path)
     windows = hindsight_bound(network, requests, path, most_columns=whole.n_columns // 6)
-    assert whole.n_windows == 1 and windows.n_windows > 3
+    assert whole.n_windows == 1
+    assert windows.n_windows > 3
     assert whole.value == pytest.approx(whole.solver_value, rel=1e-7)
     assert whole.value - TIGHT <= windows.value <= 1.02 * whole.value
 
 
 def test_prices_are_what_more_would_be_worth() -> None:
-    """One memory slot at node 1, wanted by two: the winner gains 5 by it, the loser would gain 2; prices lie between."""
+    """One memory slot at node 1, wanted by two: the winner gains 5 by it, the loser would 2; prices lie between."""
     network = SlottedNetwork(
         edges=np.array([[0, 1], [1, 2]]),
         success_probability=np.ones(2),
@@ -122,7 +126,7 @@ def test_prices_are_what_more_would_be_worth() -> None:
 
 
 def test_the_expected_swap_charges_lost_pairs() -> None:
-    """One request over two links with swaps of chance 1/2; of three births a link come 1 - 1/8 services, or 1 if seen."""
+    """Three births a link make three tries with a swap of chance 1/4."""
     network = SlottedNetwork(
         edges=np.array([[0, 1], [1, 2]]),
         success_probability=np.ones(2),
@@ -190,7 +194,8 @@ def test_nothing_to_serve() -> None:
     network = sketches.sketch_network(rng, 3, 2)
     requests = _singles(link=[], arrival=[], deadline=[], weight=[])
     bound = hindsight_bound(network, requests, draw_sample_path(network, 3, rng))
-    assert bound.value == 0.0 and np.isnan(bound.normalised)
+    assert bound.value == 0.0
+    assert np.isnan(bound.normalised)
     assert freshest_value(network, requests, 3) == 0.0
 
 
@@ -200,13 +205,11 @@ def test_arguments_are_checked() -> None:
     requests = sketches.sketch_requests(rng, network, 10, 30, most_hops=2)
     path = draw_sample_path(network, 10, rng)
     with pytest.raises(DomainError, match="coins for 4 links"):
-        hindsight_bound(network, requests, replace(path, success=path.success[:, :2]))
+        hindsight_bound(network, requests, draw_sample_path(sketches.sketch_network(rng, 3, 2), 10, rng))
     with pytest.raises(DomainError, match="links below 4"):
         hindsight_bound(network, replace(requests, route_link=requests.route_link + 4), path)
     with pytest.raises(DomainError, match="integer"):
-        hindsight_bound(
-            replace(network, swap_success_probability=0.5), requests, path, integer=True, swaps="expected"
-        )
+        hindsight_bound(replace(network, swap_success_probability=0.5), requests, path, integer=True, swaps="expected")
     with pytest.raises(CapacityError):
         hindsight_bound(network, requests, path, integer=True, most_columns=1)
 

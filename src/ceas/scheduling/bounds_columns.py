@@ -6,9 +6,9 @@ longer. So every service that any policy can perform has a column worth at least
 
 A request for one pair has a column a coin. For tuples and routes the combinations are listed while they are few. When
 they are many, the request is split: a column without value says "served in slot s", and columns for the single pairs
-carry shares of the value. The shares overestimate: every value is a convex increasing function g of a sum of logarithms,
-so `g(sum_i x_i) <= mean_i g(n x_i)` (Jensen; for a tuple that is the inequality of the means), also after shifts of the
-`x_i` that sum to 0.
+carry shares of the value. The shares overestimate: every value is a convex increasing function g of a sum of
+logarithms, so `g(sum_i x_i) <= mean_i g(n x_i)` (Jensen; for a tuple that is the inequality of the means), also after
+shifts of the `x_i` that sum to 0.
 """
 
 from dataclasses import dataclass
@@ -177,9 +177,7 @@ class _Builder:
         kept = value > 0.0
         return _plain(request[kept], service[kept], value[kept], coin[kept, None], 1.0)
 
-    def several(
-        self, numbers: Int64s, hops: int, pairs: int, most_combinations: int
-    ) -> tuple[list[Columns], int]:
+    def several(self, numbers: Int64s, hops: int, pairs: int, most_combinations: int) -> tuple[list[Columns], int]:
         """Return the columns of tuples or routes of one shape, and how many requests were split."""
         requests = self.requests
         number, service = self._services(numbers, hops)
@@ -312,8 +310,6 @@ def _joined(pieces: list[Columns]) -> Columns:
         group=np.concatenate(
             [np.where(piece.group >= 0, piece.group + at, -1) for piece, at in zip(pieces, group[:-1], strict=True)]
         ),
-        group_owner=np.concatenate(
-            [piece.group_owner + at for piece, at in zip(pieces, column[:-1], strict=True)]
-        ),
+        group_owner=np.concatenate([piece.group_owner + at for piece, at in zip(pieces, column[:-1], strict=True)]),
         group_need=np.concatenate([piece.group_need for piece in pieces]),
     )

@@ -1,36 +1,37 @@
 """Bounds on the mean delivered value of every policy that cannot see the future.
 
-*Weakly coupled dual.* Links share only the attempts and the memory of nodes. Charge a link for both at prices pi_v >= 0 an
-attempt and kappa_v >= 0 a memory slot and time slot, at both its ends, and refund what the nodes have. With V_e the highest
-mean reward of link e alone at the prices of its ends,
+*Weakly coupled dual.* Links share only the attempts and the memory of nodes. Charge a link for both at prices pi_v >= 0
+an attempt and kappa_v >= 0 a memory slot and time slot, at both its ends, and refund what the nodes have. With V_e the
+highest mean reward of link e alone at the prices of its ends,
 
     L = sum_e V_e(pi_u + pi_v, kappa_u + kappa_v) + sum_v (c_v pi_v + K_v kappa_v)
 
-is at least the mean value a slot of every policy for the network, for all prices (weak duality): a policy for the network
-is a policy for each link that knows more, what it knows more is independent of the link's own coins and requests, and
-its refunds are no less than its charges. L is convex in the prices; it is minimised by cutting planes, one a link.
-Source: Hawkins, PhD thesis, MIT 2003; Adelman and Mersereau, Operations Research 56:712, 2008.
+is at least the mean value a slot of every policy for the network, for all prices (weak duality): a policy for the
+network is a policy for each link that knows more, what it knows more is independent of the link's own coins and
+requests, and its refunds are no less than its charges. L is convex in the prices; it is minimised by cutting planes,
+one a link. Source: Hawkins, PhD thesis, MIT 2003; Adelman and Mersereau, Operations Research 56:712, 2008.
 
-In its link, a policy may do all that the engine allows: attempt into free memory, attempt in the place of a stored pair,
-serve any number of requests of a slot with any pairs, throw pairs away. (Of the pairs to replace the oldest is never
-worse: a younger one can do whatever an older one can.) V_e is bounded from above by value iteration, so L is a bound at any
-accuracy.
+In its link, a policy may do all that the engine allows: attempt into free memory, attempt in the place of a stored
+pair, serve any number of requests of a slot with any pairs, throw pairs away. (Of the pairs to replace the oldest is
+never worse: a younger one can do whatever an older one can.) V_e is bounded from above by value iteration, so L is a
+bound at any accuracy.
 
-*Requests that wait.* Where requests have patience, their queue would be part of the state. Instead only their mean number
-is kept: a pair may be sold to such a class at any time, at a price sigma >= 0 for its request, and the class's rate times
-sigma is refunded. That relaxes patience to any length; when all classes wait it is the fluid bound of each link.
+*Requests that wait.* Where requests have patience, their queue would be part of the state. Instead only their mean
+number is kept: a pair may be sold to such a class at any time, at a price sigma >= 0 for its request, and the class's
+rate times sigma is refunded. That relaxes patience to any length; when all classes wait it is the fluid bound of each
+link.
 
-*Routes and tuples.* A route's value is shared among its links: with h links in all, each gets 1/h of the value of a route all
-whose pairs are like its own, which overestimates (see `bounds_columns`). If swaps fail, the value counts with their
-chance, and for requests that wait so does the request: a failed try leaves it waiting. A tuple is served at once
+*Routes and tuples.* A route's value is shared among its links: with h links in all, each gets 1/h of the value of a
+route all whose pairs are like its own, which overestimates (see `bounds_columns`). If swaps fail, the value counts with
+their chance, and for requests that wait so does the request: a failed try leaves it waiting. A tuple is served at once
 by one link.
 
-*Utilisation.* With at least a share u of the new pairs used by requests, value can only be lower: each used pair earns, and each
-new pair costs u times, another price eta >= 0. Pairs may then be used by requests for which they are worth nothing. Lost pairs of
-failed swaps count as used here, so this too is a relaxation.
+*Utilisation.* With at least a share u of the new pairs used by requests, value can only be lower: each used pair earns,
+and each new pair costs u times, another price eta >= 0. Pairs may then be used by requests for which they are worth
+nothing. Lost pairs of failed swaps count as used here, so this too is a relaxation.
 
-*Runs of N slots* from empty memories deliver on average at most N L + `transient`: value iteration started from the bias
-bounds them, and so does it for every N.
+*Runs of N slots* from empty memories deliver on average at most N L + `transient`: value iteration started from the
+bias bounds them, and so does it for every N.
 """
 
 import math
@@ -123,10 +124,10 @@ def dual_bound(
         forecast: True mean rates of the requests.
         hops: Links of the routes of each class, `(C,)`, 1 for all if None. `forecast.rate` counts a route on each.
         utilisation: Bound policies that use at least this share of the new pairs, in [0, 1].
-        arrivals: Whether the requests of a link and class in a slot are Poisson, or at most one, independent of those of other
-            classes ("bernoulli"), or at most one of all classes ("one").
-        groups: Group of each node, from 0; nodes of a group have the same prices. One group if None; more make the
-            bound tighter and slower.
+        arrivals: Whether the requests of a link and class in a slot are Poisson, or at most one, independent of those
+            of other classes ("bernoulli"), or at most one of all classes ("one").
+        groups: Group of each node, from 0; nodes of a group have the same prices. Each node has its own if None; fewer
+            make the bound faster and looser, for links that are alike and have ends in the same groups are solved once.
         most_evaluations: Points at which the dual is evaluated.
         accuracy: Part of the bound to which the minimum over the prices is sought.
         most_states: States of a link's memory above which the bound is refused.
@@ -144,7 +145,7 @@ def dual_bound(
     lengths = np.ones(n_classes, dtype=np.int64) if hops is None else np.asarray(hops, dtype=np.int64)
     if lengths.shape != (n_classes,) or bool((lengths < 1).any()):
         raise DomainError(f"Argument `hops` must have {n_classes} numbers from 1, but is {lengths}.")
-    labels = np.zeros(network.n_nodes, dtype=np.int64) if groups is None else np.asarray(groups, dtype=np.int64)
+    labels = np.arange(network.n_nodes) if groups is None else np.asarray(groups, dtype=np.int64)
     if labels.shape != (network.n_nodes,) or bool((labels < 0).any()):
         raise DomainError(f"Argument `groups` must have {network.n_nodes} numbers from 0, but is not so.")
     master = _Master(network, forecast, lengths, labels, utilisation, arrivals, most_states)
@@ -154,7 +155,7 @@ def dual_bound(
 def utilisation_frontier(
     network: SlottedNetwork, forecast: Forecast, utilisations: Float64s, **options: Any
 ) -> list[DualBound]:
-    """Return the bound on value for each utilisation that must at least be reached; no policy lies above and right of them.
+    """Return the bound on value for each utilisation that must be reached; no policy lies above and right of them.
 
     `options` are those of `dual_bound`.
     """
@@ -177,8 +178,8 @@ def fluid_bound(
 
     Maximise `sum_r p_s^(h_r - 1) value_r z_r` over tries z and attempts x >= 0 with `p_s^(h_r - 1) z_r <= rate_r`,
     `sum_(r on e) n_r z_r <= p_e x_e`, `x_e <= 1`, and `sum_(e at v) x_e` at most the attempts and the memory slots of
-    node v. The mean rates of any policy satisfy these, as a used pair was born from an attempt, which reserves memory; and
-    pairs are never better than new ones.
+    node v. The mean rates of any policy satisfy these, as a used pair was born from an attempt, which reserves memory;
+    and pairs are never better than new ones.
 
     Args:
         network: The network.
@@ -274,7 +275,7 @@ class _Link:
         """Return the bound on the gain, the transient and the rates (attempts, slots, new, used pairs, sales)."""
         n_outlets = len(self.classes) - self.n_immediate
         n_states, n_vectors, n_parts = self.states.n_states, len(self.chance), N_FIXED + n_outlets
-        bonus = prices.pair * self.n_pairs
+        bonus = prices.pair * self.n_pairs.astype(np.float64)
         bonus[self.n_immediate :] -= self.try_chance * prices.request
         model = LinkModel(
             success=self.success,
@@ -285,7 +286,7 @@ class _Link:
             n_pairs=self.n_pairs,
             bonus=bonus,
             stride=self.stride,
-            count=self.count,
+            counts=self.count,
             chance=self.chance,
             ages=self.states.ages,
             n_stored=self.states.n_stored,
@@ -330,9 +331,7 @@ def _count_chances(rate: float, fitting: int, arrivals: Arrivals) -> tuple[Float
     raise AssertionError("unreachable")
 
 
-def _count_vectors(
-    rates: Float64s, fitting: Int64s, arrivals: Arrivals
-) -> tuple[Int64s, Float64s, Int64s, Float64s]:
+def _count_vectors(rates: Float64s, fitting: Int64s, arrivals: Arrivals) -> tuple[Int64s, Float64s, Int64s, Float64s]:
     """Return the vectors of request counts, their chances, strides, and the uncounted requests of each class."""
     found = [_count_chances(rate, most, arrivals) for rate, most in zip(rates.tolist(), fitting.tolist(), strict=True)]
     sizes = [len(chances) for chances, _ in found]
@@ -360,7 +359,9 @@ def _link_values(network: SlottedNetwork, forecast: Forecast, hops: Int64s, link
     loss = network.swap_werner ** (length - 1)
     is_enough = 0.25 + 0.75 * loss * werner >= minimum - 1e-12
     chance = network.swap_success_probability ** (length - 1)
-    value = used_value(kind, loss * werner**length) * (chance * weight / length) ** (1.0 / forecast.n_pairs[:, None])
+    value = used_value(np.asarray(kind, dtype=np.int64), loss * werner**length) * (chance * weight / length) ** (
+        1.0 / forecast.n_pairs[:, None]
+    )
     return np.where(is_enough, value, 0.0)
 
 
@@ -402,7 +403,7 @@ def _make_link(
         n_pairs=n_pairs,
         classes=classes,
         n_immediate=len(now),
-        try_chance=network.swap_success_probability ** (hops[outlets] - 1.0),
+        try_chance=np.asarray(network.swap_success_probability ** (hops[outlets] - 1.0)),
         rate=rate[outlets],
         count=count,
         chance=chance,
@@ -435,7 +436,7 @@ class _Kind:
 class _Master:
     """The dual as a function of its prices, and the cutting planes that minimise it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the dual is about all of these
         self,
         network: SlottedNetwork,
         forecast: Forecast,
@@ -514,9 +515,7 @@ class _Master:
             shape=(len(self._cuts), n_variables + n_kinds),
         )
         cost = np.concatenate([self._cost, [float(len(kind.members)) for kind in self._kinds]])
-        bounds = np.concatenate(
-            [np.stack([low, high], axis=1), np.tile([-np.inf, np.inf], (n_kinds, 1))]
-        )
+        bounds = np.concatenate([np.stack([low, high], axis=1), np.tile([-np.inf, np.inf], (n_kinds, 1))])
         found = linprog(
             cost, A_ub=matrix, b_ub=-np.array([cut for _, cut, _ in self._cuts]), bounds=bounds, method="highs"
         )
@@ -525,7 +524,7 @@ class _Master:
         return float(found.fun), found.x[:n_variables]
 
     def minimise(self, most_evaluations: int, accuracy: float) -> DualBound:
-        """Minimise the dual by cutting planes in a region around the best prices, which grows and shrinks with success."""
+        """Minimise by cutting planes in a region around the best prices, which grows and shrinks with success."""
         centre = 0.02 * self._largest
         if not self._kinds:
             return self._bound(np.zeros(len(self._cost)), (0.0, 0.0, np.zeros(self._network.n_links)), 0, 0.0)
@@ -545,9 +544,7 @@ class _Master:
                 radius *= 0.4
         return self._bound(centre, best, n_evaluations, lower)
 
-    def _bound(
-        self, x: Float64s, found: tuple[float, float, Float64s], n_evaluations: int, lower: float
-    ) -> DualBound:
+    def _bound(self, x: Float64s, found: tuple[float, float, Float64s], n_evaluations: int, lower: float) -> DualBound:
         request_price = np.zeros(self._forecast.rate.shape)
         for kind in self._kinds:
             outlets = kind.link.classes[kind.link.n_immediate :]

@@ -17,18 +17,18 @@ pair, the pair that is gone serves nobody.) So the integer optimum is what a cla
 programme's is at least that. Announcements change nothing for either.
 
 Two things need a word. *Swaps that may fail:* with `swaps="seen"` the clairvoyant sees their coins too and only makes
-those that succeed, which bounds every single run. With `swaps="expected"` a column stands for the expected number of tries
-of a service, which costs its pairs each time, delivers its value with the chance that all swaps succeed, and counts as
-a service with that chance. Coins of swaps are independent of all that decided to try, so this bounds the mean over the swap coins of
-any policy, but not each single run. *Purification* makes pairs better than they were born. With `purification=True` every
-pair is taken to be perfect and without need of memory. It still takes a success of its own. As a tree of purifications
-needs one memory slot more for each level, at least one success of it lies at most K levels, so at most K of the longest
-lifetimes, back. Without, the bound holds for policies that do not purify.
+those that succeed, which bounds every single run. With `swaps="expected"` a column stands for the expected number of
+tries of a service, which costs its pairs each time, delivers its value with the chance that all swaps succeed, and
+counts as a service with that chance. Coins of swaps are independent of all that decided to try, so this bounds the mean
+over the swap coins of any policy, but not each single run. *Purification* makes pairs better than they were born. With
+`purification=True` every pair is taken to be perfect and without need of memory. It still takes a success of its own.
+As a tree of purifications needs one memory slot more for each level, at least one success of it lies at most K levels,
+so at most K of the longest lifetimes, back. Without, the bound holds for policies that do not purify.
 
 The reported value is certified by the prices: for any prices y >= 0 of the constraints A x <= b and columns in [0, 1],
-`v x <= b y + sum_c max(0, v_c - (A^T y)_c)`. It does not rest on the solver having found the optimum. For the same reason long
-horizons may be solved in overlapping windows of time: the prices of their middles, put together, are evaluated on the
-whole programme.
+`v x <= b y + sum_c max(0, v_c - (A^T y)_c)`. It does not rest on the solver having found the optimum. For the same
+reason long horizons may be solved in overlapping windows of time: the prices of their middles, put together, are
+evaluated on the whole programme.
 """
 
 from dataclasses import dataclass, replace
@@ -62,7 +62,8 @@ class HindsightBound:
             values are made comparable by the same divisor.
         attempt_price: What one more attempt would be worth, by slot and node, `(n_slots, n)`.
         memory_price: What one more memory slot would be worth, by slot and node, `(n_slots, n)`.
-        solver_value: Value of the solver's own optimum, over all windows with their overlaps; the bound when there is one.
+        solver_value: Value of the solver's own optimum, over all windows with their overlaps; the bound when there is
+            one.
         n_columns: Columns.
         n_rows: Constraints that could bind.
         fractional_share: Part of the columns that the optimum takes in part; NaN with several windows.
@@ -222,7 +223,7 @@ class _Rows:
         self._entries: list[tuple[Int64s, Int64s, Float64s]] = []
         self._about: list[tuple[Float64s, Int64s, Int64s, Int64s]] = []
 
-    def add(
+    def add(  # noqa: PLR0917 - a row is all of these
         self,
         kind: int,
         key: Int64s,
@@ -297,7 +298,7 @@ def _add_attempts(rows: _Rows, network: SlottedNetwork, coins: Coins, owner: Int
     )
 
 
-def _add_memory(
+def _add_memory(  # noqa: PLR0917 - all describe the same memberships
     rows: _Rows, network: SlottedNetwork, coins: Coins, columns: Columns, owner: Int64s, coin: Int64s
 ) -> None:
     """Add a row for each node and slot that more pairs than fit could want to be stored in."""
@@ -355,9 +356,7 @@ def _solve(program: _Program, rows: Int64s, columns: Int64s) -> tuple[Float64s, 
         value = program.value[columns]
         return np.zeros(len(rows)), np.ones(len(columns)), float(value.sum())
     matrix = program.matrix[rows][:, columns].tocsc()
-    found = linprog(
-        -program.value[columns], A_ub=matrix, b_ub=program.limit[rows], bounds=(0.0, 1.0), method="highs"
-    )
+    found = linprog(-program.value[columns], A_ub=matrix, b_ub=program.limit[rows], bounds=(0.0, 1.0), method="highs")
     if found.x is None or found.status != 0:
         raise CeasError(f"the solver found no hindsight bound: {found.message}")
     return np.maximum(0.0, -found.ineqlin.marginals), found.x, -float(found.fun)
@@ -366,7 +365,7 @@ def _solve(program: _Program, rows: Int64s, columns: Int64s) -> tuple[Float64s, 
 def _windowed_prices(
     program: _Program, columns: Columns, requests: RequestTable, n_slots: int, most_columns: int
 ) -> tuple[Float64s, Float64s, float, int]:
-    """Return prices of all rows, the columns that are taken (none with several windows), the solver's value, the windows.
+    """Return prices of all rows, the columns taken (none with several windows), the solver's value, the windows.
 
     Each window is solved with a margin on both sides, as long as columns reach; the prices of its middle count.
     """

@@ -1,8 +1,8 @@
 """The compiled sweeps of the link problem behind the dual bound: all that a link may do, at given prices.
 
-It differs from `one_link` in what a bound on every policy needs: any number of requests may come in a slot and be served
-together, tuples take several pairs at once, stored pairs can be thrown away, new pairs may replace the oldest at any time, and
-pairs may be sold at any time through outlets, which stand for requests that wait.
+It differs from `one_link` in what a bound on every policy needs: any number of requests may come in a slot and be
+served together, tuples take several pairs at once, stored pairs can be thrown away, new pairs may replace the oldest at
+any time, and pairs may be sold at any time through outlets, which stand for requests that wait.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,15 @@ from ceas.network.compilation import compiled, inlined
 
 __all__ = ["ATTEMPTS", "GENERATED", "N_FIXED", "OCCUPIED", "USED", "LinkModel", "iterate_link", "measure_link"]
 
-# Components of what a policy does in a slot: attempts, occupied memory slots, new pairs, used pairs; then sales by outlet.
+# Components of what a policy does in a slot: attempts, occupied memory slots, new pairs, used pairs; then sales by
+# outlet.
 ATTEMPTS, OCCUPIED, GENERATED, USED, N_FIXED = range(5)
+# Rates that move by less from slot to slot stand still.
+STILL = 1e-6
 
 
 class LinkModel(NamedTuple):
-    """A link at given prices. S states, A vectors of request counts, C classes that do not wait, O outlets, k components.
+    """A link at given prices: S states, A vectors of request counts, C classes that do not wait, O outlets, k parts.
 
     Args:
         success: Probability that an attempt succeeds.
@@ -31,7 +34,7 @@ class LinkModel(NamedTuple):
         n_pairs: Pairs that a class or an outlet takes at once, `(C + O,)`.
         bonus: What is added to the value of a service or sale, `(C + O,)`.
         stride: Step in the number of a vector for one request of a class, `(C,)`.
-        count: Requests of each class in each vector, `(A, C)`.
+        counts: Requests of each class in each vector, `(A, C)`.
         chance: Probability of each vector, `(A,)`.
         ages, n_stored, aged, added, replaced, removed: As in `AgeStates`.
         best: Workspace: value by vector and state, `(A, S)`.
@@ -49,7 +52,7 @@ class LinkModel(NamedTuple):
     n_pairs: npt.NDArray[np.int64]
     bonus: npt.NDArray[np.float64]
     stride: npt.NDArray[np.int64]
-    count: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
     chance: npt.NDArray[np.float64]
     ages: npt.NDArray[np.int64]
     n_stored: npt.NDArray[np.int64]
@@ -66,12 +69,13 @@ class LinkModel(NamedTuple):
 
 
 @inlined
-def _is_of_size(mask: int, size: int) -> bool:
-    bits = 0
-    while mask > 0:
-        bits += mask & 1
-        mask >>= 1
-    return bits == size
+def _next_mask(mask: int, size: int) -> int:
+    """Return the next larger mask with as many bits as `size`; the first for 0 (Gosper's rule)."""
+    if mask == 0:
+        return (1 << size) - 1
+    lowest = mask & -mask
+    ripple = mask + lowest
+    return ripple | (((mask ^ ripple) // lowest) >> 2)
 
 
 @inlined
@@ -109,9 +113,8 @@ def _sell(model: LinkModel, bias: npt.NDArray[np.float64], done: npt.NDArray[np.
                 if is_measured:
                     _copy(model.done[0, state], model.done[0, after])
         for user in range(n_classes, n_users):
-            for mask in range(1, 1 << model.n_stored[state]):
-                if not _is_of_size(mask, model.n_pairs[user]):
-                    continue
+            mask = _next_mask(0, model.n_pairs[user])
+            while mask < 1 << model.n_stored[state]:
                 after, worth = _taken(model, state, mask, user)
                 if worth > 0.0 and worth + model.best[0, after] > best:
                     best = worth + model.best[0, after]
@@ -119,6 +122,7 @@ def _sell(model: LinkModel, bias: npt.NDArray[np.float64], done: npt.NDArray[np.
                         _copy(model.done[0, state], model.done[0, after])
                         model.done[0, state, USED] += model.n_pairs[user]
                         model.done[0, state, N_FIXED + user - n_classes] += 1.0
+                mask = _next_mask(mask, model.n_pairs[user])
         model.best[0, state] = best
 
 
@@ -131,18 +135,18 @@ def _serve(model: LinkModel, is_measured: bool) -> None:
             if is_measured:
                 _copy(model.done[vector, state], model.done[0, state])
             for user in range(len(model.stride)):
-                if model.count[vector, user] == 0:
+                if model.counts[vector, user] == 0:
                     continue
                 rest = vector - model.stride[user]
-                for mask in range(1, 1 << model.n_stored[state]):
-                    if not _is_of_size(mask, model.n_pairs[user]):
-                        continue
+                mask = _next_mask(0, model.n_pairs[user])
+                while mask < 1 << model.n_stored[state]:
                     after, worth = _taken(model, state, mask, user)
                     if worth > 0.0 and worth + model.best[rest, after] > best:
                         best = worth + model.best[rest, after]
                         if is_measured:
                             _copy(model.done[vector, state], model.done[rest, after])
                             model.done[vector, state, USED] += model.n_pairs[user]
+                    mask = _next_mask(mask, model.n_pairs[user])
             model.best[vector, state] = best
 
 
@@ -197,8 +201,8 @@ def _attempt(model: LinkModel, is_measured: bool) -> None:
 def iterate_link(model: LinkModel, bias: npt.NDArray[np.float64], width: float, most_sweeps: int) -> tuple[float, int]:
     """Iterate until the bounds on the gain are closer than `width`; return the upper one and the number of sweeps.
 
-    Whatever `bias` is, no policy gains more a slot in the long run than the largest change of a sweep; so the result is a
-    bound even when the sweeps run out. `bias` is left relative to the empty state, which is the last.
+    Whatever `bias` is, no policy gains more a slot in the long run than the largest change of a sweep; so the result is
+    a bound even when the sweeps run out. `bias` is left relative to the empty state, which is the last.
     """
     empty = len(bias) - 1
     high = 1e300
@@ -229,21 +233,24 @@ def measure_link(
     bias: npt.NDArray[np.float64],
     done: npt.NDArray[np.float64],
     rates: npt.NDArray[np.float64],
-    sweeps: int,
+    most_sweeps: int,
 ) -> None:
-    """Fill `rates` with the mean components a slot of the policy that is best for `bias`, after `sweeps` slots from it.
+    """Fill `rates` with the mean components a slot of the policy that is best for `bias`, once they stand still.
 
     `done`, `(S, k)`, is workspace, 0 at the start.
     """
     empty = len(bias) - 1
-    for sweep in range(sweeps):
+    for _ in range(most_sweeps):
         _sell(model, bias, done, True)
         _serve(model, True)
         _expect(model, True)
         _attempt(model, True)
+        moved = 0.0
         for at in range(len(rates)):
-            rates[at] = model.done_before[model.aged[empty], at] - done[empty, at]
-        if sweep == sweeps - 1:
+            rate = model.done_before[model.aged[empty], at] - done[empty, at]
+            moved = max(moved, abs(rate - rates[at]))
+            rates[at] = rate
+        if moved < STILL:
             break
         for state in range(len(bias)):
             _copy(done[state], model.done_before[model.aged[state]])
