@@ -316,7 +316,7 @@ def solve_one_link(
 
     Args:
         problem: The problem.
-        tolerance: Width of the bounds on the gain at which iteration ends, as a share of the most a slot can earn or cost.
+        tolerance: Width of the bounds on the gain at which iteration ends, relative to `problem.scale`.
         initial_bias: Bias to begin from, such as the one of a similar problem with the same states, `(n_states,)`.
 
     Raises:
@@ -344,7 +344,7 @@ def evaluate_one_link(
             with one that does not qualify.
         CeasError: the bounds do not meet, as for a policy whose gain depends on where it starts.
     """
-    _check_policy(problem, policy)
+    check_policy(problem, policy)
     return _solution(problem, policy, True, tolerance, initial_bias)
 
 
@@ -361,7 +361,7 @@ def _always(problem: OneLinkProblem) -> npt.NDArray[np.int8]:
     return np.where(is_full, full, ATTEMPT_FREE).astype(np.int8)
 
 
-def _check_policy(problem: OneLinkProblem, policy: OneLinkPolicy) -> None:
+def check_policy(problem: OneLinkProblem, policy: OneLinkPolicy) -> None:
     states = problem.states
     shape = (len(problem.value), states.n_states)
     if policy.serve.shape != shape or policy.attempt.shape != shape[1:]:
@@ -394,7 +394,7 @@ def _solution(
         raise DomainError(f"Argument `initial_bias` must have shape ({states.n_states},), but has shape {bias.shape}.")
     expected, before = np.empty_like(bias), np.empty_like(bias)
     scale = problem.scale
-    model = _model(problem, policy, is_fixed)
+    model = slot_model(problem, policy, is_fixed)
     low, high, sweeps = iterate_bias(model, bias, expected, before, tolerance * scale)
     if not high - low <= tolerance * scale:
         raise CeasError(
@@ -415,7 +415,7 @@ def _solution(
     )
 
 
-def _model(problem: OneLinkProblem, policy: OneLinkPolicy, is_fixed: bool) -> SlotModel:
+def slot_model(problem: OneLinkProblem, policy: OneLinkPolicy, is_fixed: bool) -> SlotModel:
     """Return the problem as compiled code takes it, with a copy of the policy, which the sweeps overwrite."""
     states = problem.states
     return SlotModel(
@@ -447,7 +447,7 @@ def _rates(problem: OneLinkProblem, policy: OneLinkPolicy) -> dict[str, Any]:
     after_ageing, at_request, at_end = (np.empty(states.n_states) for _ in range(3))
     success, tick = float(problem.success_probability), 1.0 / problem.age_bin
     asked = np.asarray(problem.request_probability)
-    change = settle(_model(problem, policy, True), distribution, after_ageing, at_request, at_end)
+    change = settle(slot_model(problem, policy, True), distribution, after_ageing, at_request, at_end)
     if not change < 1e-9:
         raise CeasError(f"the distribution over {states.n_states} states of one link still moves by {change:.3g}")
     attempts = after_ageing * (policy.attempt > NO_ATTEMPT)

@@ -114,12 +114,12 @@ class PriceCache:
     """Solutions of one-link problems by kind, the least recently used dropped first.
 
     Args:
-        most_kinds: Solutions that are kept.
+        most_kinds: Solutions that are kept; one of 3,000 states takes some 100 kB.
         most_states: Age states that a problem may have.
         tolerance: As in `solve_one_link`.
     """
 
-    def __init__(self, *, most_kinds: int = 4096, most_states: int = 3000, tolerance: float = 1e-8) -> None:
+    def __init__(self, *, most_kinds: int = 1024, most_states: int = 3000, tolerance: float = 1e-8) -> None:
         require_positive("most_kinds", most_kinds)
         require_positive("tolerance", tolerance)
         self._solutions: OrderedDict[LinkKind, OneLinkSolution] = OrderedDict()
