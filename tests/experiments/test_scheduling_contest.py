@@ -1,5 +1,6 @@
 """The contest: equal budgets, instances apart, figures that count, tables that say who won."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -240,3 +241,32 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Any) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DomainError, match="`out` must be a folder"):
         benchmark(only="S3", out=str(tmp_path / "file" / "folder"))
+
+
+def test_the_command_line_runs_a_tiny_benchmark_and_goes_on_where_it_stopped(sketched: None, tmp_path: Any) -> None:
+    from typer.testing import CliRunner
+
+    from ceas.cli import app
+
+    command = ["bench", "scheduling", "--only", "S3", "--seeds", "2", "--set", "processes=1", "--out", str(tmp_path)]
+    shown = CliRunner().invoke(app, command)
+    assert shown.exit_code == 0, shown.output
+    assert "S3 policies" in shown.stdout
+    assert "verdicts" in shown.stdout
+    assert "ahead by" in shown.stdout
+    document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    kept = json.loads((tmp_path / "rows.json").read_text())
+    assert document["benchmarks"]["scheduling"] == kept["rows"]
+
+
+@pytest.mark.slow
+def test_all_policies_run_in_the_short_benchmark(tmp_path: Any) -> None:
+    """Everything that takes part, on one setting with routes and one with appointments, in processes of their own."""
+    rows = benchmark(only="S5,S6", seeds=2, quick=True, out=str(tmp_path), processes=2)
+    for scenario in ("S5", "S6"):
+        own = [row for row in rows if row["table"] == f"{scenario} policies"]
+        assert {row["policy"] for row in own} >= {"ceas", "edf", "max_weight", "on_demand_edf", "static_tdma"}
+        for row in own:
+            assert 0.0 < row["V"] < 1.0
+            # Nobody is above the clairvoyant.
+            assert row["of LP"] <= 1.0 + 1e-9
