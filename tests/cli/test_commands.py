@@ -311,7 +311,7 @@ def test_report_writes_beside_one_run_and_here_for_several(monkeypatch: pytest.M
 
 
 def test_bench_runs_all_or_one(replace: Replace) -> None:
-    replace("run_benchmark", lambda name, **_: [{"engine": name, "ratio": 27.0}])
+    replace("run_benchmark", lambda name, *_, **__: [{"engine": name, "ratio": 27.0}])
     assert "27" in call("bench").stdout
     document = json.loads(call("bench", "learning", "--json").stdout)
     assert document == {"benchmarks": {"learning": [{"engine": "learning", "ratio": 27.0}]}}
@@ -326,7 +326,7 @@ def test_an_unknown_benchmark_gets_the_nearest() -> None:
 def test_bench_passes_parameters_and_prints_a_table_each(replace: Replace) -> None:
     seen: dict[str, Any] = {}
 
-    def run(name: str, *, progress: Any, **parameters: Any) -> list[dict[str, Any]]:
+    def run(name: str, parameters: dict[str, Any], *, progress: Any) -> list[dict[str, Any]]:
         seen[name] = parameters
         return [{"table": "one", "a": 1.5}, {"table": "two", "b": 2.5}, {"table": "one", "a": 3.5}]
 
@@ -364,7 +364,7 @@ def test_bench_passes_parameters_and_prints_a_table_each(replace: Replace) -> No
             ["scheduling", "--set", "sedes=3"],
             "benchmark scheduling: sedes: unknown parameter of benchmark `scheduling`",
         ),
-        (["scheduling", "--set", "seeds=many"], "benchmark scheduling: seeds: found 'many', must be a number"),
+        (["scheduling", "--set", "seeds=many"], 'benchmark scheduling: seeds: found "many", must be a number'),
         (["scheduling", "--set", "seeds"], "error: Option `--set` must have the form KEY=VALUE, but is 'seeds'."),
         (["scheduling", "--set", "progress=1"], "benchmark scheduling: progress: unknown parameter"),
         (["learning", "--only", "S2"], "benchmark learning: only: unknown parameter of benchmark `learning`"),

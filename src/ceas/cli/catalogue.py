@@ -111,7 +111,7 @@ def bench(
     results = {}
     with progress_display() as progress:
         for one in [name] if name is not None else names("benchmark"):
-            results[one] = run_benchmark(one, progress=progress, **parameters)
+            results[one] = run_benchmark(one, parameters, progress=progress)
     if as_json:
         print_json({"benchmarks": results})
         return

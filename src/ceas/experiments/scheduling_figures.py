@@ -16,9 +16,9 @@ __all__ = ["bounds_of", "class_hops", "frontier_of", "measure", "utilisation_bou
 Int64s = npt.NDArray[np.int64]
 
 # Instances whose average bound is computed; it differs little between them.
-AVERAGED_INSTANCES = 3
+AVERAGED_INSTANCES = 1
 # Utilisations at which value is bounded.
-LEVELS, QUICK_LEVELS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95), (0.0, 0.9)
+LEVELS, QUICK_LEVELS = (0.5, 0.7, 0.8, 0.9), (0.9,)
 
 
 def measure(case: SchedulingCase, record: SlottedRecord) -> Figures:
