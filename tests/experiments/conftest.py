@@ -99,6 +99,8 @@ def sketch_entrants() -> "Callable[[], list[Entrant]]":
                         pairs[rows, member] = position
                         found += 1
                         break
+                if found <= member:
+                    break
             is_served = found == n_members and route_value(snapshot, request, pairs[rows]) > 0.0
             if is_served:
                 action[rows] = request

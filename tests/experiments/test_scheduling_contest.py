@@ -13,7 +13,7 @@ from ceas.experiments.benchmark_scheduling import benchmark, run_setting, settin
 from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_contest import Run, contest, run_case, search_grid
 from ceas.experiments.scheduling_extras import adversary_entrants, extra_measure
-from ceas.experiments.scheduling_figures import frontier_of, measure
+from ceas.experiments.scheduling_figures import bounds_of, frontier_of, measure, utilisation_bound
 from ceas.experiments.scheduling_settings import SETTINGS, Setting
 
 
@@ -115,7 +115,7 @@ def test_audits_find_liars_who_drop_halves_and_certified_schedules_leave_them_ou
     setting = setting_of("S10 dropped halves")
     case = setting.case(0, Phase.TUNING, is_quick=True)
     claimed_before = case.network.claimed_werner.copy()
-    believing, certified = adversary_entrants(sketch_entrants()[:1])
+    certified, believing = adversary_entrants(sketch_entrants()[:1])
     runs: dict[str, Run] = {one.name: run_case(one, case, {"eagerness": 1.0}) for one in (believing, certified)}
     np.testing.assert_array_equal(case.network.claimed_werner, claimed_before)
     assert set(runs) == {"ahead, claimed", "ahead, certified"}
@@ -130,7 +130,7 @@ def test_a_run_in_pieces_is_the_run_when_nobody_is_accused(sketch_entrants) -> N
     case = setting_of("S10 inflated claims").case(1, Phase.TUNING, is_quick=True)
     entrant = sketch_entrants()[0]
     whole = run_case(entrant, case, {"eagerness": 0.0}).record
-    pieces = run_case(adversary_entrants([entrant])[0], case, {"eagerness": 0.0}).record
+    pieces = run_case(adversary_entrants([entrant])[1], case, {"eagerness": 0.0}).record
     np.testing.assert_array_equal(whole.served_request, pieces.served_request)
     np.testing.assert_array_equal(whole.served_value, pieces.served_value)
 
@@ -178,6 +178,32 @@ def test_rows_compare_with_the_best_baseline_and_the_bound(sketched: None) -> No
     verdict = verdict_row(document)
     assert verdict["best baseline"] == "on demand"
     assert verdict["verdict"].startswith("ahead by")
+
+
+def test_the_bound_is_not_held_against_who_purifies(sketched: None) -> None:
+    document = run_setting(TINY, seeds=2)
+    document["policies"][0]["figures"]["purified"][1] = 1.0
+    ahead, demand = setting_rows(document)
+    assert np.isnan(ahead["of LP"])
+    assert np.isfinite(demand["of LP"])
+
+
+@pytest.mark.parametrize("name", ["S7 swap 1", "S8 applications 150"])
+def test_delivered_value_is_below_the_fluid_bound(sketch_entrants, name: str) -> None:
+    """The bound is on the mean over coins, and these policies deliver far less than it."""
+    setting = setting_of(name)
+    bounds = bounds_of(setting, 1, is_quick=True)
+    assert bounds["average_kind"] == "fluid"
+    assert bounds["hindsight"] == []
+    case = setting.case(0, Phase.REPORTING, is_quick=True)
+    total = measure(case, run_case(sketch_entrants()[0], case, {"eagerness": 1.0}).record)["total"]
+    assert 0.0 < total < bounds["average"][0]
+
+
+def test_nobody_is_above_the_frontier_of_a_link(sketch_entrants) -> None:
+    points = utilisation_bound(setting_of("S1 memory 2"), is_quick=True)
+    assert [point["U"] for point in points] == [0.9]
+    assert 0.0 <= points[0]["V"] < 1.0
 
 
 def test_a_baseline_that_wins_is_called_the_winner(sketched: None) -> None:

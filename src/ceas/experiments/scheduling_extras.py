@@ -94,10 +94,10 @@ def _halves(case: SchedulingCase, record: SlottedRecord) -> Figures:
 
 
 def adversary_entrants(entrants: list[Entrant]) -> list[Entrant]:
-    """Return every entrant twice: believing what workers claim, and what audits have certified."""
+    """Return every entrant twice: by what audits have certified, and believing what workers claim."""
     believing = [replace(one, name=f"{one.name}, claimed", run=_run_believing) for one in entrants]
     certified = [replace(one, name=f"{one.name}, certified", run=_run_certified) for one in entrants]
-    return believing + certified
+    return certified + believing
 
 
 def _run_believing(entrant: Entrant, case: SchedulingCase, parameters: Mapping[str, Any]) -> Run:
