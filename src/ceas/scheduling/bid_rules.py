@@ -1,4 +1,4 @@
-"""The compiled rules of CEAS's policy for slotted networks: bid prices, looked up and weighed; see `slotted_ceas.py`."""
+"""The compiled rules of CEAS's policy for slotted networks: bid prices, looked up and weighed. See `slotted_ceas`."""
 
 import math
 
