@@ -125,9 +125,7 @@ def _split(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.
 
 
 @compiled
-def improve_matching(
-    snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]
-) -> None:
+def improve_matching(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
     """Set the score of all links to 0 but those of a set that can attempt together, which no small exchange improves.
 
     Uses `work_int`.

@@ -1,20 +1,20 @@
 """Bid prices of a slotted network: each link as a one-link problem under what the rest of the network leaves to it.
 
-**Contention.** A waiting request gets the attempts that more valuable ones leave. With the chance of success p, a class
-of value v has priority p v. At a node with c attempts a slot, let B be the attempts per slot that serve the classes of
-higher priority on all its links, and A those of its own: then the share of slots open to it is 1 - (B + A / 2) / c, and
-on a link the product of the shares of its ends (a mean field: ends are taken as independent). What the classes get
-follows from their shares, and the shares from that; the fixed point is found by damped iteration.
+**Contention.** A waiting request gets the attempts that more valuable ones leave. With the chance of success p, a
+class of value v has priority p v. At a node with c attempts a slot, let B be the attempts per slot that serve the
+classes of higher priority on all its links, and A those of its own: then the share of slots open to it is 1 - (B + A
+/ 2) / c, and on a link the product of the shares of its ends (a mean field: ends are taken as independent). What the
+classes get follows from their shares, and the shares from that; the fixed point is found by damped iteration.
 
-**Waiting.** A request that waits D slots is served from them with chance 1 - (1 - p a)^D, where a is its share. So a pair
-in stock is worth to it only what it adds: the one-link problem is given `v - v (1 - (1 - p a)^D)` for its class.
+**Waiting.** A request that waits D slots is served from them with chance 1 - (1 - p a)^D, where a is its share. So a
+pair in stock is worth to it only what it adds: the one-link problem is given `v - v (1 - (1 - p a)^D)` for its class.
 
-**Waste.** With a price on pairs that serve nobody, each pair costs it when it is made and has it refunded when it serves.
-By Lagrangian duality the policies of best value at a given utilisation are those of some waste price.
+**Waste.** With a price on pairs that serve nobody, each pair costs it when it is made and has it refunded when it
+serves. By Lagrangian duality the policies of best value at a given utilisation are those of some waste price.
 
 **Routes.** A pair serves a route with pairs of other links. Its class is given the route's value through partners as
-they are found in stock, less what these cost, at the rate at which partners are there; all three follow from the partners'
-own solutions, in a few rounds.
+they are found in stock, less what these cost, at the rate at which partners are there; all three follow from the
+partners' own solutions, in a few rounds.
 """
 
 import math
@@ -121,7 +121,7 @@ def contention_shares(
     chance = network.success_probability[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
         level = np.round(np.log(chance * fresh) / math.log(_PRIORITY_STEP))
-    levels = [one for one in np.unique(level[np.isfinite(level)])[::-1]]
+    levels = np.unique(level[np.isfinite(level)])[::-1]
     a, b = network.edges.T
     limit = np.maximum(network.attempts_per_slot, 1e-9)
     share = np.ones_like(fresh)
@@ -143,7 +143,7 @@ def contention_shares(
 
 
 @lru_cache(maxsize=8192)
-def _solved(
+def _solved(  # noqa: PLR0917 - a key of the cache
     success: float,
     slots: int,
     age_bin: int,
@@ -184,7 +184,7 @@ def _table_shape(memory_slots: int, lifetime: int) -> tuple[int, int]:
     return slots, -(-(lifetime + 1) // n_bins)
 
 
-def _link_values(
+def _link_values(  # noqa: PLR0917 - all describe one link
     network: SlottedNetwork,
     forecast: Forecast,
     link: int,

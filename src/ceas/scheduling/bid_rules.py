@@ -1,4 +1,4 @@
-"""The rules of CEAS's policy for slotted networks: bid prices, looked up and weighed; compiled. See `slotted_ceas.py`."""
+"""The compiled rules of CEAS's policy for slotted networks: bid prices, looked up and weighed. See `slotted_ceas`."""
 
 import math
 
@@ -73,8 +73,8 @@ def _gain_for_request(snapshot: SlotSnapshot, link: int, request: int) -> float:
 def _appointment_worth(snapshot: SlotSnapshot, link: int, n_known: int, until: int, has_new: int) -> float:
     """Return what the stock may bring to the collected appointments, `until` slots away.
 
-    Pairs marked in `used` do not count. If j more pairs come until then, all fresher, the pair of rank i serves appointment i + j. `has_new` says whether
-    there is a new pair besides the stock.
+    Pairs marked in `used` do not count. If j more pairs come until then, all fresher, the pair of rank i serves
+    appointment i + j. `has_new` says whether there is a new pair besides the stock.
     """
     share = snapshot.parameters[link, APPOINTMENT_SHARE]
     chance = snapshot.success_probability[link] * share
@@ -150,9 +150,7 @@ def _pair_price(snapshot: SlotSnapshot, link: int, position: int) -> float:
 
 
 @slot_attempt_rule
-def attempt_by_bid(
-    snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]
-) -> None:
+def attempt_by_bid(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
     """Score each link with the chance of success times what a new pair gains, and choose a good set of links."""
     for link in range(len(snapshot.edges)):
         n_stored = snapshot.n_stored[link]
@@ -276,7 +274,8 @@ def _choose_route(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.in
             if other_worth > 0.0 and other_worth + saved > worth:
                 pairs[hop - first] = position
                 worth, werner, cost = other_worth, other, cost - saved
-    return worth - cost
+    gain: float = worth - cost
+    return gain
 
 
 @compiled
@@ -305,8 +304,11 @@ def _mark_taken(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int6
 
 @compiled
 def _serve_best_first(
-    snapshot: SlotSnapshot, requests: npt.NDArray[np.int64], action: npt.NDArray[np.int64],
-    pairs: npt.NDArray[np.int64], n_rows: int,
+    snapshot: SlotSnapshot,
+    requests: npt.NDArray[np.int64],
+    action: npt.NDArray[np.int64],
+    pairs: npt.NDArray[np.int64],
+    n_rows: int,
 ) -> int:
     """Serve requests from the largest gain down, weighing each again when its turn comes; return the number of rows.
 

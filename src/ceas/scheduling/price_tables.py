@@ -1,8 +1,8 @@
 """What compiled rules look up: the bias of a link's stock in its table, and what follows from it.
 
-The tables of `SlotPolicy.tables` are, one after the other: the links of each node (`adjacency_table`), and one block for
-each kind of link (`link_block`) that many links share. The columns of `SlotPolicy.parameters` say where a link's block is
-and how to read it; see `bid_prices.py`, which fills both.
+The tables of `SlotPolicy.tables` are, one after the other: the links of each node (`adjacency_table`), and one block
+for each kind of link (`link_block`) that many links share. The columns of `SlotPolicy.parameters` say where a link's
+block is and how to read it; see `bid_prices.py`, which fills both.
 """
 
 import numpy as np
@@ -22,6 +22,8 @@ __all__ = [
     "OFFSET",
     "TABLE_SLOTS",
     "adjacency_table",
+    "attempt_chance",
+    "binomial_chance",
     "fresh_worth",
     "link_block",
     "node_link",
@@ -162,7 +164,8 @@ def fresh_worth(snapshot: SlotSnapshot, request: int) -> float:
     for hop in range(first, end):
         werner *= snapshot.initial_werner[snapshot.route_link[hop]]
     chance = snapshot.swap_success_probability ** (end - first - 1)
-    return chance * pair_worth(snapshot, request, werner)
+    swapped: float = chance * pair_worth(snapshot, request, werner)
+    return swapped
 
 
 @compiled
@@ -186,7 +189,7 @@ def binomial_chance(n: int, chance: float, k: int) -> float:
 
 @compiled
 def wait_worth(snapshot: SlotSnapshot, request: int, slots_left: int) -> float:
-    """Return what a request may expect if it goes on waiting for new pairs, with attempts in `slots_left` more slots."""
+    """Return what a request may expect if it waits for new pairs, with attempts in `slots_left` more slots."""
     if slots_left <= 0:
         return 0.0
     first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
