@@ -201,7 +201,14 @@ def fake_comparison(scenario: Scenario, **options: Any) -> Comparison:
     return Comparison(scenario=scenario, directory=options["out"], cells=cells)
 
 
-METRICS = ("test_accuracy", "test_accuracy_last5", "bell_pair_utilisation", "delivered_value", "gradient_variance")
+METRICS = (
+    "test_accuracy",
+    "test_accuracy_last5",
+    "bell_pair_utilisation",
+    "delivered_value",
+    "value_learning",
+    "gradient_variance",
+)
 
 
 def test_compare_passes_methods_attacks_and_seeds(replace: Replace) -> None:

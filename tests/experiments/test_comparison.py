@@ -76,6 +76,40 @@ def test_every_network_is_simulated_once(runtime: FakeRuntime, scenario: Scenari
     assert len(runtime.simulated) == len(wanted)
 
 
+def test_methods_of_one_policy_share_their_network(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    methods = ["mean", "mean@oldest_first", "trimmed_mean", "trimmed_mean@oldest_first"]
+    comparison = compare_methods(
+        scenario,
+        methods=methods,
+        attacks=["none"],
+        seeds=range(2),
+        out=tmp_path,
+        simulate=runtime.simulate,
+        record_network=runtime.record_network,
+    )
+    assert sorted(runtime.recorded) == [0, 0, 1, 1]
+    assert [cell.method for cell in comparison.cells] == methods
+    rows = read_comparison(tmp_path).rows
+    assert sorted(set(rows["method"])) == sorted(methods)
+    names = {method: set(rows["scenario_id"][rows["method"] == method]) for method in methods}
+    assert names["mean"] == {scenario.with_method("mean").with_attack("none").scenario_id}
+    other = scenario.with_policy("oldest_first").with_method("mean").with_attack("none")
+    assert names["mean@oldest_first"] == {other.scenario_id}
+
+
+def test_unknown_policy_of_a_method_is_told(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError, match="did you mean oldest_first"):
+        compare_methods(
+            scenario,
+            methods=["mean@oldest_frist"],
+            attacks=["none"],
+            seeds=[0],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+
+
 def test_more_seeds_add_rows_and_repeat_none(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
     compare(runtime, scenario, tmp_path, range(2))
     first = read_comparison(tmp_path)

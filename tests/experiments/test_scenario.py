@@ -214,7 +214,7 @@ def test_identity_follows_every_key_that_decides_numbers(key: str) -> None:
     assert (after.network_id == before.network_id) == (not is_of_network)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "headline"])
+@pytest.mark.parametrize("name", ["quickstart", "headline", "contended"])
 def test_built_in_scenarios_load_and_describe_themselves(name: str) -> None:
     assert name in built_in_scenarios()
     scenario = load_scenario(name)

@@ -277,6 +277,7 @@ def comparison_row(rng: np.random.Generator, key: dict[str, Any], accuracy: floa
         "gradient_alignment": accuracy,
         "bell_pair_utilisation": 0.81 + rng.normal(0, 0.004),
         "delivered_value": 64_000 + rng.normal(0, 400),
+        "value_learning": 61_000.0,
         "byzantine_weight": 0.04 if key["method"] == "fidelity_weighted" else 0.2,
         "ceas_version": "0.1.0",
         "wall_s": 41.0,

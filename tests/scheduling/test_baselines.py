@@ -108,8 +108,8 @@ def test_shares_of_absent_classes_are_not_reserved(small_model: Callable[..., Ne
 
 
 def test_limit_stops_attempts(view: Views, small_model: Callable[..., NetworkModel]) -> None:
-    assert attempt_within_limit(view(ages_ns=(3, 2), parameters=(3.0,))) == 2
-    assert attempt_within_limit(view(ages_ns=(3, 2), parameters=(2.0,))) == -1
+    assert attempt_within_limit(view(ages_ns=(3, 2), parameters=(0.0, 3.0))) == 2
+    assert attempt_within_limit(view(ages_ns=(3, 2), parameters=(0.0, 2.0))) == -1
     model = small_model()
     state = initial_state(model, seed=1)
     record = advance_round(state, model, policies.oldest_first(model, pairs_per_link=1))

@@ -31,7 +31,7 @@ __all__ = ["compare", "schedule"]
 def compare(
     scenario: ScenarioArgument,
     *,
-    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Aggregation rules, comma-separated.")],
+    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Aggregation rules, or rule@policy.")],
     attacks: Annotated[
         str | None, typer.Option("--attacks", metavar="X,Y", help="Attacks; default: the scenario's own.")
     ] = None,
@@ -90,6 +90,7 @@ def _comparison_row(cell: "ComparisonCell") -> dict[str, str]:
         "last five": _with_interval(cell, "test_accuracy_last5"),
         "pairs used": _with_interval(cell, "bell_pair_utilisation"),
         "delivered value": _with_interval(cell, "delivered_value"),
+        "to learning": _with_interval(cell, "value_learning"),
         "gradient variance": _with_interval(cell, "gradient_variance"),
     }
 
@@ -107,10 +108,16 @@ def schedule(
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; default: the scenario's.")] = None,
     seeds: SeedsOption = 3,
+    tuning_rounds: Annotated[
+        int,
+        typer.Option(
+            "--tuning-rounds", min=0, help="Rounds on seeds of their own in which every policy is tuned; 0 for none."
+        ),
+    ] = 4,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare scheduling policies on the network alone, without learning."""
+    """Compare scheduling policies on the network alone, without learning, each tuned with the same effort."""
     from ceas.experiments import load_scenario, names
 
     loaded = load_scenario(scenario, overrides or ())
@@ -118,7 +125,14 @@ def schedule(
     from ceas.experiments import schedule_policies
 
     with progress_display() as progress:
-        rows = schedule_policies(loaded, policies=chosen, seeds=range(seeds), rounds=rounds, progress=progress)
+        rows = schedule_policies(
+            loaded,
+            policies=chosen,
+            seeds=range(seeds),
+            rounds=rounds,
+            tuning_rounds=tuning_rounds,
+            progress=progress,
+        )
     if as_json:
         print_json({"scenario": loaded.name, "network_id": loaded.network_id, "seeds": seeds, "rows": rows})
         return

@@ -1,8 +1,9 @@
 """Methods side by side: every method under every attack on the same networks, data and seeds.
 
-The network does not depend on method or attack, so it is simulated once per seed and its trace replayed for all of
-them. Rows are kept as they finish; running the same comparison again does only what is missing, with more seeds it
-adds them.
+A method is an aggregation rule, or `rule@policy` for a rule under another scheduling policy than the scenario's. The
+network does not depend on rule or attack, so it is simulated once per seed and policy and its trace replayed for all
+that share it. Rows are kept as they finish; running the same comparison again does only what is missing, with more
+seeds it adds them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +27,14 @@ Trace = TypeVar("Trace")
 TraceMade_co = TypeVar("TraceMade_co", covariant=True)
 TraceUsed_contra = TypeVar("TraceUsed_contra", contravariant=True)
 
-METRICS = ("test_accuracy", "test_accuracy_last5", "bell_pair_utilisation", "delivered_value", "gradient_variance")
+METRICS = (
+    "test_accuracy",
+    "test_accuracy_last5",
+    "bell_pair_utilisation",
+    "delivered_value",
+    "value_learning",
+    "gradient_variance",
+)
 
 
 class RecordNetwork(Protocol[TraceMade_co]):
@@ -48,7 +56,7 @@ class ComparisonCell:
     """One method under one attack, over all seeds.
 
     Attributes:
-        method: Aggregation rule.
+        method: Aggregation rule, or `rule@policy`.
         attack: Attack.
         seeds: Seeds that entered.
         means: Mean over the seeds, by metric of `METRICS`; NaN where a run has none.
@@ -87,7 +95,8 @@ def compare_methods(
 
     Args:
         scenario: What all runs share.
-        methods: Aggregation rules; each runs at its default parameters, the scenario's own rule at the scenario's.
+        methods: Aggregation rules, or `rule@policy`; each runs at its default parameters, the scenario's own rule and
+            policy at the scenario's.
         attacks: Attacks, likewise.
         seeds: Root seeds; each gives one network, data split and initial circuit to all methods and attacks.
         out: Directory of the rows; rows that are there are not computed again.
@@ -106,18 +115,23 @@ def compare_methods(
     variants = _variants(scenario, methods, attacks)
     done = finished_keys(out)
     missing = [
-        (seed, key) for seed in dict.fromkeys(seeds) for key in variants if not _is_done(variants[key], seed, key, done)
+        (seed, key)
+        for seed in dict.fromkeys(seeds)
+        for key in sorted(variants, key=lambda key: variants[key].network_id)
+        if not _is_done(variants[key], seed, key, done)
     ]
-    traces: dict[int, Trace] = {}
+    traces: dict[tuple[int, str], Trace] = {}
     for count, (seed, key) in enumerate(missing):
-        if seed not in traces:
-            # Only one trace is kept: seeds come in order, and a trace of a large network is large.
-            traces = {seed: record_network(scenario, seed=seed)}
+        variant = variants[key]
+        network = seed, variant.network_id
+        if network not in traces:
+            # Only one trace is kept: methods come by policy, and a trace of a large network is large.
+            traces = {network: record_network(variant, seed=seed)}
         if progress is not None:
             phase = f"{key[0]}, {key[1]}, seed {seed}"
             progress(ProgressEvent(phase=phase, training_round=count, rounds=len(missing)))
-        result = simulate(variants[key], seed=seed, network_trace=traces[seed])
-        add_run(out, result, command=command)
+        result = simulate(variant, seed=seed, network_trace=traces[network])
+        add_run(out, result, method=key[0], command=command)
     return summarise(scenario, methods=methods, attacks=attacks, seeds=seeds, out=out)
 
 
@@ -127,8 +141,10 @@ def _variants(scenario: Scenario, methods: Iterable[str], attacks: Iterable[str]
     mistakes: list[str] = []
     for method in dict.fromkeys(methods):
         for attack in dict.fromkeys(attacks):
+            rule, _, policy = method.partition("@")
             try:
-                variants[method, attack] = scenario.with_method(method).with_attack(attack)
+                scheduled = scenario.with_policy(policy) if policy else scenario
+                variants[method, attack] = scheduled.with_method(rule).with_attack(attack)
             except ScenarioError as error:
                 mistakes += error.mistakes
     if mistakes:

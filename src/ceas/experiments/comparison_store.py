@@ -55,14 +55,14 @@ def finished_keys(directory: Path) -> set[RowKey]:
     return _keys(_read_or_empty(directory, _ROWS))
 
 
-def add_run(directory: Path, result: RunResult, *, command: str = "") -> None:
-    """Add a finished run, unless a run with its key is there already.
+def add_run(directory: Path, result: RunResult, *, method: str | None = None, command: str = "") -> None:
+    """Add a finished run under the name of its method, by default its rule, unless a run with its key is there already.
 
     The curve is written before the row: the row is what says that a run is complete.
     """
     directory.mkdir(parents=True, exist_ok=True)
     rows = _read_or_empty(directory, _ROWS)
-    row = _row(result)
+    row = _row(result, method)
     key: RowKey = (row["scenario_id"], row["method"], row["attack"], row["seed"])
     if key in _keys(rows):
         return
@@ -79,10 +79,14 @@ def _path(directory: Path, name: str) -> Path:
     return directory / f"{name}.parquet"
 
 
-def _row(result: RunResult) -> dict[str, Any]:
+def _row(result: RunResult, method: str | None) -> dict[str, Any]:
     weight = result.rounds["byzantine_weight"].astype(np.float64)
     known = weight[np.isfinite(weight)]
-    derived = {"byzantine_weight": float(known.mean()) if known.size else float("nan")}
+    derived = {
+        "method": method or result.summary["method"],
+        "value_learning": result.summary["delivered_value_by_class"]["learning"],
+        "byzantine_weight": float(known.mean()) if known.size else float("nan"),
+    }
     return {name: derived.get(name, result.summary.get(name)) for name in TABLE_COLUMNS[_ROWS]}
 
 

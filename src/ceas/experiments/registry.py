@@ -55,6 +55,13 @@ POLICIES = {
     "freshest_first": "ceas.scheduling:freshest_first",
     "random": "ceas.scheduling:random",
     "static_tdma": "ceas.scheduling:static_tdma",
+    "earliest_deadline": "ceas.scheduling:earliest_deadline",
+    "on_demand": "ceas.scheduling:on_demand",
+    "on_demand_weighted": "ceas.scheduling:on_demand_weighted",
+    "max_weight": "ceas.scheduling:max_weight",
+    "greedy_fidelity": "ceas.scheduling:greedy_fidelity",
+    "best_cutoff": "ceas.scheduling:best_cutoff",
+    "demand_aware": "ceas.scheduling:demand_aware",
     "ceas": "ceas.scheduling:ceas",
 }
 DATASETS = {"digits": "ceas.learning:load_digits"}

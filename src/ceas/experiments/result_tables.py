@@ -65,7 +65,7 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             string="scenario_id method attack ceas_version",
             int64="seed",
             float64="test_accuracy test_accuracy_last5 train_loss gradient_variance gradient_alignment "
-            "bell_pair_utilisation delivered_value byzantine_weight wall_s",
+            "bell_pair_utilisation delivered_value value_learning byzantine_weight wall_s",
         ),
         "compare_curves": _columns(string="scenario_id method attack", int64="seed round", float64="test_accuracy"),
     }

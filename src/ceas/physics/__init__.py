@@ -1,44 +1,232 @@
-"""What one Bell pair is and becomes: states, decay, swapping, teleported noise, keys and heralded generation.
+"""What one Bell pair is and becomes, and what waiting for pairs costs.
 
-Pure NumPy functions over arrays of any shape, in float64, with units in their names.
+States, decay, swapping, purification, teleported noise, keys, heralded generation and hardware presets, and the closed
+forms of waiting and storing that simulators are held against. Pure NumPy functions over arrays of any shape, in
+float64, with units in their names.
 """
 
-from ceas.physics.channels import teleported_cnot_channel, teleported_qubit_channel
-from ceas.physics.heralding import HeraldedLink, fibre_transmission, herald_double_click
+from ceas.physics.buffers import (
+    Buffer,
+    PurificationCoefficients,
+    buffer_one_slot,
+    buffer_one_stored_many_generated,
+    buffer_purified,
+    continuous_distribution_availability,
+    dejmps_coefficients,
+    replacement_coefficients,
+    use_before_cutoff,
+)
+from ceas.physics.channels import (
+    average_channel_fidelity,
+    teleported_cnot_channel,
+    teleported_cnot_pauli_channel,
+    teleported_qubit_channel,
+)
+from ceas.physics.finite_keys import (
+    KeySecurity,
+    KeySplit,
+    finite_key_length,
+    finite_key_table,
+    optimal_key_split,
+    sampling_deviation,
+)
+from ceas.physics.heralding import (
+    HeraldedLink,
+    fibre_transmission,
+    herald_double_click,
+    multiplexed_probability,
+)
 from ceas.physics.keys import (
+    bbm92_key_fraction,
     binary_entropy,
+    hashing_fraction,
     joint_test_pass_probability,
+    pauli_error_rates,
     quantum_bit_error_rate,
     secret_key_fraction,
+    six_state_key_fraction,
 )
-from ceas.physics.memory import decay_werner, dephase_bell_diagonal, depolarise_bell_diagonal, storage_cutoff_s
+from ceas.physics.memory import (
+    attempt_cutoff,
+    decay_werner,
+    dephase_bell_diagonal,
+    dephase_by_attempts,
+    dephasing_rates_hz,
+    depolarise_bell_diagonal,
+    depolarising_rates_hz,
+    expected_attempt_coherence,
+    pauli_cutoff_s,
+    pauli_memory,
+    storage_cutoff_s,
+)
+from ceas.physics.operations import (
+    PERFECT_OPERATIONS,
+    LocalOperations,
+    depolarising_from_gate_fidelity,
+)
+from ceas.physics.perishable import (
+    Discipline,
+    exponential_lifetime_utilisation,
+    mean_decay_at_use,
+    pairs_per_lifetime_needed,
+    served_age_density,
+    utilisation,
+)
+from ceas.physics.presets import (
+    HardwarePreset,
+    PresetValue,
+    load_preset,
+    preset_names,
+)
+from ceas.physics.purification import (
+    Ladder,
+    PurificationProtocol,
+    Purified,
+    pump,
+    purify,
+    recurrence,
+)
+from ceas.physics.relaxation import (
+    RelaxingMemory,
+    relax_bell_diagonal,
+    relax_density_matrix,
+    relaxation_cutoff_s,
+)
+from ceas.physics.single_click import (
+    BrightState,
+    balanced_bright_state,
+    herald_single_click,
+    optimal_bright_state,
+)
 from ceas.physics.states import (
+    bell_diagonal_to_correlators,
     bell_diagonal_to_werner,
+    correlators_to_bell_diagonal,
     fidelity_to_werner,
     swap_bell_diagonal,
     swap_werner,
     werner_bell_diagonal,
     werner_to_fidelity,
 )
+from ceas.physics.swapping import (
+    bell_measurement_correlators,
+    chain_success_probability,
+    swap_chain,
+    swap_noisy,
+)
+from ceas.physics.verification import (
+    CHSH_WERNER_FIDELITY,
+    SequentialTest,
+    certification_sample_size,
+    chsh_value,
+    estimation_sample_size,
+    fidelity_from_pass_rate,
+    joint_test_pass_rate,
+    sequential_test,
+)
+from ceas.physics.waiting import (
+    TwoLinks,
+    barrier_ready_probability,
+    expected_slots_all_links,
+    expected_slots_two_in_window,
+    nested_swap_slots_estimate,
+    two_links_with_cutoff,
+)
 
 __all__ = [
+    "CHSH_WERNER_FIDELITY",
+    "PERFECT_OPERATIONS",
+    "BrightState",
+    "Buffer",
+    "Discipline",
+    "HardwarePreset",
     "HeraldedLink",
+    "KeySecurity",
+    "KeySplit",
+    "Ladder",
+    "LocalOperations",
+    "PresetValue",
+    "PurificationCoefficients",
+    "PurificationProtocol",
+    "Purified",
+    "RelaxingMemory",
+    "SequentialTest",
+    "TwoLinks",
+    "attempt_cutoff",
+    "average_channel_fidelity",
+    "balanced_bright_state",
+    "barrier_ready_probability",
+    "bbm92_key_fraction",
+    "bell_diagonal_to_correlators",
     "bell_diagonal_to_werner",
+    "bell_measurement_correlators",
     "binary_entropy",
+    "buffer_one_slot",
+    "buffer_one_stored_many_generated",
+    "buffer_purified",
+    "certification_sample_size",
+    "chain_success_probability",
+    "chsh_value",
+    "continuous_distribution_availability",
+    "correlators_to_bell_diagonal",
     "decay_werner",
+    "dejmps_coefficients",
     "dephase_bell_diagonal",
+    "dephase_by_attempts",
+    "dephasing_rates_hz",
     "depolarise_bell_diagonal",
+    "depolarising_from_gate_fidelity",
+    "depolarising_rates_hz",
+    "estimation_sample_size",
+    "expected_attempt_coherence",
+    "expected_slots_all_links",
+    "expected_slots_two_in_window",
+    "exponential_lifetime_utilisation",
     "fibre_transmission",
+    "fidelity_from_pass_rate",
     "fidelity_to_werner",
+    "finite_key_length",
+    "finite_key_table",
+    "hashing_fraction",
     "herald_double_click",
+    "herald_single_click",
     "joint_test_pass_probability",
+    "joint_test_pass_rate",
+    "load_preset",
+    "mean_decay_at_use",
+    "multiplexed_probability",
+    "nested_swap_slots_estimate",
+    "optimal_bright_state",
+    "optimal_key_split",
+    "pairs_per_lifetime_needed",
+    "pauli_cutoff_s",
+    "pauli_error_rates",
+    "pauli_memory",
+    "preset_names",
+    "pump",
+    "purify",
     "quantum_bit_error_rate",
+    "recurrence",
+    "relax_bell_diagonal",
+    "relax_density_matrix",
+    "relaxation_cutoff_s",
+    "replacement_coefficients",
+    "sampling_deviation",
     "secret_key_fraction",
+    "sequential_test",
+    "served_age_density",
+    "six_state_key_fraction",
     "storage_cutoff_s",
     "swap_bell_diagonal",
+    "swap_chain",
+    "swap_noisy",
     "swap_werner",
     "teleported_cnot_channel",
+    "teleported_cnot_pauli_channel",
     "teleported_qubit_channel",
+    "two_links_with_cutoff",
+    "use_before_cutoff",
+    "utilisation",
     "werner_bell_diagonal",
     "werner_to_fidelity",
 ]

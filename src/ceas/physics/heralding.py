@@ -36,10 +36,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ceas.errors import DomainError
-from ceas.physics.domain import require_between, require_non_negative, require_positive
+from ceas.physics.domain import require_non_negative, require_positive, unit_interval
 from ceas.physics.states import fidelity_to_werner
 
-__all__ = ["SPEED_OF_LIGHT_IN_FIBRE_KM_PER_S", "HeraldedLink", "fibre_transmission", "herald_double_click"]
+__all__ = [
+    "SPEED_OF_LIGHT_IN_FIBRE_KM_PER_S",
+    "HeraldedLink",
+    "fibre_transmission",
+    "herald_double_click",
+    "multiplexed_probability",
+]
 
 SPEED_OF_LIGHT_IN_FIBRE_KM_PER_S = 2.0e5
 
@@ -72,6 +78,19 @@ def fibre_transmission(distance_km: ArrayLike, attenuation_db_per_km: ArrayLike)
     distance = require_non_negative("distance_km", distance_km)
     attenuation = require_non_negative("attenuation_db_per_km", attenuation_db_per_km)
     return np.asarray(10.0 ** (-attenuation * distance / 10.0))
+
+
+def multiplexed_probability(success_probability: ArrayLike, modes: ArrayLike) -> NDArray[np.float64]:
+    """Return 1 - (1 - p)^M, the chance that at least one of M independent modes succeeds in one round.
+
+    This is for modes that are tried at the same instant and of which one success is kept; `herald_double_click` instead
+    interleaves modes, which keeps all successes.
+    """
+    success = unit_interval("success_probability", success_probability)
+    count = require_positive("modes", modes)
+    # log1p and expm1 keep their accuracy at the tiny probabilities of real links.
+    with np.errstate(divide="ignore"):
+        return np.asarray(-np.expm1(count * np.log1p(-success)))
 
 
 def herald_double_click(
@@ -112,9 +131,9 @@ def herald_double_click(
     """
     if multiplexing < 1:
         raise DomainError(f"Argument `multiplexing` must be at least 1, but is {multiplexing}.")
-    efficiency = _unit_interval("device_efficiency", device_efficiency, open_end=0.0)
-    dark = _unit_interval("dark_count_probability", dark_count_probability, open_end=1.0)
-    overlap = _unit_interval("visibility", visibility)
+    efficiency = unit_interval("device_efficiency", device_efficiency, open_end=0.0)
+    dark = unit_interval("dark_count_probability", dark_count_probability, open_end=1.0)
+    overlap = unit_interval("visibility", visibility)
     eta = efficiency * np.sqrt(fibre_transmission(distance_km, attenuation_db_per_km))
     latency = np.asarray(distance_km, dtype=np.float64) / require_positive(
         "speed_of_light_km_per_s", speed_of_light_km_per_s
@@ -155,12 +174,3 @@ def _herald(
     coherent = visibility * both_photons
     weights = np.stack([opposite + coherent, equal, equal, opposite - coherent], axis=-1) / (4.0 * success[..., None])
     return success, both_photons / 2.0, weights
-
-
-def _unit_interval(name: str, value: ArrayLike, *, open_end: float | None = None) -> NDArray[np.float64]:
-    """Return `value` clipped to [0, 1] after a check; `open_end` is an end that is not allowed itself."""
-    array = np.clip(require_between(name, value, 0.0, 1.0), 0.0, 1.0)
-    if open_end is not None and np.any(array == open_end):
-        interval = "(0, 1]" if open_end == 0.0 else "[0, 1)"
-        raise DomainError(f"Argument `{name}` must be in {interval}, but is {open_end:g}.")
-    return array

@@ -1,12 +1,24 @@
-"""What a Werner pair is worth as a key, and how a joint test of it turns out."""
+"""What a pair is worth as a key, and how a joint test of it turns out, for Werner and for Bell-diagonal pairs.
+
+These are rates in the limit of endless keys; `ceas.physics.finite_keys` has the lengths of finite blocks.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ceas.physics.domain import require_between
-from ceas.physics.states import LOWEST_WERNER
+from ceas.physics.domain import require_bell_diagonal, require_between
+from ceas.physics.states import LOWEST_WERNER, bell_diagonal_to_correlators
 
-__all__ = ["binary_entropy", "joint_test_pass_probability", "quantum_bit_error_rate", "secret_key_fraction"]
+__all__ = [
+    "bbm92_key_fraction",
+    "binary_entropy",
+    "hashing_fraction",
+    "joint_test_pass_probability",
+    "pauli_error_rates",
+    "quantum_bit_error_rate",
+    "secret_key_fraction",
+    "six_state_key_fraction",
+]
 
 
 def quantum_bit_error_rate(werner: ArrayLike) -> NDArray[np.float64]:
@@ -39,6 +51,49 @@ def secret_key_fraction(werner: ArrayLike) -> NDArray[np.float64]:
         Shor and Preskill, PRL 85, 441, 2000.
     """
     return np.maximum(0.0, 1.0 - 2.0 * binary_entropy(quantum_bit_error_rate(werner)))
+
+
+def pauli_error_rates(bell_diagonal: ArrayLike) -> NDArray[np.float64]:
+    """Return the chances `(..., 3)` that the ends' outcomes differ from Phi+'s when both measure X, Y or Z.
+
+    They are (1 - c)/2 for each correlator; in the Y basis Phi+ itself has opposite outcomes. An outcome in basis i is
+    wrong when the Pauli error is neither the identity nor i.
+    """
+    return np.asarray((1.0 - bell_diagonal_to_correlators(bell_diagonal)) / 2.0)
+
+
+def bbm92_key_fraction(bell_diagonal: ArrayLike) -> NDArray[np.float64]:
+    """Return max(0, 1 - h(e_x) - h(e_z)), the asymptotic key of BBM92 in the X and Z bases.
+
+    For a Werner pair it is `secret_key_fraction`. The error rates of the two bases may differ, as dephasing makes them.
+
+    Source:
+        Shor and Preskill, PRL 85, 441, 2000.
+    """
+    errors = pauli_error_rates(bell_diagonal)
+    return np.maximum(0.0, 1.0 - binary_entropy(errors[..., 0]) - binary_entropy(errors[..., 2]))
+
+
+def hashing_fraction(bell_diagonal: ArrayLike) -> NDArray[np.float64]:
+    """Return max(0, 1 - H(weights)), the perfect pairs that hashing distils from one, with one-way messages.
+
+    A lower bound on the one-way distillable entanglement. For Werner pairs it is
+    1 + F log2 F + (1 - F) log2((1 - F)/3), which vanishes at F = 0.810710.
+
+    Source:
+        Bennett, DiVincenzo, Smolin and Wootters, PRA 54, 3824, 1996, section III.B.
+    """
+    weights = np.clip(require_bell_diagonal("bell_diagonal", bell_diagonal), 0.0, 1.0)
+    return np.asarray(np.maximum(0.0, 1.0 + _x_log2_x(weights).sum(axis=-1)))
+
+
+def six_state_key_fraction(bell_diagonal: ArrayLike) -> NDArray[np.float64]:
+    """Return the asymptotic key of the six-state protocol with one-way messages and no noisy preprocessing.
+
+    Measuring all three bases reveals all weights, so Eve's part is what purifies them: the key is that of hashing,
+    above BBM92's. For Werner pairs it vanishes at Q = 0.126193.
+    """
+    return hashing_fraction(bell_diagonal)
 
 
 def _x_log2_x(x: NDArray[np.float64]) -> NDArray[np.float64]:

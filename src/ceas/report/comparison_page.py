@@ -33,6 +33,7 @@ _METRICS = (
     ("attackers' weight", "byzantine_weight", "%"),
     ("utilisation", "bell_pair_utilisation", "%"),
     ("delivered value", "delivered_value", ""),
+    ("to learning", "value_learning", ""),
     ("wall time", "wall_s", "s"),
 )
 

@@ -12,13 +12,12 @@ from ceas.network.policy import (
     WAIT,
     LinkView,
     Policy,
-    attempt_always,
     attempt_rule,
     serve_rule,
 )
 from ceas.network.records import NetworkModel, learners_of_link
 
-__all__ = ["freshest_first", "oldest_first", "random", "static_tdma"]
+__all__ = ["freshest_first", "memory_limits", "memory_share", "oldest_first", "random", "static_tdma"]
 
 # Without a limit, links that share a node fill its memory with pairs that nobody wants yet, and starve each other. One
 # pair more than a shot takes delivered most in a scan of the limits, so that is what every baseline gets.
@@ -124,57 +123,82 @@ def serve_time_slot(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int,
     return owner, NEVER
 
 
+@compiled
+def has_room(view: LinkView) -> bool:
+    """Tell whether the link holds fewer pairs than its limit, and its shot's missing pairs fit into free memory.
+
+    The limit is the last of the link's parameters; the one before is how many pairs of a shot must fit at once.
+    """
+    n_stored, n_parameters = len(view.stock_birth_ns), len(view.parameters)
+    is_within = n_stored < view.parameters[n_parameters - 1]
+    return bool(is_within and view.free_slots >= view.parameters[n_parameters - 2] - n_stored)
+
+
 @attempt_rule
 def attempt_within_limit(view: LinkView) -> int:
-    """Attempt while the link holds fewer pairs than the last of its parameters."""
-    n_stored = len(view.stock_birth_ns)
-    return n_stored if n_stored < view.parameters[len(view.parameters) - 1] else -1
+    """Attempt while there is room."""
+    return len(view.stock_birth_ns) if has_room(view) else -1
 
 
-def oldest_first(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT) -> Policy:
+def oldest_first(
+    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True
+) -> Policy:
     """Return the policy that serves requests in their order with the oldest pairs (first in, first out).
 
     Args:
         model: The network.
         pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
             default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
+        partition_memory: Whether links keep to their shares of the nodes' memory, `memory_share`, and begin a shot's
+            pairs only when all of them fit.
 
     Raises:
         DomainError: `pairs_per_link` is below -1.
     """
-    return _baseline("oldest_first", serve_oldest, model, pairs_per_link)
+    return _baseline("oldest_first", serve_oldest, model, pairs_per_link, partition_memory)
 
 
-def freshest_first(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT) -> Policy:
+def freshest_first(
+    model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True
+) -> Policy:
     """Return the policy that serves requests in their order with the freshest pairs (last in, first out).
 
     Args:
         model: The network.
         pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
             default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
+        partition_memory: Whether links keep to their shares of the nodes' memory, `memory_share`, and begin a shot's
+            pairs only when all of them fit.
 
     Raises:
         DomainError: `pairs_per_link` is below -1.
     """
-    return _baseline("freshest_first", serve_freshest, model, pairs_per_link)
+    return _baseline("freshest_first", serve_freshest, model, pairs_per_link, partition_memory)
 
 
-def random(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT) -> Policy:
+def random(model: NetworkModel, *, pairs_per_link: int = AUTOMATIC_LIMIT, partition_memory: bool = True) -> Policy:
     """Return the policy that serves a random request with random pairs.
 
     Args:
         model: The network.
         pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
             default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
+        partition_memory: Whether links keep to their shares of the nodes' memory, `memory_share`, and begin a shot's
+            pairs only when all of them fit.
 
     Raises:
         DomainError: `pairs_per_link` is below -1.
     """
-    return _baseline("random", serve_random, model, pairs_per_link)
+    return _baseline("random", serve_random, model, pairs_per_link, partition_memory)
 
 
 def static_tdma(
-    model: NetworkModel, *, frame_s: float = 0.01, learning_share: float = 1.0, pairs_per_link: int = AUTOMATIC_LIMIT
+    model: NetworkModel,
+    *,
+    frame_s: float = 0.01,
+    learning_share: float = 1.0,
+    pairs_per_link: int = AUTOMATIC_LIMIT,
+    partition_memory: bool = True,
 ) -> Policy:
     """Return time division: the learning window of every link is cut into frames, each frame into slots for a class.
 
@@ -188,6 +212,8 @@ def static_tdma(
             the exchange phase.
         pairs_per_link: A link stops attempting while it holds this many pairs; 0 for no limit but the memory. The
             default, -1, is one pair more than a shot takes on a learner's link and one pair on any other.
+        partition_memory: Whether links keep to their shares of the nodes' memory, `memory_share`, and begin a shot's
+            pairs only when all of them fit.
 
     Raises:
         DomainError: `frame_s` is below 1 ns or above 10^6 s, `learning_share` outside [0, 1], or `pairs_per_link`
@@ -202,17 +228,70 @@ def static_tdma(
     share = np.where(has_keys, learning_share, 1.0) * has_learner.any(axis=1)
     first_end = share / np.maximum(has_learner.sum(axis=1), 1)
     frame_ns = np.full(model.n_links, float(round(frame_s * 1e9)))
-    return _baseline("static_tdma", serve_time_slot, model, pairs_per_link, frame_ns, first_end, share)
+    return _baseline(
+        "static_tdma", serve_time_slot, model, pairs_per_link, partition_memory, frame_ns, first_end, share
+    )
+
+
+def memory_share(model: NetworkModel) -> npt.NDArray[np.int64]:
+    """Return how many pairs each link may hold in stock, shape `(n_links,)`.
+
+    The links with learners at a node share its slots equally, less one slot if the node has other links with key
+    requests. Those make their pairs on request and hold at most one in stock, unless neither of their ends has a link
+    with a learner: then they share the slots. No learner's link gets less than a shot needs.
+    """
+    has_learner = learners_of_link(model.demand.learner_link, model.n_links)[:, 0] >= 0
+    is_key_only = ~has_learner & (model.demand.key_pairs_per_round > 0)
+    slots = model.nodes.memory_slots
+    ends = np.stack([model.links.node_a, model.links.node_b])
+    n_sharing, n_key_only = (
+        sum(np.bincount(end[links], minlength=len(slots)) for end in ends) for links in (has_learner, is_key_only)
+    )
+    share = (slots - (n_key_only > 0)) // np.maximum(n_sharing, 1)
+    key_share = np.where(n_sharing > 0, 1, slots // np.maximum(n_key_only, 1))
+    limit: npt.NDArray[np.int64] = np.where(
+        has_learner,
+        np.maximum(share[ends].min(axis=0), model.demand.pairs_per_shot),
+        np.maximum(key_share[ends].min(axis=0), 1),
+    )
+    return limit
+
+
+def memory_limits(model: NetworkModel, pairs_per_link: int, partition_memory: bool) -> npt.NDArray[np.float64]:
+    """Return what `has_room` looks at: the pairs of a shot that must fit at once, and the limit of the link.
+
+    Args:
+        model: The network.
+        pairs_per_link: As in `oldest_first`.
+        partition_memory: As in `oldest_first`.
+
+    Returns:
+        Shape `(n_links, 2)`; the limit is infinite where only the memory limits.
+
+    Raises:
+        DomainError: `pairs_per_link` is below -1.
+    """
+    if pairs_per_link < AUTOMATIC_LIMIT:
+        raise DomainError(f"Argument `pairs_per_link` must be at least {AUTOMATIC_LIMIT}, but is {pairs_per_link}.")
+    has_learner = (learners_of_link(model.demand.learner_link, model.n_links) >= 0).any(axis=1)
+    limit = np.full(model.n_links, float(pairs_per_link) if pairs_per_link else np.inf)
+    if pairs_per_link == AUTOMATIC_LIMIT:
+        limit = np.where(has_learner, model.demand.pairs_per_shot + 1.0, 1.0)
+    if not partition_memory:
+        return np.column_stack([np.zeros(model.n_links), limit])
+    at_once = np.where(has_learner, float(model.demand.pairs_per_shot), 0.0)
+    return np.column_stack([at_once, np.minimum(limit, memory_share(model))])
 
 
 def _baseline(
-    name: str, serve: CompiledRule, model: NetworkModel, pairs_per_link: int, *parameters: npt.NDArray[np.float64]
+    name: str,
+    serve: CompiledRule,
+    model: NetworkModel,
+    pairs_per_link: int,
+    partition_memory: bool,
+    *parameters: npt.NDArray[np.float64],
 ) -> Policy:
-    if pairs_per_link < AUTOMATIC_LIMIT:
-        raise DomainError(f"Argument `pairs_per_link` must be at least {AUTOMATIC_LIMIT}, but is {pairs_per_link}.")
-    limit = np.full(model.n_links, float(pairs_per_link))
-    if pairs_per_link == AUTOMATIC_LIMIT:
-        has_learner = (learners_of_link(model.demand.learner_link, model.n_links) >= 0).any(axis=1)
-        limit = np.where(has_learner, model.demand.pairs_per_shot + 1.0, 1.0)
-    attempt = attempt_within_limit if pairs_per_link else attempt_always
-    return Policy(name=name, serve=serve, attempt=attempt, parameters=np.column_stack([*parameters, limit]))
+    limits = memory_limits(model, pairs_per_link, partition_memory)
+    return Policy(
+        name=name, serve=serve, attempt=attempt_within_limit, parameters=np.column_stack([*parameters, limits])
+    )

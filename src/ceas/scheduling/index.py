@@ -58,7 +58,7 @@ from ceas.network.policy import (
 )
 from ceas.network.records import NetworkModel, learners_of_link
 from ceas.physics import secret_key_fraction
-from ceas.scheduling.baselines import can_start_shot, choose_from
+from ceas.scheduling.baselines import can_start_shot, choose_from, memory_share
 
 __all__ = ["attempt_by_price", "ceas", "serve_by_price"]
 
@@ -289,24 +289,6 @@ def attempt_by_price(view: LinkView) -> int:
     worth = max(learning_price(view, first_ns, n_stored, _FRESH), key_price(view, n_stored, _FRESH))
     worth_old = max(learning_price(view, first_ns, n_stored, age_ns), key_price(view, n_stored, age_ns))
     return 0 if worth - worth_old > least else -1
-
-
-def memory_share(model: NetworkModel) -> npt.NDArray[np.int64]:
-    """Return how many pairs each link may hold in stock, shape `(n_links,)`.
-
-    The links with learners at a node share its slots equally, less one slot if the node has other links with key
-    requests, which make their pairs on request; those hold at most one in stock. No learner's link gets less than a
-    shot needs.
-    """
-    has_learner = learners_of_link(model.demand.learner_link, model.n_links)[:, 0] >= 0
-    is_key_only = ~has_learner & (model.demand.key_pairs_per_round > 0)
-    slots = model.nodes.memory_slots
-    ends = np.stack([model.links.node_a, model.links.node_b])
-    n_sharing, n_key_only = (
-        sum(np.bincount(end[links], minlength=len(slots)) for end in ends) for links in (has_learner, is_key_only)
-    )
-    share = (slots - (n_key_only > 0)) // np.maximum(n_sharing, 1)
-    return np.where(has_learner, np.maximum(share[ends].min(axis=0), model.demand.pairs_per_shot), 1)
 
 
 def fresh_value(model: NetworkModel) -> npt.NDArray[np.float64]:

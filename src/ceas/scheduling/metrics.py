@@ -7,9 +7,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
-from ceas.network.records import FIDELITY_BINS, Fate, WindowRecord
+from ceas.network.records import FIDELITY_BINS, Fate, NetworkModel, WindowRecord
 
-__all__ = ["ScheduleMetrics", "fidelity_mean", "fidelity_quantile", "schedule_metrics"]
+__all__ = [
+    "ScheduleMetrics",
+    "fidelity_mean",
+    "fidelity_quantile",
+    "jain_index",
+    "learner_value",
+    "schedule_metrics",
+]
 
 USED = (Fate.LEARNING, Fate.KEY, Fate.TEST)
 
@@ -83,6 +90,25 @@ def fidelity_quantile(histogram: npt.NDArray[np.int64], quantile: float) -> npt.
             part = (quantile - below) / (cumulative[chosen] - below)
             values[at] = edges[filled[chosen]] + part * (edges[1] - edges[0])
     return values.reshape(histogram.shape[:-1])
+
+
+def learner_value(records: Sequence[WindowRecord], model: NetworkModel) -> npt.NDArray[np.float64]:
+    """Return the value delivered to each learner that uses pairs, the sum over its shots of prod w^2."""
+    value = np.zeros(model.n_learners)
+    for record in records:
+        information = np.prod(record.shot_werner.astype(np.float64) ** 2, axis=1)
+        value += np.bincount(record.shot_learner, weights=information, minlength=model.n_learners)
+    return np.asarray(model.demand.learning_value * value[model.demand.learner_link >= 0])
+
+
+def jain_index(shares: npt.NDArray[np.float64]) -> float:
+    """Return (sum x)^2 / (n sum x^2), 1 when all get the same and 1/n when one gets all; NaN when nobody gets any.
+
+    Source:
+        Jain, Chiu and Hawe, DEC-TR-301, 1984, equation (2).
+    """
+    squares = float(len(shares) * np.square(shares).sum())
+    return float(shares.sum()) ** 2 / squares if squares > 0.0 else float("nan")
 
 
 def schedule_metrics(records: Sequence[WindowRecord]) -> ScheduleMetrics:
