@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from ceas.experiments.scheduling_cases import SchedulingCase
 from ceas.experiments.scheduling_contest import Entrant
-from ceas.experiments.scheduling_extras import adversary_entrants
+from ceas.experiments.scheduling_extras import adversary_entrants, drift_entrants
 from ceas.experiments.scheduling_figures import class_hops
 from ceas.experiments.scheduling_settings import Setting
 from ceas.network.slot_policy import SlotPolicy
@@ -20,7 +20,7 @@ Int64s = npt.NDArray[np.int64]
 
 
 def entrants_of(setting: Setting) -> list[Entrant]:
-    """Return ours and all baselines; in the adversary scenario each believing claims, and each by certified figures."""
+    """Return ours and all baselines; where parameters drift or nodes lie, each as it learns and as it is told."""
     from ceas.scheduling.slotted_baselines import BASELINES, TUNING_GRIDS  # noqa: PLC0415 (compiled when first used)
     from ceas.scheduling.slotted_ceas import TUNING_GRID, ceas_slotted  # noqa: PLC0415
 
@@ -29,7 +29,8 @@ def entrants_of(setting: Setting) -> list[Entrant]:
         Entrant(name=name, build=partial(_build, make), grid=TUNING_GRIDS[name]) for name, make in BASELINES.items()
     ]
     entrants = [ours, *baselines]
-    return adversary_entrants(entrants) if setting.scenario == "S10" else entrants
+    twice = {"S9": drift_entrants, "S10": adversary_entrants}.get(setting.scenario)
+    return entrants if twice is None else twice(entrants)
 
 
 def _build(make: Callable[..., SlotPolicy], case: SchedulingCase, parameters: Mapping[str, Any]) -> SlotPolicy:
