@@ -32,8 +32,8 @@ Row = dict[str, Any]
 TUNING_SEEDS, QUICK_TUNING_SEEDS = 3, 1
 BUDGET, QUICK_BUDGET = 16, 3
 QUICK_SEEDS = 3
-# Standard errors of the paired difference from which a win or a loss is called one.
-CLEAR = 3.0
+# Standard errors of the paired difference from which a win or a loss is called one, and instances that it takes.
+CLEAR, LEAST_INSTANCES = 3.0, 5
 
 
 def benchmark(
@@ -323,6 +323,8 @@ def verdict_row(document: Document) -> Row:
     mean, error, ratio = difference(document, policy)
     if not ours:
         verdict = "no policy of ours"
+    elif len(policy["figures"]["V"]) < LEAST_INSTANCES:
+        verdict = f"{'ahead' if mean > 0 else 'not ahead'}, too few instances to judge"
     elif not math.isfinite(ratio):
         verdict = "level" if mean == 0.0 else "cannot be judged"
     elif abs(ratio) < CLEAR:
