@@ -371,7 +371,7 @@ def test_bench_passes_parameters_and_prints_a_table_each(replace: Replace) -> No
             ["scheduling", "--set", "sedes=3"],
             "benchmark scheduling: sedes: unknown parameter of benchmark `scheduling`",
         ),
-        (["scheduling", "--set", "seeds=many"], 'benchmark scheduling: seeds: found "many", must be a number'),
+        (["scheduling", "--set", "seeds=many"], 'benchmark scheduling: seeds: found "many" (string), must be a number'),
         (["scheduling", "--set", "seeds"], "error: Option `--set` must have the form KEY=VALUE, but is 'seeds'."),
         (["scheduling", "--set", "progress=1"], "benchmark scheduling: progress: unknown parameter"),
         (["learning", "--only", "S2"], "benchmark learning: only: unknown parameter of benchmark `learning`"),
