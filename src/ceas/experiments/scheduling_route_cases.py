@@ -186,7 +186,7 @@ def packet_case(*, n_applications: int, seed: int, phase: Phase, n_slots: int = 
         initial_fidelity=fidelity,
         coherence_slots=coherence,
         lifetime_slots=lifetime_of_fidelity(new_werner, coherence, minimum_fidelity),
-        memory_slots=8,
+        memory_slots=4,
         attempts_per_slot=2,
     )
     classes = [
