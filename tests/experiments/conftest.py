@@ -1,9 +1,9 @@
-"""A made-up run that has every column and key, and the benchmark's repeater written down a second time."""
+"""A made-up run that has every column and key, the benchmark's repeater written down a second time, and policies."""
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -12,6 +12,10 @@ from ceas.experiments.repeater_benchmark import Repeater, RepeaterRun, Timing
 from ceas.experiments.result_tables import TABLE_COLUMNS
 from ceas.experiments.results import RESULT_KEYS, RunResult
 from ceas.experiments.scenario import Scenario, load_scenario
+
+if TYPE_CHECKING:
+    from ceas.experiments.scheduling_cases import SchedulingCase
+    from ceas.experiments.scheduling_contest import Entrant
 
 
 def table(name: str, n_rows: int, rng: np.random.Generator, **given: Any) -> dict[str, np.ndarray[Any, Any]]:
@@ -103,3 +107,59 @@ def repeater_attempt_by_attempt(repeater: Repeater, n_batches: int, batch_s: flo
 @pytest.fixture
 def second_writing() -> Callable[..., RepeaterRun]:
     return repeater_attempt_by_attempt
+
+
+@pytest.fixture(scope="session")
+def sketch_entrants() -> "Callable[[], list[Entrant]]":
+    """Make entrants of a scheduling contest: one of ours that may make pairs ahead, and a baseline that never does."""
+    from ceas.experiments.scheduling_contest import Entrant
+    from ceas.network.slot_policy import SlotPolicy, SlotSnapshot, route_value, slot_attempt_rule, slot_serve_rule
+
+    @slot_attempt_rule
+    def attempt(snapshot: SlotSnapshot, score, replace) -> None:  # type: ignore[no-untyped-def]
+        for link in range(len(score)):
+            waiting = snapshot.queue_first[link + 1] - snapshot.queue_first[link]
+            score[link] = waiting - snapshot.n_stored[link] + snapshot.parameters[link, 0]
+            replace[link] = -1
+
+    @slot_serve_rule
+    def serve(snapshot: SlotSnapshot, action, pairs) -> int:  # type: ignore[no-untyped-def]
+        rows = 0
+        for request in snapshot.waiting:
+            if snapshot.arrival[request] > snapshot.slot:
+                continue
+            first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
+            n_members = end - first if end - first > 1 else snapshot.n_pairs[request]
+            found = 0
+            for member in range(n_members):
+                link = snapshot.route_link[first + member] if end - first > 1 else snapshot.route_link[first]
+                for at in range(snapshot.n_stored[link]):
+                    position = snapshot.n_stored[link] - 1 - at
+                    if snapshot.used[link, position] == 0:
+                        snapshot.used[link, position] = 1
+                        pairs[rows, member] = position
+                        found += 1
+                        break
+                if found <= member:
+                    break
+            is_served = found == n_members and route_value(snapshot, request, pairs[rows]) > 0.0
+            if is_served:
+                action[rows] = request
+                rows += 1
+                continue
+            for member in range(found):
+                link = snapshot.route_link[first + member] if end - first > 1 else snapshot.route_link[first]
+                snapshot.used[link, pairs[rows, member]] = 0
+        return rows
+
+    def build(case: "SchedulingCase", parameters: Mapping[str, Any]) -> SlotPolicy:
+        eagerness = np.full((case.network.n_links, 1), float(parameters["eagerness"]))
+        return SlotPolicy(name="sketch", attempt=attempt, serve=serve, parameters=eagerness, tables=np.zeros(1))
+
+    def entrants() -> list[Entrant]:
+        return [
+            Entrant(name="ahead", build=build, grid={"eagerness": (0.0, 1.0, 2.0)}, is_ours=True),
+            Entrant(name="on demand", build=build, grid={"eagerness": (0.0,)}),
+        ]
+
+    return entrants

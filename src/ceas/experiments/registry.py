@@ -96,7 +96,10 @@ AUTHENTICATION_PROFILES = {
     "one_time": "ceas.authentication.profiles:OneTimeKeys",
 }
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
-BENCHMARKS = {"learning": "ceas.experiments.benchmark_learning:benchmark"}
+BENCHMARKS = {
+    "learning": "ceas.experiments.benchmark_learning:benchmark",
+    "scheduling": "ceas.experiments.benchmark_scheduling:benchmark",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +134,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "topology": _family("topology", TOPOLOGIES),
         "authentication": _family("authentication profile", AUTHENTICATION_PROFILES),
         "optimizer": _family("optimizer", OPTIMISERS),
-        "benchmark": _family("benchmark", BENCHMARKS),
+        "benchmark": _family("benchmark", BENCHMARKS, "progress"),
     }
 )
 
