@@ -89,7 +89,10 @@ AUTHENTICATION_PROFILES = {
     "one_time": "ceas.authentication.profiles:OneTimeKeys",
 }
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
-BENCHMARKS = {"learning": "ceas.experiments.benchmark_learning:benchmark"}
+BENCHMARKS = {
+    "learning": "ceas.experiments.benchmark_learning:benchmark",
+    "network": "ceas.experiments.benchmark_network:benchmark",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
