@@ -328,7 +328,10 @@ def test_bench_runs_all_or_one(replace: Replace) -> None:
 def test_an_unknown_benchmark_gets_the_nearest() -> None:
     done = call("bench", "lerning")
     assert done.exit_code == 2
-    assert done.stderr == "error: unknown benchmark `lerning`. Did you mean `learning`? Known: learning, scheduling.\n"
+    assert (
+        done.stderr
+        == "error: unknown benchmark `lerning`. Did you mean `learning`? Known: learning, network, scheduling.\n"
+    )
 
 
 def test_bench_passes_parameters_and_prints_a_table_each(replace: Replace) -> None:

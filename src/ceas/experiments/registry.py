@@ -98,6 +98,7 @@ AUTHENTICATION_PROFILES = {
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
 BENCHMARKS = {
     "learning": "ceas.experiments.benchmark_learning:benchmark",
+    "network": "ceas.experiments.benchmark_network:benchmark",
     "scheduling": "ceas.experiments.benchmark_scheduling:benchmark",
 }
 

@@ -45,7 +45,7 @@ class Repeater:
         detector_efficiency: Chance that a detector clicks for a photon.
         attenuation_db_per_km: Fibre attenuation (dB/km).
         initial_fidelity: Fidelity of a pair when its herald is known.
-        coherence_time_s: Depolarising time of a memory (s).
+        coherence_time_s: Depolarising time of a memory (s); infinite for perfect ones.
         memory_frequency_hz: Largest number of excitations of a memory a second (1/s).
         cutoff_attempts: Attempts of the other link that a stored pair waits for; None for ever.
     """
@@ -61,8 +61,9 @@ class Repeater:
     cutoff_attempts: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("link_km", "coherence_time_s", "memory_frequency_hz"):
+        for name in ("link_km", "memory_frequency_hz"):
             require_positive(name, getattr(self, name))
+        require_positive("coherence_time_s", self.coherence_time_s, finite=False)
         for name in ("memory_efficiency", "detector_efficiency", "initial_fidelity"):
             require_positive(name, require_between(name, getattr(self, name), 0.0, 1.0))
         if self.memories < 1:
