@@ -248,7 +248,6 @@ def _choose_route(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.in
     first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
     chance = snapshot.swap_success_probability ** (end - first - 1)
     werner = snapshot.swap_werner ** (end - first - 1)
-    cost = 0.0
     for hop in range(first, end):
         link = snapshot.route_link[hop]
         position = snapshot.n_stored[link] - 1
@@ -258,22 +257,26 @@ def _choose_route(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.in
             return _NOTHING
         pairs[hop - first] = position
         werner *= stored_werner(snapshot, link, position)
-        cost += _pair_price(snapshot, link, position) - chance * snapshot.parameters[link, WASTE_PRICE]
     worth = chance * pair_worth(snapshot, request, werner)
     if worth <= 0.0:
         return _NOTHING
+    cost = 0.0
     for hop in range(first, end):
         link = snapshot.route_link[hop]
-        for position in range(pairs[hop - first]):
-            chosen = pairs[hop - first]
+        freshest = pairs[hop - first]
+        chosen_price, chosen_werner = 0.0, stored_werner(snapshot, link, freshest)
+        for position in range(freshest, -1, -1):
             if snapshot.used[link, position] != 0:
                 continue
-            other = werner * stored_werner(snapshot, link, position) / stored_werner(snapshot, link, chosen)
+            price = _pair_price(snapshot, link, position)
+            own_werner = stored_werner(snapshot, link, position)
+            other = werner * own_werner / chosen_werner
             other_worth = chance * pair_worth(snapshot, request, other)
-            saved = _pair_price(snapshot, link, chosen) - _pair_price(snapshot, link, position)
-            if other_worth > 0.0 and other_worth + saved > worth:
+            is_better = other_worth > 0.0 and other_worth - price > worth - chosen_price
+            if position == freshest or is_better:
                 pairs[hop - first] = position
-                worth, werner, cost = other_worth, other, cost - saved
+                worth, werner, chosen_price, chosen_werner = other_worth, other, price, own_werner
+        cost += chosen_price - chance * snapshot.parameters[link, WASTE_PRICE]
     gain: float = worth - cost
     return gain
 
@@ -371,7 +374,7 @@ def _waiting_gain(snapshot: SlotSnapshot, link: int) -> float:
 
 
 @compiled
-def _discard_for_waiting(
+def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, weighed and freed
     snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs: npt.NDArray[np.int64], n_rows: int
 ) -> int:
     """Drop the cheapest pair of a full node where a waiting request needs its memory more; return the number of rows.
@@ -390,23 +393,33 @@ def _discard_for_waiting(
         if snapshot.queue_first[link] == snapshot.queue_first[link + 1]:
             continue
         allowed = snapshot.parameters[link, RECLAIM] * _waiting_gain(snapshot, link)
-        cost, is_possible = 0.0, True
+        if allowed <= 0.0:
+            continue
+        cost = 0.0
+        first_link, first_position, second_link, second_position = -1, -1, -1, -1
         for side in range(2):
             node = snapshot.edges[link, side]
             if snapshot.work_float[node] <= 0.0:
-                least, _, _ = _cheapest_pair(snapshot, node)
+                least, dropped, position = _cheapest_pair(snapshot, node)
                 cost += least
-        is_possible = allowed > 0.0 and cost < allowed
+                if side == 0:
+                    first_link, first_position = dropped, position
+                else:
+                    second_link, second_position = dropped, position
+        if cost >= allowed:
+            continue
         for side in range(2):
-            node = snapshot.edges[link, side]
-            if is_possible and snapshot.work_float[node] <= 0.0:
-                _, dropped, position = _cheapest_pair(snapshot, node)
-                action[row] = DISCARD
-                pairs[row, 0], pairs[row, 1] = dropped, position
-                snapshot.used[dropped, position] = 1
-                for end in range(2):
-                    snapshot.work_float[snapshot.edges[dropped, end]] += 1.0
-                row += 1
+            dropped = first_link if side == 0 else second_link
+            position = first_position if side == 0 else second_position
+            # One pair may have freed memory at both ends.
+            if dropped < 0 or snapshot.work_float[snapshot.edges[link, side]] > 0.0:
+                continue
+            action[row] = DISCARD
+            pairs[row, 0], pairs[row, 1] = dropped, position
+            snapshot.used[dropped, position] = 1
+            for end in range(2):
+                snapshot.work_float[snapshot.edges[dropped, end]] += 1.0
+            row += 1
     return row
 
 

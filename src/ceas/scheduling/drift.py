@@ -1,9 +1,12 @@
 """What a scheduler learns while it runs: chances of success and request rates that are not what it was told.
 
 A `DriftMonitor` is given the counts of every link after each chunk of slots. For the chance of success, and for the
-rate of each class, it keeps the counts since the last change: beside those of the forecast, which counts as much as a
-given number of trials. A change is seen when the newest chunks differ from what was expected by more than a number of
-standard errors; then only they count. How fast stored pairs decay shows in no count, and is not learned.
+rate of each class, it keeps the counts since the last change; at the start those of the forecast, which counts as much
+as a given number of trials.
+
+A change is seen by two cumulative sums (Page, Biometrika 41:100, 1954), one for each direction: of how much each chunk
+differs from what is believed, in its standard deviations, less an allowance, and not below 0. When one of them passes a
+threshold, what came before it last was 0 is forgotten. How fast stored pairs decay shows in no count: not learned.
 """
 
 from collections.abc import Callable
@@ -24,8 +27,8 @@ Counts = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int6
 """Attempts and births so far, both `(E,)`, and requests so far by class, `(E, C)`."""
 
 _LEAST_CHANCE = 1e-3
-# Chunks that are held against what came before.
-_RECENT_CHUNKS = 3
+# Standard deviations a chunk that a cumulative sum lets pass.
+_ALLOWANCE = 0.75
 
 
 class DriftMonitor:
@@ -36,7 +39,8 @@ class DriftMonitor:
         forecast: Its requests.
         prior_attempts: Attempts that the given chance of success counts for.
         prior_slots: Slots that the given rates count for.
-        threshold: Standard errors from which a difference is a change.
+        threshold: Standard deviations of a chunk at which a cumulative sum is a change. At 6, about one in ten thousand
+            chunks of a link is taken for one by chance.
         learns_rates: Whether rates are learned; the counts give a route to its first link, so not for routes.
     """
 
@@ -47,7 +51,7 @@ class DriftMonitor:
         *,
         prior_attempts: float = 100.0,
         prior_slots: float = 400.0,
-        threshold: float = 4.0,
+        threshold: float = 6.0,
         learns_rates: bool = True,
     ) -> None:
         for name, value in (
@@ -61,7 +65,8 @@ class DriftMonitor:
         chance, rate = network.success_probability, forecast.rate
         self._trials = [np.full(len(chance), prior_attempts), np.full(rate.shape, prior_slots)]
         self._events = [prior_attempts * chance, prior_slots * rate]
-        self._recent: list[list[tuple[Float64s, Float64s]]] = [[], []]
+        # By direction: the cumulative sum, and the trials and events since it last was 0.
+        self._sums = [np.zeros((2, 3, *one.shape)) for one in (chance, rate)]
         self._counts: Counts | None = None
         self._slot = 0
         self.n_changes = 0
@@ -89,34 +94,30 @@ class DriftMonitor:
 
     def _take_in(self, which: int, trials: Float64s, events: Float64s) -> int:
         """Add a chunk's counts of chances (0) or rates (1); return in how many places a change was seen."""
-        recent = self._recent[which]
-        recent.append((trials, events))
-        if len(recent) > _RECENT_CHUNKS:
-            old_trials, old_events = recent.pop(0)
-            self._trials[which] += old_trials
-            self._events[which] += old_events
-        new_trials = np.sum([one for one, _ in recent], axis=0)
-        new_events = np.sum([one for _, one in recent], axis=0)
         believed = self._events[which] / self._trials[which]
         # Binomial for chances, Poisson for rates; the belief itself is uncertain by its own trials.
-        variance = believed * (1.0 - believed if which == 0 else 1.0) * new_trials
-        variance = variance * (1.0 + new_trials / self._trials[which])
-        error = np.abs(new_events - believed * new_trials)
-        changed = error > self._threshold * np.sqrt(np.maximum(variance, 1.0))
-        if not changed.any():
-            return 0
-        # What came before the change says nothing any more; a little of it stays, so that a chance is never 0.
-        self._events[which] = np.where(changed, believed, self._events[which])
-        self._trials[which] = np.where(changed, 1.0, self._trials[which])
+        variance = believed * (1.0 - believed if which == 0 else 1.0) * trials
+        variance = variance * (1.0 + trials / self._trials[which])
+        excess = (events - believed * trials) / np.sqrt(np.maximum(variance, 0.25))
+        self._trials[which] += trials
+        self._events[which] += events
+        changed = np.zeros(trials.shape, dtype=np.bool_)
+        for direction, sign in enumerate((1.0, -1.0)):
+            sums = self._sums[which][direction]
+            sums[0] = np.maximum(sums[0] + sign * excess - _ALLOWANCE, 0.0)
+            sums[1] = np.where(sums[0] > 0.0, sums[1] + trials, 0.0)
+            sums[2] = np.where(sums[0] > 0.0, sums[2] + events, 0.0)
+            passed = sums[0] > self._threshold
+            # One trial of the old belief stays, so that a chance is never 0.
+            self._trials[which] = np.where(passed, sums[1] + 1.0, self._trials[which])
+            self._events[which] = np.where(passed, sums[2] + believed, self._events[which])
+            changed |= passed
+        self._sums[which][:, :, changed] = 0.0
         return int(changed.sum())
 
     def knowledge(self) -> tuple[SlottedNetwork, Forecast]:
         """Return the network and forecast as they are believed to be now."""
-        estimate = []
-        for which in range(2):
-            recent = self._recent[which]
-            trials = self._trials[which] + sum(one for one, _ in recent)
-            estimate.append((self._events[which] + sum(one for _, one in recent)) / trials)
+        estimate = [events / trials for events, trials in zip(self._events, self._trials, strict=True)]
         chance = np.clip(estimate[0], _LEAST_CHANCE, 1.0)
         network = replace(self._network, success_probability=chance)
         if not self._learns_rates:
