@@ -81,17 +81,17 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             float64="utilisation delivered_value bounded_value bound",
         ),
         "schedule_links": _columns(
-            string="study_id policy",
+            string="study_id policy parameters",
             int64="seed link node_a node_b generated learning key test expired discarded alive",
             float64="length_km pair_rate_hz initial_fidelity fidelity_at_use_mean",
         ),
         "schedule_nodes": _columns(
-            string="study_id policy label",
+            string="study_id policy parameters label",
             int64="seed node memory_slots learner_link shots",
             float64="x y coherence_time_s",
         ),
         "schedule_pairs": _columns(
-            string="study_id policy fate",
+            string="study_id policy parameters fate",
             int64="seed pair_id birth_ns end_ns",
             int32="link user",
             float32="fidelity_at_end",

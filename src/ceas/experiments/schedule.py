@@ -20,11 +20,11 @@ from ceas.experiments.schedule_store import (
     StudyTables,
     gather_study,
     parameters_text,
-    selected,
     study_id_of,
+    trials_of,
     write_study,
 )
-from ceas.experiments.schedule_study import LEAST_UTILISATION, ScheduleStudy
+from ceas.experiments.schedule_study import ScheduleStudy, chosen_trials
 from ceas.runtime.progress import Progress, ProgressEvent
 from ceas.runtime.world import World
 from ceas.scheduling import TUNING_GRIDS
@@ -105,8 +105,8 @@ def schedule_policies(
         seeds: Root seeds.
         rounds: Training rounds to simulate; default: the scenario's.
         tuning_rounds: 0 for no tuning. Otherwise every policy whose parameters the scenario does not set takes those of
-            its grid that deliver most in this many rounds on `TUNING_SEEDS`, which no run reports, among those that
-            use at least `LEAST_UTILISATION` of the pairs they make, if any does.
+            its grid that deliver most in this many rounds on `TUNING_SEEDS`, which no run reports. If those use less
+            than `LEAST_UTILISATION` of the pairs they make, the best among those that use more are reported as well.
         bound_rounds: The value of the first so many rounds is compared with a bound; 0 for no bound.
         out: Directory that keeps the runs, and the document of the study when it is finished; runs that are there are
             not repeated. Default: nothing is kept.
@@ -140,7 +140,11 @@ def schedule_policies(
     study = gather_study(
         tables,
         scenario=scenario,
-        study_ids={entrant.policy: entrant.study_id for entrant in entrants},
+        entries=[
+            (entrant.policy, entrant.study_id, parameters)
+            for entrant in entrants
+            for parameters in _chosen_parameters(entrant, tables)
+        ],
         seeds=chosen_seeds,
         command=command,
         **{**plan, "tuning_rounds": tuning_rounds if any(entrant.trials for entrant in entrants) else 0},
@@ -187,23 +191,41 @@ def _run_missing(
 ) -> None:
     """Run what the tables lack: for each policy its trials, then its seeds."""
     tried = tables.keys("schedule_trials", ("study_id", "policy", "trial", "seed"))
-    finished = tables.keys("schedule", ("study_id", "policy", "seed"))
-    # The first seed is told in more detail, and may have been run before as another than the first.
-    detailed = tables.keys("schedule_links", ("study_id", "policy", "seed"))
-    missing: list[tuple[_Entrant, list[tuple[int, int]], list[int]]] = []
-    for entrant in entrants:
-        key = (entrant.study_id, entrant.policy)
-        trials = [(i, s) for i in range(len(entrant.trials)) for s in TUNING_SEEDS if (*key, i, s) not in tried]
-        runs = [s for s in seeds if (*key, s) not in finished or (s == seeds[0] and (*key, s) not in detailed)]
-        missing.append((entrant, trials, runs))
-    session.n_runs = sum(len(trials) + len(runs) for _, trials, runs in missing)
-    for entrant, trials, runs in missing:
+    missing = [
+        [(i, s) for i in range(len(one.trials)) for s in TUNING_SEEDS if (one.study_id, one.policy, i, s) not in tried]
+        for one in entrants
+    ]
+    session.n_runs = sum(map(len, missing)) + sum(
+        len(_missing_runs(one, tables, seeds)) for one, trials in zip(entrants, missing, strict=True) if not trials
+    )
+    # What tuning will choose is not known yet: one set of parameters is expected, and corrected later.
+    session.n_runs += len(seeds) * sum(1 for trials in missing if trials)
+    for entrant, trials in zip(entrants, missing, strict=True):
         for index, seed in trials:
             session.tell(f"{entrant.policy}, tuning")
             _add_trial(tables, session, entrant, index, seed, tuning_rounds, bound_rounds)
-        for seed in runs:
+        runs = _missing_runs(entrant, tables, seeds)
+        session.n_runs += len(runs) - len(seeds) if trials else 0
+        for parameters, seed in runs:
             session.tell(f"{entrant.policy}, seed {seed}")
-            _add_run(tables, session, entrant, seed, rounds, bound_rounds, is_detailed=seed == seeds[0])
+            _add_run(tables, session, entrant, parameters, seed, rounds, bound_rounds, is_detailed=seed == seeds[0])
+
+
+def _missing_runs(entrant: _Entrant, tables: StudyTables, seeds: Sequence[int]) -> list[tuple[Mapping[str, Any], int]]:
+    """Return the parameters and seeds that a tuned policy has no runs of."""
+    columns = ("study_id", "policy", "parameters", "seed")
+    finished = tables.keys("schedule", columns)
+    # The first seed is told in more detail, and may have been run before as another than the first.
+    detailed = tables.keys("schedule_links", columns)
+    missing = []
+    for parameters in _chosen_parameters(entrant, tables):
+        key = (entrant.study_id, entrant.policy, parameters_text(parameters))
+        missing += [
+            (parameters, seed)
+            for seed in seeds
+            if (*key, seed) not in finished or (seed == seeds[0] and (*key, seed) not in detailed)
+        ]
+    return missing
 
 
 def _add_trial(  # noqa: PLR0917 - what to run, and where to
@@ -211,7 +233,9 @@ def _add_trial(  # noqa: PLR0917 - what to run, and where to
 ) -> None:
     parameters, bounded = entrant.trials[index], min(bound_rounds, rounds)
     run = run_policy(entrant.policy, parameters, session.world(seed), seed=seed, rounds=rounds, bounded_rounds=bounded)
-    columns = {name: [run.figures[name]] for name in ("utilisation", "delivered_value", "bounded_value")}
+    columns: dict[str, list[Any]] = {
+        name: [run.figures[name]] for name in ("utilisation", "delivered_value", "bounded_value")
+    }
     columns |= {"parameters": [parameters_text(parameters)], "bound": [session.bound(seed, bounded)]}
     tables.add("schedule_trials", {**entrant.key, "trial": index, "seed": seed}, _arrays(columns))
 
@@ -220,6 +244,7 @@ def _add_run(  # noqa: PLR0917 - what to run, and where to
     tables: StudyTables,
     session: _Session,
     entrant: _Entrant,
+    parameters: Mapping[str, Any],
     seed: int,
     rounds: int,
     bound_rounds: int,
@@ -228,7 +253,6 @@ def _add_run(  # noqa: PLR0917 - what to run, and where to
 ) -> None:
     from ceas import __version__  # noqa: PLC0415 - the front door imports this module
 
-    parameters = _chosen_parameters(entrant, tables)
     world = session.world(seed)
     run = run_policy(
         entrant.policy,
@@ -239,26 +263,21 @@ def _add_run(  # noqa: PLR0917 - what to run, and where to
         bounded_rounds=bound_rounds,
         is_traced=is_detailed,
     )
-    key = {**entrant.key, "seed": seed}
+    key = {**entrant.key, "parameters": parameters_text(parameters), "seed": seed}
     if is_detailed:
         tables.add("schedule_nodes", key, nodes_of(world, run))
         tables.add("schedule_pairs", key, run.pairs)
         tables.add("schedule_links", key, links_of(world, run))
     columns: dict[str, list[Any]] = {name: [value] for name, value in run.figures.items()}
-    columns |= {"parameters": [parameters_text(parameters)], "ceas_version": [__version__]}
-    columns["bound"] = [session.bound(seed, bound_rounds)]
+    columns |= {"bound": [session.bound(seed, bound_rounds)], "ceas_version": [__version__]}
     # Last, for this row is what says that a run is complete.
     tables.add("schedule", key, _arrays(columns))
 
 
-def _chosen_parameters(entrant: _Entrant, tables: StudyTables) -> Mapping[str, Any]:
-    """Return the parameters that deliver most on the tuning seeds without waste; those of the scenario if untuned."""
-    rows = selected(tables.tables["schedule_trials"], **entrant.key)
-    scores = []
-    for index in range(len(entrant.trials)):
-        trial = selected(rows, trial=index)
-        scores.append((trial["utilisation"].mean() >= LEAST_UTILISATION, trial["delivered_value"].sum()))
-    return entrant.trials[scores.index(max(scores))] if scores else entrant.variant.schedule.parameters
+def _chosen_parameters(entrant: _Entrant, tables: StudyTables) -> list[Mapping[str, Any]]:
+    """Return the parameters to report: one or two choices of a tuned policy, the scenario's of any other."""
+    trials = trials_of(tables, entrant.policy, entrant.study_id, rounds=1)
+    return [trials[index].parameters for index in chosen_trials(trials)] or [entrant.variant.schedule.parameters]
 
 
 def _arrays(columns: Mapping[str, list[Any]]) -> Columns:

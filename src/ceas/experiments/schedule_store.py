@@ -8,7 +8,8 @@
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,13 @@ from ceas.experiments.result_tables import TABLE_COLUMNS, Columns, read_table, w
 from ceas.experiments.results import write_json
 from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.experiments.scenario_text import content_hash
-from ceas.experiments.schedule_study import SCHEDULE_METRICS, PolicyResult, ScheduleStudy, Trial, study_document
+from ceas.experiments.schedule_study import (
+    SCHEDULE_METRICS,
+    PolicyResult,
+    ScheduleStudy,
+    Trial,
+    study_document,
+)
 
 __all__ = [
     "STUDY_TABLES",
@@ -33,6 +40,7 @@ __all__ = [
     "read_schedule",
     "selected",
     "study_id_of",
+    "trials_of",
     "write_study",
 ]
 
@@ -160,7 +168,7 @@ def read_schedule(directory: Path) -> ScheduleStudy:
         return gather_study(
             StudyTables(directory),
             scenario=scenario,
-            study_ids={row["policy"]: row["study_id"] for row in document["rows"]},
+            entries=[(row["policy"], row["study_id"], row["parameters"]) for row in document["rows"]],
             seeds=tuple(document["seeds"]),
             command=document["command"],
             **{name: int(document[name]) for name in ("rounds", "tuning_rounds", "bound_rounds")},
@@ -173,7 +181,7 @@ def gather_study(
     tables: StudyTables,
     *,
     scenario: Scenario,
-    study_ids: Mapping[str, str],
+    entries: Sequence[tuple[str, str, Mapping[str, Any]]],
     seeds: tuple[int, ...],
     rounds: int,
     tuning_rounds: int,
@@ -185,7 +193,7 @@ def gather_study(
     Args:
         tables: The tables, which may hold other rows as well.
         scenario: What all runs share.
-        study_ids: What names the rows of each policy.
+        entries: For each result the policy, the identity of its rows, and its parameters.
         seeds: Seeds of the study.
         rounds: Rounds of a run.
         tuning_rounds: Rounds of a trial.
@@ -195,12 +203,12 @@ def gather_study(
     Raises:
         RunDirectoryError: A row is missing.
     """
-    results = [
-        _policy_result(tables, policy, study_id, seeds=seeds, rounds=rounds, tuning_rounds=tuning_rounds)
-        for policy, study_id in study_ids.items()
-    ]
+    results = _labelled(
+        [_policy_result(tables, *entry, seeds=seeds, rounds=rounds, tuning_rounds=tuning_rounds) for entry in entries]
+    )
+    study_ids = {study_id for _, study_id, _ in entries}
     details = {
-        name: _of_studies(selected(tables.tables[f"schedule_{name}"], seed=seeds[0]), set(study_ids.values()))
+        name: _of_studies(selected(tables.tables[f"schedule_{name}"], seed=seeds[0]), study_ids)
         for name in ("links", "nodes", "pairs")
     }
     return ScheduleStudy(
@@ -209,7 +217,8 @@ def gather_study(
         tuning_rounds=tuning_rounds,
         bound_rounds=bound_rounds,
         seeds=seeds,
-        policies=tuple(results),
+        policies=results,
+        ceas_version=str(_of_studies(tables.tables["schedule"], study_ids)["ceas_version"][-1]),
         command=command,
         **details,
     )
@@ -220,11 +229,25 @@ def _of_studies(table: Columns, study_ids: set[str]) -> Columns:
     return {column: values[chosen] for column, values in table.items()}
 
 
+def _labelled(results: Sequence[PolicyResult]) -> tuple[PolicyResult, ...]:
+    """Tell apart two results of one policy: the second was chosen among parameters that use most of their pairs."""
+    labels: list[str] = []
+    for one in results:
+        labels.append(one.label if one.label not in labels else f"{one.label}, thrifty")
+    return tuple(replace(one, label=label) for one, label in zip(results, labels, strict=True))
+
+
 def _policy_result(
-    tables: StudyTables, policy: str, study_id: str, *, seeds: tuple[int, ...], rounds: int, tuning_rounds: int
+    tables: StudyTables,
+    policy: str,
+    study_id: str,
+    parameters: Mapping[str, Any],
+    *,
+    seeds: tuple[int, ...],
+    rounds: int,
+    tuning_rounds: int,
 ) -> PolicyResult:
-    key = {"study_id": study_id, "policy": policy}
-    rows = selected(tables.tables["schedule"], **key)
+    rows = selected(tables.tables["schedule"], study_id=study_id, policy=policy, parameters=parameters_text(parameters))
     places = {int(seed): place for place, seed in enumerate(rows["seed"])}
     lacking = [seed for seed in seeds if seed not in places]
     if lacking:
@@ -235,31 +258,44 @@ def _policy_result(
         "fraction_of_bound": _ratio(rows["bounded_value"][order], rows["bound"][order]),
     }
     figures |= {name: rows[name][order].astype(np.float64) for name in SCHEDULE_METRICS if name not in figures}
-    parameters = str(rows["parameters"][order[0]])
-    trials = selected(tables.tables["schedule_trials"], **key)
     return PolicyResult(
         policy=policy,
+        label=policy,
         study_id=study_id,
-        parameters=json.loads(parameters),
-        trials=tuple(
-            _trial(selected(trials, trial=index), parameters, tuning_rounds) for index in np.unique(trials["trial"])
-        ),
+        parameters=dict(parameters),
+        trials=trials_of(tables, policy, study_id, rounds=tuning_rounds),
         figures=figures,
     )
 
 
-def _trial(rows: Columns, chosen: str, rounds: int) -> Trial:
+def trials_of(tables: StudyTables, policy: str, study_id: str, *, rounds: int) -> tuple[Trial, ...]:
+    """Return what tuning tried for a policy, in order.
+
+    Args:
+        tables: The tables.
+        policy: The policy.
+        study_id: Identity of its rows.
+        rounds: Rounds of a trial, by which value is divided.
+    """
+    trials = selected(tables.tables["schedule_trials"], study_id=study_id, policy=policy)
+    runs = selected(tables.tables["schedule"], study_id=study_id, policy=policy)
+    chosen = {str(text) for text in runs["parameters"]}
+    return tuple(_trial(selected(trials, trial=index), chosen, rounds) for index in np.unique(trials["trial"]))
+
+
+def _trial(rows: Columns, chosen: set[str], rounds: int) -> Trial:
     text = str(rows["parameters"][0])
     return Trial(
         parameters=json.loads(text),
         utilisation=float(rows["utilisation"].mean()),
         value_per_round=float(rows["delivered_value"].mean()) / rounds,
         fraction_of_bound=float(_ratio(rows["bounded_value"].sum(), rows["bound"].sum())),
-        is_chosen=text == chosen,
+        is_chosen=text in chosen,
     )
 
 
 def _ratio(parts: Any, wholes: Any) -> NDArray[np.float64]:
     """Return quotients, NaN where there is nothing to divide by."""
     whole = np.asarray(wholes, np.float64)
-    return np.divide(parts, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    quotients: NDArray[np.float64] = np.divide(parts, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return quotients

@@ -12,8 +12,19 @@ from numpy.typing import NDArray
 from ceas.errors import RunDirectoryError
 from ceas.experiments.comparison_store import read_comparison
 from ceas.experiments.results import read_run
+from ceas.experiments.schedule_store import is_schedule, read_schedule
 
-__all__ = ["Comparison", "Run", "Table", "is_comparison", "known_mean", "load_comparison", "load_run"]
+__all__ = [
+    "Comparison",
+    "Run",
+    "Table",
+    "is_comparison",
+    "is_schedule",
+    "known_mean",
+    "load_comparison",
+    "load_run",
+    "read_schedule",
+]
 
 _COMPARISON_FILE = "compare.parquet"
 
@@ -46,6 +57,10 @@ class Table:
     def where(self, chosen: NDArray[np.bool_]) -> "Table":
         """Return the rows that are chosen."""
         return Table({name: values[chosen] for name, values in self.columns.items()})
+
+    def take(self, rows: NDArray[np.int64]) -> "Table":
+        """Return the rows at some places, in their order."""
+        return Table({name: values[rows] for name, values in self.columns.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
