@@ -21,7 +21,7 @@ _ENDED = (*_USED, Fate.EXPIRED, Fate.DISCARDED)
 # The round in which single pairs are kept; the first one begins with empty memories.
 _TRACED_ROUND = 1
 # Links whose pairs are kept: a figure shows one, the others let a reader look elsewhere.
-_MOST_TRACED_LINKS = 8
+_MOST_TRACED_LINKS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

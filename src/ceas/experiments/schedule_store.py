@@ -233,7 +233,7 @@ def _labelled(results: Sequence[PolicyResult]) -> tuple[PolicyResult, ...]:
     """Tell apart two results of one policy: the second was chosen among parameters that use most of their pairs."""
     labels: list[str] = []
     for one in results:
-        labels.append(one.label if one.label not in labels else f"{one.label}, thrifty")
+        labels.append(one.label if one.label not in labels else f"{one.label} (thrifty)")
     return tuple(replace(one, label=label) for one, label in zip(results, labels, strict=True))
 
 

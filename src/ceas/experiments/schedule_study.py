@@ -264,8 +264,8 @@ def _contest_words(study: ScheduleStudy, contest: Contest) -> str:
         return f"{text}{ours.label} is alone, with nothing to compare it with.{_of_bound(study, [ours])}"
     text += _comparison(study, ours, baseline, difference)
     if not contest.is_thrifty:
-        used = " and ".join(f"{_percent(one.mean('utilisation'))} under {one.label}" for one in (ours, baseline))
-        text += f" Of the pairs {used} are used."
+        used = " and ".join(f"{one.label} {_percent(one.mean('utilisation'))}" for one in (ours, baseline))
+        text += f" Of their pairs they use: {used}."
     return text + _of_bound(study, [ours, baseline])
 
 
@@ -286,8 +286,8 @@ def _comparison(study: ScheduleStudy, ours: PolicyResult, baseline: PolicyResult
     )
     if not is_clear(difference):
         return (
-            f"{ours.label} cannot be told from the best baseline, {baseline.label}: it delivers {size} value "
-            f"({measured})."
+            f"{ours.label} cannot be told from the best baseline, {baseline.label} (difference "
+            f"{100 * share:+.2f} %; {measured})."
         )
     if errors < 0:
         return f"a baseline wins: {ours.label} delivers {size} value than {baseline.label} ({measured})."
@@ -297,8 +297,8 @@ def _comparison(study: ScheduleStudy, ours: PolicyResult, baseline: PolicyResult
 def _of_bound(study: ScheduleStudy, policies: Sequence[PolicyResult]) -> str:
     if not study.has_bound:
         return ""
-    shares = " and ".join(f"{_percent(one.mean('fraction_of_bound'))} under {one.label}" for one in policies)
-    return f" Of a bound that no policy can pass, {shares} is reached."
+    shares = " and ".join(f"{one.label} {_percent(one.mean('fraction_of_bound'))}" for one in policies)
+    return f" Of a bound that nobody can pass, {'they reach' if len(policies) > 1 else 'it reaches'}: {shares}."
 
 
 def _percent(share: float) -> str:

@@ -30,8 +30,8 @@ _MOST_SPANS = 2.5
 def parameter_text(parameters: object) -> str:
     """Write parameters for people; none for a policy that has its defaults."""
     named = dict(parameters) if isinstance(parameters, dict) else {}
-    shown = {True: "yes", False: "no"}
-    return ", ".join(f"{name} = {shown.get(value, value)}" for name, value in named.items()) or "defaults"
+    words = (f"{name} = {('no', 'yes')[value] if isinstance(value, bool) else value}" for name, value in named.items())
+    return ", ".join(words) or "defaults"
 
 
 def with_half(interval: MeanInterval, unit: str = "", *, digits: int = 3) -> str:
@@ -63,6 +63,28 @@ def _keys(study: ScheduleStudy) -> list[Key]:
     return keys
 
 
+def _low_end(reported: Sequence[float], shown: Sequence[float], top: float) -> float:
+    """Return where an axis of values may begin: at most a quarter of what is reported lies below, left of the axis.
+
+    Args:
+        reported: Values of all results.
+        shown: Those that have to lie on the axis.
+        top: Its other end.
+    """
+    known = np.array([value for value in reported if math.isfinite(value)])
+    if known.size == 0:
+        return 0.0
+    low = min([float(np.quantile(known, 0.25)), *(value for value in shown if math.isfinite(value))])
+    low -= 0.25 * max(top - low, 1e-3 * abs(top))
+    # What is nearly on the axis is taken along.
+    return min(low, float(known.min())) if known.min() > low - 0.5 * (top - low) else low
+
+
+def _off_axis(frame: Frame, y: float, text: str, colour: str) -> Markup:
+    """Return the value of a result that lies left of the axis, with an arrow."""
+    return tag("text", f"← {text}", x=frame.left + 3, y=y + 4, class_="tick", style=f"fill:{colour}")
+
+
 # ---- value and utilisation -------------------------------------------------------------------------------------------
 
 
@@ -91,7 +113,7 @@ def _trial_marks(study: ScheduleStudy, frame: Frame) -> list[Markup]:
             "on the tuning seeds",
         )
         x, y = frame.x.at(trial.utilisation), frame.y.at(_height_of(trial, metric))
-        if math.isfinite(x) and math.isfinite(y):
+        if math.isfinite(x) and _is_on(frame, _height_of(trial, metric)):
             parts.append(glyph(shape, x, y, radius=2.8, colour=colour, filled=False, text=text))
     return parts
 
@@ -101,9 +123,12 @@ def _frontier_lines(study: ScheduleStudy, frame: Frame) -> list[Markup]:
     for is_ours, colour in ((False, MUTED), (True, BLUE)):
         tried = [trial for one, trial in study.tried() if (one.policy == study.protagonist) == is_ours]
         points = [(trial.utilisation, _height_of(trial, metric)) for trial in tried]
-        kept = np.array(_frontier([point for point in points if np.isfinite(point).all()])).reshape(-1, 2)
+        shown = [point for point in points if math.isfinite(point[0]) and _is_on(frame, point[1])]
+        kept = np.array(_frontier(shown)).reshape(-1, 2)
         if len(kept) > 1:
-            parts.append(polyline(frame.x(kept[:, 0]), frame.y(kept[:, 1]), colour, width=1.2))
+            # Steps, because nothing between two points was tried.
+            x, y = np.repeat(kept[:, 0], 2)[1:], np.repeat(kept[:, 1], 2)[:-1]
+            parts.append(polyline(frame.x(x), frame.y(y), colour, width=1.2))
     return parts
 
 
@@ -111,28 +136,43 @@ def _reported_mark(study: ScheduleStudy, policy: PolicyResult, frame: Frame) -> 
     metric, unit, name = _measure(study)
     used, value = policy.interval("utilisation"), policy.interval(metric)
     x, y = frame.x.at(used.mean), frame.y.at(value.mean)
-    if not (math.isfinite(x) and math.isfinite(y)):
+    if not (math.isfinite(x) and _is_on(frame, value.mean)):
         return []
     colour, shape = _style(study, policy)
     text = tip(policy.label, f"pairs used: {with_half(used, '%')}", f"{name}: {with_half(value, unit)}")
-    bars = [polyline([x, x], frame.y([value.low, value.high]), colour, width=1.4)] if value.n_values > 1 else []
+    ends = np.clip([value.low, value.high], frame.y.axis.low, frame.y.axis.high)
+    bars = [polyline([x, x], frame.y(ends), colour, width=1.4)] if value.n_values > 1 else []
     return [*bars, glyph(shape, x, y, radius=5.0, colour=colour, text=text)]
+
+
+def _main_values(study: ScheduleStudy, metric: str) -> list[float]:
+    """Return the values of all results of the policy in question, and of the baselines that it is held against."""
+    ours = [one.mean(metric) for one in study.policies if one.policy == study.protagonist]
+    return ours + [one.baseline.mean(metric) for one in study.contests() if one.baseline]
+
+
+def _is_on(frame: Frame, height: float) -> bool:
+    return frame.y.axis.low <= height <= frame.y.axis.high
 
 
 def _scatter(study: ScheduleStudy) -> Markup:
     metric, unit, name = _measure(study)
-    heights = [_height_of(trial, metric) for _, trial in study.tried()]
-    found = [one.interval(metric) for one in study.policies]
-    heights += [value for one in found for value in (one.mean, one.low, one.high)]
-    widths = [trial.utilisation for _, trial in study.tried()]
-    widths += [one.mean("utilisation") for one in study.policies]
-    top = [1.0] if study.has_bound else []
+    reported = [one.mean(metric) for one in study.policies]
+    tops = [*reported, *(_height_of(trial, metric) for _, trial in study.tried()), *([1.0] if study.has_bound else [])]
+    top = max((value for value in tops if math.isfinite(value)), default=1.0)
+    low = _low_end(reported, _main_values(study, metric), top)
+    widths = [trial.utilisation for _, trial in study.tried() if _height_of(trial, metric) >= low]
+    widths += [one.mean("utilisation") for one in study.policies if one.mean(metric) >= low]
+    n_below = sum(value < low for value in tops)
 
     def draw(frame: Frame) -> list[Markup]:
         mark = frame.x.at(LEAST_UTILISATION)
         parts = [polyline([mark, mark], [frame.top, frame.bottom], MUTED, width=1.3, dash="2 3")]
         parts += [reference(frame, 1.0, "dash")] if study.has_bound else []
         parts += [*_frontier_lines(study, frame), *_trial_marks(study, frame)]
+        if n_below:
+            note = f"{n_below} marks lie below"
+            parts.append(tag("text", note, x=frame.left + 4, y=frame.bottom - 6, class_="tick"))
         ordered = sorted(study.policies, key=lambda one: _style(study, one)[0] != MUTED)
         return parts + [mark for policy in ordered for mark in _reported_mark(study, policy, frame)]
 
@@ -145,7 +185,7 @@ def _scatter(study: ScheduleStudy) -> Markup:
     return chart(
         draw,
         x=fitted_axis("pairs used", widths, [LEAST_UTILISATION], high=1.01, unit="%"),
-        y=fitted_axis("", heights, top, unit=unit),
+        y=Axis(label="", low=low, high=top + 0.05 * (top - low), unit=unit),
         title=f"Pairs used and {name}",
         description="; ".join(words) + ".",
         keys=keys,
@@ -157,7 +197,9 @@ def _share_chart(study: ScheduleStudy) -> Markup:
     metric, unit, name = _measure(study)
     rows = study.by_value()
     found = [one.interval(metric) for one in rows]
-    ends = [value for one in found for value in (one.mean, one.low, one.high)]
+    top = max([one.mean for one in found if math.isfinite(one.mean)] + ([1.0] if study.has_bound else []), default=1.0)
+    low = _low_end([one.mean for one in found], _main_values(study, metric), top)
+    high = max([top, *(one.high for one in found if math.isfinite(one.high))])
 
     def draw(frame: Frame) -> list[Markup]:
         parts = []
@@ -166,8 +208,11 @@ def _share_chart(study: ScheduleStudy) -> Markup:
             parts.append(polyline([x, x], [frame.top, frame.bottom], INK, width=1.3, dash="6 4"))
         for row, (policy, value) in enumerate(zip(rows, found, strict=True)):
             y, (colour, shape) = frame.y.at(row + 0.5), _style(study, policy)
+            if value.mean < low:
+                parts.append(_off_axis(frame, y, format_number(value.mean, unit), colour))
+                continue
             if math.isfinite(value.low):
-                parts.append(polyline(frame.x([value.low, value.high]), [y, y], colour, width=2.0))
+                parts.append(polyline(frame.x([max(value.low, low), value.high]), [y, y], colour, width=2.0))
             text = tip(policy.label, f"{name}: {with_half(value, unit)}")
             if math.isfinite(value.mean):
                 parts.append(glyph(shape, frame.x.at(value.mean), y, radius=4.6, colour=colour, text=text))
@@ -175,7 +220,7 @@ def _share_chart(study: ScheduleStudy) -> Markup:
 
     return chart(
         draw,
-        x=fitted_axis(name, ends, [1.0] if study.has_bound else [], unit=unit),
+        x=Axis(label=name, low=low, high=high + 0.05 * (high - low), unit=unit),
         y=_policy_axis(rows),
         title=f"{name[0].upper()}{name[1:]}, by policy",
         description="; ".join(f"{p.label}: {with_half(v, unit)}" for p, v in zip(rows, found, strict=True)) + ".",
@@ -226,8 +271,11 @@ def _differences_chart(study: ScheduleStudy) -> Markup:
     found = [(one, gain) for one in study.by_value() if (gain := study.gain(one)) is not None]
     scales = [gain[0].mean("value_per_round") or math.nan for _, gain in found]
     differences = [gain[1] for _, gain in found]
+    means = [one.mean / scale for one, scale in zip(differences, scales, strict=True)]
+    ours = [mean for mean, (one, _) in zip(means, found, strict=True) if one.policy == study.protagonist]
+    low = _low_end(means, ours, max([0.0, *(mean for mean in means if math.isfinite(mean))]))
     ends = [
-        value / scale
+        max(value / scale, low)
         for one, scale in zip(differences, scales, strict=True)
         for value in (one.mean, one.student_low, one.student_high)
     ]
@@ -237,8 +285,11 @@ def _differences_chart(study: ScheduleStudy) -> Markup:
         parts = [polyline([zero, zero], [frame.top, frame.bottom], INK, width=1.2, dash="6 4")]
         for row, ((policy, (baseline, one)), scale) in enumerate(zip(found, scales, strict=True)):
             y, (colour, shape) = frame.y.at(row + 0.5), _style(study, policy)
+            if one.mean / scale < low:
+                parts.append(_off_axis(frame, y, format_number(one.mean / scale, "%"), colour))
+                continue
             if math.isfinite(one.student_low):
-                span = frame.x([one.student_low / scale, one.student_high / scale])
+                span = frame.x([max(one.student_low / scale, frame.x.axis.low), one.student_high / scale])
                 parts.append(polyline(span, [y, y], colour, width=2.0))
             text = tip(policy.label, f"against {baseline.label}: {_difference_text(one, scale)}")
             if math.isfinite(one.mean / scale):

@@ -41,24 +41,25 @@ def _interval_cell(interval: MeanInterval, unit: str, digits: int, style: str = 
 def _difference_cells(study: ScheduleStudy, policy: PolicyResult) -> list[Cell]:
     gain = study.gain(policy)
     if gain is None:
-        shown = MISSING if study.best_baseline(is_thrifty=False) is None else "best baseline"
+        shown = MISSING if study.best_baseline(is_thrifty=False) is None else "best"
         return [Cell(shown=shown, key="0"), Cell(shown="", key="0")]
     baseline, difference = gain
     share = difference.mean / (baseline.mean("value_per_round") or math.nan)
-    return [number_cell(share, "%"), number_cell(errors_of(difference))]
+    shown = Cell(shown=format_number(share, "%", decimals=2), key=repr(share))
+    return [shown, number_cell(errors_of(difference))]
 
 
 def _policy_table(study: ScheduleStudy) -> Markup:
     rows = []
     for policy in study.by_value():
         style = "best" if policy.policy == study.protagonist else ""
-        row = [text_cell(policy.label, style), _interval_cell(policy.interval("utilisation"), "%", 3)]
+        row = [text_cell(policy.label, style), number_cell(policy.mean("utilisation"), "%")]
         row.append(_interval_cell(policy.interval("value_per_round"), "", 4))
         row += [_interval_cell(policy.interval("fraction_of_bound"), "%", 3)] if study.has_bound else []
         row += _difference_cells(study, policy)
         rows.append(row + [_interval_cell(policy.interval(metric), unit, d) for _, metric, unit, d in _COLUMNS])
     bound = ["of the bound"] if study.has_bound else []
-    heads = ["policy", "pairs used", "value a round", *bound, "to the best baseline", "in s.e."]
+    heads = ["policy", "used", "value a round", *bound, "to best", "in s.e."]
     caption = (
         "Means over seeds ± half of the 95 % confidence interval (Student's t); the difference to the best "
         "baseline is paired by seed, and s.e. is its standard error; what uses at least 90 % of its pairs is compared "
@@ -76,8 +77,10 @@ def _parts_table(study: ScheduleStudy) -> Markup:
         pairs = [policy.mean(fate) / study.rounds for fate in fates]
         numbers = [*values, policy.mean("shots") / study.rounds, *pairs]
         rows.append([text_cell(policy.label), *(number_cell(number, digits=4) for number in numbers)])
-    heads = ["policy", "value to learning", "to keys", "to tests", "shots", *(f"pairs {fate}" for fate in fates)]
-    return sortable_table(heads, rows, caption="Where value and pairs went, each a round, means over seeds.")
+    heads = ["policy", "value to learning", "to keys", "to tests", "shots", "pairs used to learn", *fates[1:]]
+    return sortable_table(
+        heads, rows, caption="Where value and pairs went: a round, means over seeds; key to discarded count pairs."
+    )
 
 
 def _trial_table(study: ScheduleStudy) -> Markup:
@@ -115,8 +118,8 @@ def _key_figures(study: ScheduleStudy) -> list[tuple[str, str, str]]:
     if baseline is not None and difference is not None:
         share = difference.mean / (baseline.mean("value_per_round") or math.nan)
         sign = "+" if share > 0 else ""
-        figures.append(("Value, difference", sign + format_number(share, "%"), f"to {baseline.label}"))
-        figures.append(("In standard errors", format_number(errors_of(difference)), "of the paired difference"))
+        figures.append(("Value", sign + format_number(share, "%"), f"against {baseline.label}"))
+        figures.append(("In s.e.", format_number(errors_of(difference)), "paired difference"))
     compared = [ours, *([baseline] if baseline else [])]
     if study.has_bound:
         figures += [("Of the bound", format_number(one.mean("fraction_of_bound"), "%"), one.label) for one in compared]
