@@ -184,7 +184,7 @@ def _scatter(study: ScheduleStudy) -> Markup:
     )
     return chart(
         draw,
-        x=fitted_axis("pairs used", widths, [LEAST_UTILISATION], high=1.01, unit="%"),
+        x=fitted_axis("pairs used", widths, [LEAST_UTILISATION], high=1.04, unit="%"),
         y=Axis(label="", low=low, high=top + 0.05 * (top - low), unit=unit),
         title=f"Pairs used and {name}",
         description="; ".join(words) + ".",
@@ -334,7 +334,7 @@ def _fates_chart(study: ScheduleStudy) -> Markup:
     )
     return chart(
         draw,
-        x=Axis(label="share of the pairs that ended", low=0.0, high=1.0, unit="%"),
+        x=Axis(label="share of the pairs that ended", low=0.0, high=1.04, unit="%"),
         y=_policy_axis(rows),
         title="What became of the pairs",
         description="; ".join(words) + ".",
