@@ -8,6 +8,7 @@ import numpy.typing as npt
 from ceas.network.compilation import inlined
 from ceas.network.draws import hash_counter
 from ceas.network.policy import LinkView
+from ceas.network.route_arena import RouteArena
 
 __all__ = [
     "ARRIVAL",
@@ -35,6 +36,7 @@ CONSTANT_DTYPE = np.dtype(
         ("node_b", np.int64),
         ("capacity", np.int64),
         ("attempt_period_ns", np.int64),
+        ("transfer_ns", np.int64),
         ("log_failure", np.float64),
         ("initial_werner", np.float64),
         ("decay_per_ns", np.float64),
@@ -81,16 +83,23 @@ class Arena(NamedTuple):
     """All arrays and numbers that the kernel works on.
 
     `n_written` holds the fill of the shot, test and trace buffers, then the number of shots in the round so far. The
-    kernel stops and asks for room before a buffer could overflow.
+    kernel stops and asks for room before a buffer could overflow. `announced` is what policies see of the constants; it
+    differs from them only after a drift that is not announced. `stock_shift` and `stock_expiry_ns` are kept under drift
+    alone, `stock_mode` where modes are bound to memory slots.
+    `stored_before` and `held_before` are what links and route requests held when the round began, for the debug checks.
     """
 
     constants: npt.NDArray[Any]
+    announced: npt.NDArray[Any]
     states: npt.NDArray[Any]
     tallies: npt.NDArray[Any]
     fates: npt.NDArray[np.int64]
     next_ns: npt.NDArray[np.int64]
     stock_birth_ns: npt.NDArray[np.int64]
     stock_number: npt.NDArray[np.int64]
+    stock_shift: npt.NDArray[np.float64]
+    stock_expiry_ns: npt.NDArray[np.int64]
+    stock_mode: npt.NDArray[np.int64]
     key_arrival_ns: npt.NDArray[np.int64]
     learner: npt.NDArray[np.int64]
     shot_duration_ns: npt.NDArray[np.int64]
@@ -102,6 +111,7 @@ class Arena(NamedTuple):
     neighbour_link: npt.NDArray[np.int64]
     delivered_value: npt.NDArray[np.float64]
     fidelity_at_use: npt.NDArray[np.int64]
+    wait_histogram: npt.NDArray[np.int64]
     n_written: npt.NDArray[np.int64]
     shot_learner: npt.NDArray[np.int32]
     shot_time_ns: npt.NDArray[np.int64]
@@ -122,12 +132,16 @@ class Arena(NamedTuple):
     test_value: float
     test_share: float
     trace_every: int
+    memory_slots: npt.NDArray[np.int64]
+    stored_before: npt.NDArray[np.int64]
+    held_before: npt.NDArray[np.int64]
+    routes: RouteArena
 
 
 @inlined
 def link_view(arena: Arena, link: int, now_ns: int) -> LinkView:
     """Return what a policy sees of a link, with a new random number."""
-    constant = arena.constants[link]
+    constant = arena.announced[link]
     state = arena.states[link]
     state.policy_calls += 1
     return LinkView(

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numba import cfunc, njit
 
-__all__ = ["CompiledRule", "compiled", "constant", "inlined"]
+__all__ = ["CompiledRule", "compiled", "constant", "inlined", "outlined"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -85,6 +85,13 @@ def inlined(function: _Function) -> _Function:
     """Compile a function that only compiled functions call, and inline it into them."""
     with _own_cache():
         result: _Function = njit(nogil=True, **_INLINED, **_OPTIONS)(function)
+    return result
+
+
+def outlined(function: _Function) -> _Function:
+    """Compile a function that compiled functions call at many places; it should take few arrays."""
+    with _own_cache():
+        result: _Function = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
     return result
 
 

@@ -14,6 +14,11 @@ Rules of the machine:
 - When a policy has chosen pairs for a use, the coin of the oldest of them says whether the use becomes a joint test of
   these pairs. The request then goes on waiting. The coin depends on nothing else, and every choice ends in a use or a
   test of exactly these pairs, so tested pairs are distributed as used pairs, whatever the policy.
+- Requests for end-to-end pairs are further event sources with a heap of their own (`ceas.network.route_kernel`). At one
+  time links go first. Their events change no link's schedule: they take pairs from stocks and free memory slots.
+- Where nodes limit how many of their links attempt at once, a link attempts from the event at which it gets a
+  communication qubit at both ends until its next pair or until it wants none. So which links attempt changes at
+  events only (`ceas.network.attempts`), and a success counts if the link attempted from its start to its end.
 - Expiry and deadline events may be early (their pair or request was served since): they look again.
 """
 
@@ -25,6 +30,8 @@ import numpy.typing as npt
 from ceas.network.arena import ARRIVAL, DEADLINE, EXPIRY, GENERATION, N_EVENT_KINDS, QPU, WAKE, Arena, link_view
 from ceas.network.compilation import CompiledRule, compiled, constant, inlined
 from ceas.network.draws import geometric_gap, unit_interval
+from ceas.network.attempts import has_attempt, review_attempts, wants_for_routes
+from ceas.network.invariants import violation
 from ceas.network.memory import (
     DISCARDED,
     EXPIRED,
@@ -38,14 +45,19 @@ from ceas.network.memory import (
     take_slot,
 )
 from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, key_fraction
+from ceas.network.route_arena import N_REVIEW, RouteArena
+from ceas.network.route_kernel import ask_review, dispatch_routes, has_route_room, push_pending, run_source
+from ceas.network.waiting import wait_bin
 
-__all__ = ["ALL_DONE", "BAD_CHOICE", "BUFFER_FULL", "run_until", "schedule_success"]
+__all__ = ["ALL_DONE", "BAD_CHOICE", "BUFFER_FULL", "NO_ROUTE_ROOM", "VIOLATION", "reschedule_success", "run_links_until", "run_until", "schedule_success"]
 
-# Why the kernel stopped.
-ALL_DONE, BUFFER_FULL, BAD_CHOICE = 0, 1, 2
+# Why the kernel stopped. `VIOLATION` and all above it are invariants that do not hold, found when they are checked.
+ALL_DONE, BUFFER_FULL, BAD_CHOICE, NO_ROUTE_ROOM, VIOLATION = 0, 1, 2, 3, 4
 # What an event asks for: nothing, or that the policy look at the link; or the policy made a mistake.
 _QUIET, _DISPATCH, _MISTAKE = 0, 1, 2
 _FIRST = constant(0)
+# A false that Numba takes as a value of its own type.
+_NO = np.bool_(False)
 
 
 # ---- serving ---------------------------------------------------------------------------------------------------------
@@ -65,6 +77,7 @@ def _start_shot(arena: Arena, link: int, side: int, now_ns: int) -> None:
     arena.n_written[0] += 1
     arena.n_written[3] += 1
     arena.delivered_value[0] += value
+    arena.wait_histogram[0, wait_bin(now_ns - arena.qpu_ready_ns[link, side])] += 1
     arena.shot_wait_ns[link, side] += now_ns - arena.qpu_ready_ns[link, side]
     ready_ns = now_ns + arena.shot_duration_ns[link, side]
     arena.qpu_ready_ns[link, side] = ready_ns
@@ -76,6 +89,7 @@ def _serve_key(arena: Arena, link: int, waiting: int, now_ns: int) -> None:
     state = arena.states[link]
     tally = arena.tallies[link]
     at = state.key_head + waiting
+    arena.wait_histogram[1, wait_bin(now_ns - arena.key_arrival_ns[link, at])] += 1
     tally.key_wait_ns += now_ns - arena.key_arrival_ns[link, at]
     while at > state.key_head:
         arena.key_arrival_ns[link, at] = arena.key_arrival_ns[link, at - 1]
@@ -161,8 +175,28 @@ def _dispatch(arena: Arena, link: int, now_ns: int, serve: CompiledRule) -> bool
 
 
 @inlined
+def _expire_after_drift(arena: Arena, link: int, now_ns: int) -> None:
+    """Expire pairs of a link that has changed, where an older pair may outlive a newer."""
+    state = arena.states[link]
+    next_ns = NEVER
+    count = 0
+    for position in range(state.n_stored - 1, -1, -1):
+        if arena.stock_expiry_ns[link, position] <= now_ns:
+            close_pair(arena, link, position, now_ns, EXPIRED, NOBODY)
+            count += 1
+        else:
+            next_ns = min(next_ns, arena.stock_expiry_ns[link, position])
+    if count > 0:
+        release(arena, link, count, now_ns)
+    arena.next_ns[link, EXPIRY] = next_ns
+
+
+@inlined
 def _expire(arena: Arena, link: int, now_ns: int) -> None:
     state = arena.states[link]
+    if arena.routes.has_drift:
+        _expire_after_drift(arena, link, now_ns)
+        return
     lifetime_ns = arena.constants[link].lifetime_ns
     count = 0
     while state.n_stored > 0 and arena.stock_birth_ns[link, 0] + lifetime_ns <= now_ns:
@@ -198,7 +232,8 @@ def _schedule_success(
     uniform = unit_interval(constant.generation_seed, state.number)
     gap = geometric_gap(uniform, constant.log_failure, longest)
     state.attempt = min(state.attempt, longest - gap) + gap
-    next_ns[link, GENERATION] = (state.attempt + 1) * constant.attempt_period_ns if state.attempt < longest else NEVER
+    ends_ns = (state.attempt + 1) * constant.attempt_period_ns + constant.transfer_ns
+    next_ns[link, GENERATION] = ends_ns if state.attempt < longest else NEVER
 
 
 @compiled
@@ -213,12 +248,34 @@ def schedule_success(
         _schedule_success(constants, states, next_ns, link)
 
 
+@compiled
+def reschedule_success(
+    constants: npt.NDArray[Any],
+    states: npt.NDArray[Any],
+    next_ns: npt.NDArray[np.int64],
+    links: npt.NDArray[np.int64],
+    now_ns: int,
+) -> None:
+    """Draw the next success of links whose chance has changed now; an attempt that has begun keeps its fate."""
+    for link in links:
+        state = states[link]
+        period_ns = constants[link].attempt_period_ns
+        if state.attempt < 0 or state.attempt * period_ns >= now_ns:
+            state.attempt = (now_ns + period_ns - 1) // period_ns - 1
+            _schedule_success(constants, states, next_ns, link)
+
+
 @inlined
 def _generate(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> int:
     state = arena.states[link]
     constant = arena.constants[link]
+    if not has_attempt(arena, link):
+        _schedule_success(arena.constants, arena.states, arena.next_ns, link)
+        return _QUIET
     is_free = arena.free_slots[constant.node_a] > 0 and arena.free_slots[constant.node_b] > 0
     position = attempt(link_view(arena, link, now_ns)) if is_free or state.n_stored > 0 else -1
+    if position < 0 and is_free and wants_for_routes(arena, link):
+        position = state.n_stored
     answer = _QUIET
     if position > state.n_stored:
         answer = _MISTAKE
@@ -232,6 +289,9 @@ def _generate(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> in
         close_pair(arena, link, position, now_ns, DISCARDED, NOBODY)
         store_pair(arena, link, now_ns)
         answer = _DISPATCH
+    if answer == _DISPATCH and arena.routes.has_attempt_limit:
+        # The communication qubits go to the link that has waited longest; this one waits from now.
+        arena.routes.is_renewed[link] = True
     _schedule_success(arena.constants, arena.states, arena.next_ns, link)
     return answer
 
@@ -334,33 +394,218 @@ def _has_room(arena: Arena) -> bool:
     return bool(has_shot_room and has_test_room and written[2] + most <= len(arena.trace))
 
 
-@compiled
-def run_until(
-    arena: Arena,
-    heap_ns: npt.NDArray[np.int64],
-    heap_link: npt.NDArray[np.int64],
-    serve: CompiledRule,
-    attempt: CompiledRule,
-) -> int:
-    """Process all events before the end of the round; the two arrays, one entry a link, are room for the heap.
+@inlined
+def _without_extensions(arena: Arena) -> Arena:
+    """Return the arena of a network of links alone, of which the compiler knows that it is one.
 
-    Returns:
-        `ALL_DONE`; `BUFFER_FULL` if a buffer must be emptied first, after which a further call goes on where this one
-        stopped; `BAD_CHOICE` if the policy chose a request or a pair that is not there, and nothing was done about it.
+    Numba cannot replace single fields of a named tuple.
     """
+    routes = arena.routes
+    return Arena(
+        arena.constants,
+        arena.announced,
+        arena.states,
+        arena.tallies,
+        arena.fates,
+        arena.next_ns,
+        arena.stock_birth_ns,
+        arena.stock_number,
+        arena.stock_shift,
+        arena.stock_expiry_ns,
+        arena.stock_mode,
+        arena.key_arrival_ns,
+        arena.learner,
+        arena.shot_duration_ns,
+        arena.qpu_ready_ns,
+        arena.qpu_close_ns,
+        arena.shot_wait_ns,
+        arena.free_slots,
+        arena.first_neighbour,
+        arena.neighbour_link,
+        arena.delivered_value,
+        arena.fidelity_at_use,
+        arena.wait_histogram,
+        arena.n_written,
+        arena.shot_learner,
+        arena.shot_time_ns,
+        arena.shot_werner,
+        arena.test_link,
+        arena.test_werner,
+        arena.test_is_of_shot,
+        arena.trace,
+        arena.choice,
+        arena.parameters,
+        arena.round_start_ns,
+        arena.round_end_ns,
+        arena.learning_end_ns,
+        arena.key_deadline_ns,
+        arena.pairs_per_shot,
+        arena.learning_value,
+        arena.key_value,
+        arena.test_value,
+        arena.test_share,
+        arena.trace_every,
+        arena.memory_slots,
+        arena.stored_before,
+        arena.held_before,
+        RouteArena(
+            routes.flows,
+            routes.flow_states,
+            routes.tallies,
+            routes.nodes,
+            routes.route_link,
+            routes.route_node,
+            routes.offset_ns,
+            routes.start,
+            routes.decay_factor,
+            routes.cutoff_ns,
+            routes.modes,
+            routes.mode_free_ns,
+            routes.requests,
+            routes.hops,
+            routes.free_request,
+            routes.asks,
+            routes.n_asks,
+            routes.n_live_on_link,
+            routes.source_ns,
+            routes.heap,
+            routes.place,
+            routes.counts,
+            routes.pending_link,
+            routes.is_pending,
+            routes.pair_fates,
+            routes.wait_histogram,
+            routes.fidelity_at_use,
+            routes.trace,
+            routes.communication_qubits,
+            routes.free_communication,
+            routes.is_active,
+            routes.is_renewed,
+            routes.wanted_since_ns,
+            routes.review_node,
+            routes.is_review,
+            routes.n_flows,
+            routes.is_isotropic,
+            routes.swaps_at_once,
+            routes.routes_first,
+            routes.trace_every,
+            routes.test_share,
+            routes.is_checked,
+            _NO,
+            _NO,
+            _NO,
+            _NO,
+        ),
+    )
+
+
+@inlined
+def _fill_heap(arena: Arena, heap_ns: npt.NDArray[np.int64], heap_link: npt.NDArray[np.int64]) -> None:
     n_links = len(arena.constants)
     for link in range(n_links):
         heap_ns[link] = _first_event(arena.next_ns, link)
         heap_link[link] = link
     for at in range(n_links // 2 - 1, -1, -1):
         _sift_down(heap_ns, heap_link, at)
-    while n_links > 0 and heap_ns[0] < arena.round_end_ns:
-        if not _has_room(arena):
+
+
+@compiled
+def run_links_until(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    arena: Arena,
+    heap_ns: npt.NDArray[np.int64],
+    heap_link: npt.NDArray[np.int64],
+    until_ns: int,
+    serve: CompiledRule,
+    attempt: CompiledRule,
+) -> int:
+    """Do what `run_until` does, for a network without routes, limits, modes and drift, faster."""
+    plain = _without_extensions(arena)
+    n_links = len(plain.constants)
+    _fill_heap(plain, heap_ns, heap_link)
+    while n_links > 0 and heap_ns[0] < until_ns:
+        if not _has_room(plain):
             return BUFFER_FULL
         now_ns, link = heap_ns[0], heap_link[0]
-        answer = _handle(arena, link, now_ns, attempt)
-        if answer == _MISTAKE or (answer == _DISPATCH and not _dispatch(arena, link, now_ns, serve)):
+        answer = _handle(plain, link, now_ns, attempt)
+        if answer == _MISTAKE or (answer == _DISPATCH and not _dispatch(plain, link, now_ns, serve)):
             return BAD_CHOICE
-        heap_ns[0] = _first_event(arena.next_ns, link)
+        heap_ns[0] = _first_event(plain.next_ns, link)
         _sift_down(heap_ns, heap_link, _FIRST)
     return ALL_DONE
+
+
+@inlined
+def _answer_link(arena: Arena, link: int, answer: int, now_ns: int, serve: CompiledRule, route: CompiledRule) -> bool:
+    """Let the policy look at a link after its event, and at all links that routes ask; False if it made a mistake."""
+    routes = arena.routes
+    is_sound = True
+    # Link and routes in the policy's order, each at one place only, for both are large.
+    for turn in range(2):
+        is_turn_of_routes = (turn == 0) == routes.routes_first
+        if is_sound and is_turn_of_routes and routes.has_routes:
+            if link >= 0 and routes.n_asks[link] > 0:
+                push_pending(routes, link)
+            is_sound = dispatch_routes(arena, now_ns, route)
+        if is_sound and not is_turn_of_routes and answer == _DISPATCH:
+            is_sound = _dispatch(arena, link, now_ns, serve)
+    if routes.has_attempt_limit and link >= 0:
+        ask_review(routes, arena.constants[link].node_a)
+        ask_review(routes, arena.constants[link].node_b)
+    return is_sound
+
+
+@compiled
+def run_until(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    arena: Arena,
+    heap_ns: npt.NDArray[np.int64],
+    heap_link: npt.NDArray[np.int64],
+    from_ns: int,
+    until_ns: int,
+    serve: CompiledRule,
+    attempt: CompiledRule,
+    route: CompiledRule,
+    swap: CompiledRule,
+    priority: CompiledRule,
+) -> int:
+    """Process all events before `until_ns`; the two arrays, one entry a link, are room for the heap of links.
+
+    Returns:
+        `ALL_DONE`; `BUFFER_FULL` if a buffer must be emptied first and `NO_ROUTE_ROOM` if there must be more room for
+        requests, after which a further call goes on where this one stopped; `BAD_CHOICE` if the policy chose a request
+        or a pair that is not there, and nothing was done about it; above that, `VIOLATION` and the number of an
+        invariant that does not hold.
+    """
+    routes = arena.routes
+    n_links = len(arena.constants)
+    _fill_heap(arena, heap_ns, heap_link)
+    now_ns = from_ns
+    while True:
+        if routes.has_attempt_limit and routes.counts[N_REVIEW] > 0:
+            review_attempts(arena, now_ns, attempt, priority)
+        before_ns = now_ns
+        now_ns = heap_ns[0] if n_links > 0 else NEVER
+        is_of_link = True
+        if routes.has_routes and routes.source_ns[routes.heap[0]] < now_ns:
+            now_ns = routes.source_ns[routes.heap[0]]
+            is_of_link = False
+        if routes.is_checked:
+            number = violation(arena, before_ns, now_ns)
+            if number > 0:
+                return VIOLATION + number
+        if now_ns >= until_ns:
+            return ALL_DONE
+        if not _has_room(arena):
+            return BUFFER_FULL
+        if routes.has_routes and not has_route_room(arena):
+            return NO_ROUTE_ROOM
+        link, answer = -1, _QUIET
+        if is_of_link:
+            link = heap_link[0]
+            answer = _handle(arena, link, now_ns, attempt)
+        else:
+            run_source(arena, now_ns, swap)
+        if answer == _MISTAKE or not _answer_link(arena, link, answer, now_ns, serve, route):
+            return BAD_CHOICE
+        if is_of_link:
+            heap_ns[0] = _first_event(arena.next_ns, link)
+            _sift_down(heap_ns, heap_link, _FIRST)

@@ -1,7 +1,13 @@
 """The memories: slots taken and freed, pairs stored and closed."""
 
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
 from ceas.network.arena import EXPIRY, Arena
-from ceas.network.compilation import constant, inlined
+from ceas.network.compilation import constant, inlined, outlined
 from ceas.network.policy import NEVER, werner_at
 from ceas.network.records import FIDELITY_BINS, Fate
 
@@ -11,8 +17,10 @@ __all__ = [
     "KEY",
     "LEARNING",
     "NOBODY",
+    "ROUTE",
     "TEST",
     "close_pair",
+    "free_one_slot",
     "release",
     "store_pair",
     "take_slot",
@@ -20,7 +28,9 @@ __all__ = [
 
 LEARNING, KEY, TEST = constant(Fate.LEARNING), constant(Fate.KEY), constant(Fate.TEST)
 EXPIRED, DISCARDED = constant(Fate.EXPIRED), constant(Fate.DISCARDED)
+ROUTE = constant(Fate.ROUTE)
 NOBODY = constant(-1)
+_ONE = constant(1)
 
 
 @inlined
@@ -35,21 +45,66 @@ def take_slot(arena: Arena, node: int, now_ns: int) -> None:
 
 
 @inlined
-def _free_slots(arena: Arena, node: int, count: int, now_ns: int) -> None:
-    was_full = arena.free_slots[node] == 0
-    arena.free_slots[node] += count
+def _free_slots_of(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    constants: npt.NDArray[Any],
+    states: npt.NDArray[Any],
+    tallies: npt.NDArray[Any],
+    free_slots: npt.NDArray[np.int64],
+    first_neighbour: npt.NDArray[np.int64],
+    neighbour_link: npt.NDArray[np.int64],
+    round_start_ns: int,
+    node: int,
+    count: int,
+    now_ns: int,
+) -> None:
+    was_full = free_slots[node] == 0
+    free_slots[node] += count
     if not was_full:
         return
-    for at in range(arena.first_neighbour[node], arena.first_neighbour[node + 1]):
-        link = arena.neighbour_link[at]
-        constant = arena.constants[link]
-        if arena.free_slots[constant.node_a] > 0 and arena.free_slots[constant.node_b] > 0:
-            state = arena.states[link]
-            arena.tallies[link].blocked_ns += now_ns - max(state.blocked_since_ns, arena.round_start_ns)
+    for at in range(first_neighbour[node], first_neighbour[node + 1]):
+        link = neighbour_link[at]
+        constant = constants[link]
+        if free_slots[constant.node_a] > 0 and free_slots[constant.node_b] > 0:
+            state = states[link]
+            tallies[link].blocked_ns += now_ns - max(state.blocked_since_ns, round_start_ns)
             # A slot that is taken and freed at once, by a pair that is used when it is born, interrupts no attempt.
             if state.blocked_since_ns < now_ns:
                 state.resume_ns = now_ns
             state.blocked_since_ns = NEVER
+
+
+@outlined
+def free_one_slot(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    constants: npt.NDArray[Any],
+    states: npt.NDArray[Any],
+    tallies: npt.NDArray[Any],
+    free_slots: npt.NDArray[np.int64],
+    first_neighbour: npt.NDArray[np.int64],
+    neighbour_link: npt.NDArray[np.int64],
+    round_start_ns: int,
+    node: int,
+    now_ns: int,
+) -> None:
+    """Free a slot of a node, as `release` does; called from many places, so it takes only the arrays that it needs."""
+    _free_slots_of(
+        constants, states, tallies, free_slots, first_neighbour, neighbour_link, round_start_ns, node, _ONE, now_ns
+    )
+
+
+@inlined
+def _free_slots(arena: Arena, node: int, count: int, now_ns: int) -> None:
+    _free_slots_of(
+        arena.constants,
+        arena.states,
+        arena.tallies,
+        arena.free_slots,
+        arena.first_neighbour,
+        arena.neighbour_link,
+        arena.round_start_ns,
+        node,
+        count,
+        now_ns,
+    )
 
 
 @inlined
@@ -88,7 +143,11 @@ def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argum
     constant = arena.constants[link]
     age_ns = now_ns - arena.stock_birth_ns[link, position]
     werner = werner_at(constant.initial_werner, constant.decay_per_ns, age_ns)
+    if arena.routes.has_drift:
+        werner *= math.exp(arena.stock_shift[link, position])
     arena.fates[link, fate] += 1
+    if arena.routes.has_modes and fate != ROUTE and arena.routes.modes[link] > 0:
+        arena.routes.mode_free_ns[link, arena.stock_mode[link, position]] = now_ns
     if fate <= TEST:
         bin_at_use = min(int(werner * FIDELITY_BINS), FIDELITY_BINS - 1)
         arena.fidelity_at_use[fate - 1, bin_at_use] += 1
@@ -97,6 +156,11 @@ def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argum
     for at in range(position, state.n_stored):
         arena.stock_birth_ns[link, at] = arena.stock_birth_ns[link, at + 1]
         arena.stock_number[link, at] = arena.stock_number[link, at + 1]
+    if arena.routes.has_drift or arena.routes.has_modes:
+        for at in range(position, state.n_stored):
+            arena.stock_shift[link, at] = arena.stock_shift[link, at + 1]
+            arena.stock_expiry_ns[link, at] = arena.stock_expiry_ns[link, at + 1]
+            arena.stock_mode[link, at] = arena.stock_mode[link, at + 1]
     return werner
 
 
@@ -106,7 +170,18 @@ def store_pair(arena: Arena, link: int, now_ns: int) -> None:
     state = arena.states[link]
     arena.stock_birth_ns[link, state.n_stored] = now_ns
     arena.stock_number[link, state.n_stored] = state.number
+    if arena.routes.has_drift or arena.routes.has_modes:
+        arena.stock_shift[link, state.n_stored] = 0.0
+        arena.stock_expiry_ns[link, state.n_stored] = now_ns + arena.constants[link].lifetime_ns
+        modes = arena.routes.modes[link]
+        if modes > 0:
+            arena.stock_mode[link, state.n_stored] = state.attempt % modes
+            arena.routes.mode_free_ns[link, state.attempt % modes] = NEVER
     state.n_stored += 1
     arena.tallies[link].generated += 1
     if arena.next_ns[link, EXPIRY] == NEVER:
         arena.next_ns[link, EXPIRY] = now_ns + arena.constants[link].lifetime_ns
+    elif arena.routes.has_drift:
+        # After a drift a new pair may expire before the older ones.
+        expiry_ns = now_ns + arena.constants[link].lifetime_ns
+        arena.next_ns[link, EXPIRY] = min(arena.next_ns[link, EXPIRY], expiry_ns)

@@ -1,7 +1,9 @@
-"""What a scheduling policy is: two compiled rules and a row of parameters per link.
+"""What a scheduling policy is: compiled rules and a row of parameters per link.
+
+Two rules, `serve` and `attempt`, decide about a link; three more matter only on routes and where nodes limit attempts.
 
 The kernel calls the rules through a function pointer of one fixed type. So the kernel is compiled once, whatever the
-policy, and a user's own rule is decorated with `serve_rule` or `attempt_rule` and passed in like the built-in ones.
+policy, and a user's own rule is decorated with `serve_rule`, `attempt_rule`, ... and passed in like the built-in ones.
 A rule is a pure function of its view; called from Python, it runs as plain Python.
 """
 
@@ -12,20 +14,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import types
+from numba import from_dtype, types
 
 from ceas.network.compilation import CompiledRule, compiled
 
 __all__ = [
+    "ASK_DTYPE",
     "KEY_REQUEST",
     "NEVER",
     "WAIT",
     "LinkView",
     "Policy",
+    "SwapView",
     "attempt_always",
+    "attempt_on_request",
     "attempt_rule",
     "key_fraction",
+    "longest_waiting",
+    "priority_rule",
+    "route_rule",
+    "serve_first_ask",
+    "serve_first_ask_with_oldest",
+    "serve_no_ask",
     "serve_rule",
+    "swap_asap",
+    "swap_nested",
+    "swap_rule",
+    "swap_when_complete",
     "werner_at",
 ]
 
@@ -95,6 +110,50 @@ class LinkView(NamedTuple):
     parameters: npt.NDArray[np.float64]
 
 
+# A route request that asks a link for a pair. `request` and `hop` are the kernel's own.
+ASK_DTYPE = np.dtype(
+    [
+        ("arrival_ns", np.int64),
+        ("deadline_ns", np.int64),
+        ("weight", np.float64),
+        ("minimum_fidelity", np.float64),
+        ("use_class", np.int64),
+        ("n_hops", np.int64),
+        ("request", np.int64),
+        ("hop", np.int64),
+    ],
+    align=True,
+)
+
+
+class SwapView(NamedTuple):
+    """What a node inside a route knows when it decides whether to join its two pairs of one request.
+
+    Args:
+        n_hops: Links of the route.
+        position: Place of the node on it, 1 to `n_hops - 1`.
+        left_hops: Links that its left pair spans, as far as it has heard.
+        right_hops: Links that its right pair spans, as far as it has heard.
+        known_hops: Links of the route that have made their pair for this request, as far as it has heard.
+        left_birth_ns: Birth of the pair on the link to the left (ns).
+        right_birth_ns: Birth of the pair on the link to the right (ns).
+        now_ns: Present time (ns).
+        arrival_ns: Arrival of the request (ns).
+        deadline_ns: Its deadline (ns).
+    """
+
+    n_hops: int
+    position: int
+    left_hops: int
+    right_hops: int
+    known_hops: int
+    left_birth_ns: int
+    right_birth_ns: int
+    now_ns: int
+    arrival_ns: int
+    deadline_ns: int
+
+
 _INT_ROW = types.Array(types.int64, 1, "C")
 _NUMBA_TYPE = {
     int: types.int64,
@@ -108,6 +167,11 @@ _PAIR: Callable[..., Any] = types.UniTuple
 VIEW_TYPE = _VIEW([_NUMBA_TYPE[kind] for kind in LinkView.__annotations__.values()], LinkView)
 SERVE_SIGNATURE = _PAIR(types.int64, 2)(VIEW_TYPE, _INT_ROW)
 ATTEMPT_SIGNATURE = types.int64(VIEW_TYPE)
+_ASK_ROW = types.Array(from_dtype(ASK_DTYPE), 1, "C")
+ROUTE_SIGNATURE = _PAIR(types.int64, 2)(VIEW_TYPE, _ASK_ROW)
+_UNIFORM_VIEW: Callable[..., Any] = types.NamedUniTuple
+SWAP_SIGNATURE = types.boolean(_UNIFORM_VIEW(types.int64, len(SwapView.__annotations__), SwapView))
+PRIORITY_SIGNATURE = types.float64(VIEW_TYPE, types.int64)
 
 
 def serve_rule(function: Callable[[LinkView, npt.NDArray[np.int64]], tuple[int, int]]) -> CompiledRule:
@@ -135,6 +199,82 @@ def attempt_rule(function: Callable[[LinkView], int]) -> CompiledRule:
     return CompiledRule(function, ATTEMPT_SIGNATURE)
 
 
+def route_rule(function: Callable[[LinkView, npt.NDArray[Any]], tuple[int, int]]) -> CompiledRule:
+    """Compile a rule that says which route request gets which pair of a link.
+
+    The rule gets a view of the link and the requests that ask for its pairs, oldest first, as an array of `ASK_DTYPE`
+    (read it as `asks[k]["weight"]`). It returns `(k, position)` to give request k the pair at that position of
+    `stock_birth_ns`, and is called again until it waits: `(WAIT, wake_ns)`. It is asked after every event of the link,
+    and when a request begins to ask.
+    """
+    return CompiledRule(function, ROUTE_SIGNATURE)
+
+
+def swap_rule(function: Callable[[SwapView], bool]) -> CompiledRule:
+    """Compile a rule that says whether a node joins its two pairs of a request now.
+
+    It is asked when the second pair is there and whenever news of the other pairs of the request arrive.
+    """
+    return CompiledRule(function, SWAP_SIGNATURE)
+
+
+def priority_rule(function: Callable[[LinkView, int], float]) -> CompiledRule:
+    """Compile a rule that says how urgently a link that wants to attempt needs one of a node's communication qubits.
+
+    It gets the view and the time since which the link has wanted one; the highest priority goes first.
+    """
+    return CompiledRule(function, PRIORITY_SIGNATURE)
+
+
+@attempt_rule
+def attempt_on_request(view: LinkView) -> int:  # noqa: ARG001
+    """Attempt for nobody; links still attempt for route requests that ask for more pairs than are stored."""
+    return -1
+
+
+@route_rule
+def serve_first_ask(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:  # noqa: ARG001
+    """Give the oldest request the freshest pair."""
+    return 0, len(view.stock_birth_ns) - 1
+
+
+@route_rule
+def serve_first_ask_with_oldest(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:  # noqa: ARG001
+    """Give the oldest request the oldest pair."""
+    return 0, 0
+
+
+@route_rule
+def serve_no_ask(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:  # noqa: ARG001
+    """Leave routes without pairs."""
+    return WAIT, NEVER
+
+
+@swap_rule
+def swap_asap(view: SwapView) -> bool:  # noqa: ARG001
+    """Swap as soon as both pairs are there."""
+    return True
+
+
+@swap_rule
+def swap_nested(view: SwapView) -> bool:
+    """Swap in doubling order: first the odd nodes, then those whose position is divided by two but not by four, ..."""
+    span = view.position & -view.position
+    return view.left_hops == span and view.right_hops >= min(span, view.n_hops - view.position)
+
+
+@swap_rule
+def swap_when_complete(view: SwapView) -> bool:
+    """Hold all pairs until every link of the route is known to have made its own."""
+    return view.known_hops == view.n_hops
+
+
+@priority_rule
+def longest_waiting(view: LinkView, since_ns: int) -> float:
+    """Prefer the link that has waited longest."""
+    return float(view.now_ns - since_ns)
+
+
 @attempt_rule
 def attempt_always(view: LinkView) -> int:
     """Attempt while there is free memory."""
@@ -150,12 +290,20 @@ class Policy:
         serve: Compiled by `serve_rule`.
         attempt: Compiled by `attempt_rule`.
         parameters: What the rules see as `view.parameters`, shape `(n_links, n_parameters)`, float64.
+        route: Compiled by `route_rule`.
+        swap: Compiled by `swap_rule`.
+        priority: Compiled by `priority_rule`.
+        routes_first: Whether `route` is asked before `serve`; otherwise routes get what `serve` leaves.
     """
 
     name: str
     serve: CompiledRule
     attempt: CompiledRule
     parameters: npt.NDArray[np.float64]
+    route: CompiledRule = serve_first_ask
+    swap: CompiledRule = swap_asap
+    priority: CompiledRule = longest_waiting
+    routes_first: bool = False
 
 
 @compiled

@@ -11,6 +11,8 @@ from ceas.errors import DomainError
 
 if TYPE_CHECKING:
     from ceas.network.hardware import LinkTable, NodeTable
+    from ceas.network.route_records import RouteRecord
+    from ceas.network.routes import DriftSchedule, RepeaterTable, RouteDemand, RouteTable
 
 __all__ = [
     "FIDELITY_BINS",
@@ -22,6 +24,7 @@ __all__ = [
     "RoundClock",
     "WindowRecord",
     "learners_of_link",
+    "lifetime_ns",
 ]
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -51,7 +54,10 @@ PAIR_DTYPE = np.dtype(
 
 
 class Fate(IntEnum):
-    """What became of a pair. The used fates 1, 2, 3 are also the three classes of use, in this order."""
+    """What became of a pair. The used fates 1, 2, 3 are also the three classes of use, in this order.
+
+    A pair of fate ROUTE was handed to a request for an end-to-end pair; `RouteFate` says what became of it there.
+    """
 
     ALIVE = 0
     LEARNING = 1
@@ -59,6 +65,7 @@ class Fate(IntEnum):
     TEST = 3
     EXPIRED = 4
     DISCARDED = 5
+    ROUTE = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +157,10 @@ class NetworkModel:
         clock: Length of a round and of its learning window.
         minimum_fidelity: A stored pair is expired when its fidelity falls to this, in (0.25, 1). A link whose new pairs
             are no better never attempts.
+        routes: Routes over several links, if there are any.
+        route_demand: Who asks for pairs over them; needs `routes` and `repeaters`.
+        repeaters: What nodes do besides storing pairs; None for no attempt limits and instant, perfect transfers.
+        drift: Steps at which links change; None if they never do.
     """
 
     nodes: "NodeTable"
@@ -157,6 +168,10 @@ class NetworkModel:
     demand: DemandTable
     clock: RoundClock
     minimum_fidelity: float
+    routes: "RouteTable | None" = None
+    route_demand: "RouteDemand | None" = None
+    repeaters: "RepeaterTable | None" = None
+    drift: "DriftSchedule | None" = None
 
     def __post_init__(self) -> None:
         if not 0.25 < self.minimum_fidelity < 1.0:
@@ -191,6 +206,31 @@ class NetworkModel:
                 f"Argument `memory_slots` must be at least `pairs_per_shot`, {need}, at both ends of a learner's link, "
                 f"but link {int(used[int(capacity.argmin())])} has room for {int(capacity.min())}."
             )
+        self._check_routes()
+
+    def _check_routes(self) -> None:
+        """Raise DomainError unless routes, repeaters and drift fit the network."""
+        n_nodes, n_links = len(self.nodes.memory_slots), self.n_links
+        if self.repeaters is not None:
+            found = (len(self.repeaters.swap_success_probability), len(self.repeaters.cutoff_ns))
+            if found != (n_nodes, n_links):
+                raise DomainError(
+                    f"Argument `repeaters` must have {n_nodes} nodes and {n_links} links, but has {found[0]} and "
+                    f"{found[1]}."
+                )
+        if self.route_demand is not None:
+            if self.routes is None or self.repeaters is None:
+                raise DomainError("Argument `route_demand` must come with `routes` and `repeaters`, but does not.")
+            self.routes.nodes(self.links)
+            route = self.route_demand.route
+            if bool((route < 0).any()) or bool((route >= self.routes.n_routes).any()):
+                raise DomainError(
+                    f"Argument `route_demand` must use routes below {self.routes.n_routes}, but uses {route.max()}."
+                )
+        if self.drift is not None:
+            link = self.drift.link
+            if bool((link < 0).any()) or bool((link >= n_links).any()):
+                raise DomainError(f"Argument `drift` must change links below {n_links}, but does not.")
 
     @property
     def n_links(self) -> int:
@@ -205,10 +245,7 @@ class NetworkModel:
     @property
     def lifetime_ns(self) -> Int64s:
         """Age at which a pair of each link is expired (ns), shape `(n_links,)`; 0 for a link that never attempts."""
-        excess = np.maximum(self.links.initial_werner * 3.0 / (4.0 * self.minimum_fidelity - 1.0), 1.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lifetime = np.where(excess > 1.0, np.log(excess) / self.links.decay_rate_hz * 1e9, 0.0)
-        return np.minimum(lifetime, float(_LONGEST_NS)).astype(np.int64)
+        return lifetime_ns(self.links.initial_werner, self.links.decay_rate_hz, self.minimum_fidelity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,8 +278,11 @@ class WindowRecord:
         delivered_value: Value delivered to learning, key and test, shape `(3,)`.
         fidelity_at_use: Histogram of the fidelity at use for learning, key and test over [0.25, 1],
             shape `(3, FIDELITY_BINS)`.
+        wait_histogram: Histogram of how long QPUs waited for the pairs of a shot, and served key requests for theirs,
+            shape `(2, WAIT_BINS)`, see `ceas.network.waiting`.
         pairs: Traced pairs closed in this round, sorted by (end, pair), dtype `PAIR_DTYPE`: `user` is the learner or
             -1, `shot` the row of the shot in this record or -1.
+        routes: What happened on the routes; None if nobody asks for pairs over any.
     """
 
     window: int
@@ -268,7 +308,17 @@ class WindowRecord:
     blocked_ns: Int64s
     delivered_value: Float64s
     fidelity_at_use: Int64s
+    wait_histogram: Int64s
     pairs: npt.NDArray[Any]
+    routes: "RouteRecord | None" = None
+
+
+def lifetime_ns(initial_werner: Float64s, decay_rate_hz: Float64s, minimum_fidelity: float) -> Int64s:
+    """Return the age at which pairs fall to the minimum fidelity (ns), 0 where new pairs are no better than it."""
+    excess = np.maximum(initial_werner * 3.0 / (4.0 * minimum_fidelity - 1.0), 1.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        lifetime = np.where(excess > 1.0, np.log(excess) / decay_rate_hz * 1e9, 0.0)
+    return np.minimum(lifetime, float(_LONGEST_NS)).astype(np.int64)
 
 
 def learners_of_link(learner_link: Int32s, n_links: int) -> Int32s:

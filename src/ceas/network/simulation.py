@@ -1,14 +1,24 @@
 """The network over time, one training round after the other."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ceas.errors import DomainError
+from ceas.errors import CeasError, DomainError
 from ceas.network.arena import ARRIVAL, CONSTANT_DTYPE, N_EVENT_KINDS, QPU, STATE_DTYPE, TALLY_DTYPE, Arena
-from ceas.network.kernel import BAD_CHOICE, BUFFER_FULL, run_until, schedule_success
+from ceas.network.drift import apply_drift, drift_times
+from ceas.network.invariants import VIOLATIONS
+from ceas.network.kernel import (
+    ALL_DONE,
+    BAD_CHOICE,
+    NO_ROUTE_ROOM,
+    VIOLATION,
+    run_links_until,
+    run_until,
+    schedule_success,
+)
 from ceas.network.policy import NEVER, Policy
 from ceas.network.records import (
     FIDELITY_BINS,
@@ -18,13 +28,30 @@ from ceas.network.records import (
     NetworkModel,
     WindowRecord,
     learners_of_link,
+    lifetime_ns,
 )
+from ceas.network.route_kernel import rebuild_heap
+from ceas.network.route_state import (
+    LinkValues,
+    empty_route_trace,
+    grow_requests,
+    held_pairs,
+    initial_extra,
+    link_values,
+    route_arena,
+    route_links,
+    route_record,
+    transfer_ns,
+)
+from ceas.network.waiting import WAIT_BINS
 from ceas.streams import stream_seed
 
 __all__ = ["NetworkState", "advance_round", "initial_state"]
 
 # Rows of the buffers that the kernel fills between two visits to Python.
 _BUFFER_ROWS = 1 << 16
+# Prefix of the optional part of the state among its arrays.
+_EXTRA = "extra_"
 _STREAMS = ("link_generation", "link_test", "link_policy")
 
 
@@ -42,6 +69,7 @@ class NetworkState:
         stock_number: Their numbers on their link.
         key_arrival_ns: Arrival times of the key requests (ns), `(n_links, room)`.
         free_slots: Free memory slots of the nodes.
+        extra: What routes, attempt limits, modes and drift need besides, by name.
     """
 
     window: int
@@ -53,27 +81,36 @@ class NetworkState:
     stock_number: npt.NDArray[np.int64]
     key_arrival_ns: npt.NDArray[np.int64]
     free_slots: npt.NDArray[np.int64]
+    extra: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return the whole state as named arrays, copies, which `numpy.savez` stores without pickling."""
-        return {field.name: np.array(getattr(self, field.name)) for field in fields(self)}
+        named = {column.name: np.array(getattr(self, column.name)) for column in fields(self) if column.name != "extra"}
+        return named | {f"{_EXTRA}{name}": array.copy() for name, array in self.extra.items()}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> "NetworkState":
         """Return the state that `to_arrays` described."""
-        values: dict[str, Any] = {field.name: np.array(arrays[field.name]) for field in fields(cls)}
+        names = [column.name for column in fields(cls) if column.name != "extra"]
+        values: dict[str, Any] = {name: np.array(arrays[name]) for name in names}
+        values["extra"] = {
+            name.removeprefix(_EXTRA): np.array(array) for name, array in arrays.items() if name.startswith(_EXTRA)
+        }
         for name in ("window", "trace_every"):
             values[name] = int(values[name])
         return cls(**values)
 
 
-def initial_state(model: NetworkModel, *, seed: int, trace_every: int = 0) -> NetworkState:
+def initial_state(
+    model: NetworkModel, *, seed: int, trace_every: int = 0, checks_invariants: bool = False
+) -> NetworkState:
     """Return the network at time 0: memories empty, no requests waiting.
 
     Args:
         model: The fixed part of the network.
         seed: Root seed; every link has streams of its own, whatever the policy and the other links do.
-        trace_every: 0 traces no pairs, 1 all, k every k-th of each link.
+        trace_every: 0 traces no pairs, 1 all, k every k-th of each link, and all pairs of every k-th request of a flow.
+        checks_invariants: Whether to check `ceas.network.invariants` between any two events, which is slow.
 
     Raises:
         DomainError: `trace_every` is negative.
@@ -92,8 +129,9 @@ def initial_state(model: NetworkModel, *, seed: int, trace_every: int = 0) -> Ne
         stock_number=np.zeros(stock_shape, dtype=np.int64),
         key_arrival_ns=np.zeros((model.n_links, _request_room(model)), dtype=np.int64),
         free_slots=model.nodes.memory_slots.astype(np.int64),
+        extra=initial_extra(model, stock_shape, seed=seed, checks=checks_invariants),
     )
-    constants = _link_constants(model, state.seeds)
+    constants = _link_constants(model, state.seeds, link_values(model, -1))
     state.links["attempt"] = -1
     state.links["number"] = -1
     state.links["blocked_since_ns"] = np.where(_capacity(model) > 0, NEVER, 0)
@@ -116,17 +154,50 @@ def advance_round(state: NetworkState, model: NetworkModel, policy: Policy) -> W
         )
     arena = _round_arena(state, model, policy)
     _open_round(arena)
-    heap = np.empty((2, model.n_links), dtype=np.int64)
-    pieces = []
-    status = BUFFER_FULL
-    while status == BUFFER_FULL:
-        status = run_until(arena, heap[0], heap[1], policy.serve.pointer, policy.attempt.pointer)
-        if status == BAD_CHOICE:
-            raise DomainError(f"Policy `{policy.name}` chose a request or a pair that is not there.")
-        pieces.append(_empty_buffers(arena))
+    pieces: list[tuple[npt.NDArray[Any], ...]] = []
+    times_ns = drift_times(model, arena.round_start_ns, arena.round_end_ns)
+    for from_ns, until_ns in zip([arena.round_start_ns, *times_ns], [*times_ns, arena.round_end_ns], strict=True):
+        if from_ns in times_ns:
+            values = link_values(model, from_ns)
+            apply_drift(arena, model, values, _link_constants(model, state.seeds, values), from_ns)
+        arena = _run_part(arena, state, policy, from_ns, until_ns, pieces)
     _close_round(arena)
     state.window += 1
-    return _window_record(state.window - 1, arena, [np.concatenate(column) for column in zip(*pieces, strict=True)])
+    columns = [np.concatenate(column) for column in zip(*pieces, strict=True)]
+    return _window_record(state.window - 1, arena, state, columns)
+
+
+def _run_part(
+    arena: Arena,
+    state: NetworkState,
+    policy: Policy,
+    from_ns: int,
+    until_ns: int,
+    pieces: list[tuple[npt.NDArray[Any], ...]],
+) -> Arena:
+    """Let the kernel run from one time to another and collect what it writes; return the arena, which may have grown."""
+    heap = np.empty((2, len(arena.constants)), dtype=np.int64)
+    routes = arena.routes
+    has_extensions = routes.has_routes or routes.has_attempt_limit or routes.has_modes or routes.has_drift
+    rules = [policy.serve, policy.attempt]
+    if has_extensions or routes.is_checked:
+        rules += [policy.route, policy.swap, policy.priority]
+    pointers = [rule.pointer for rule in rules]
+    status = -1
+    while status != ALL_DONE:
+        if len(rules) > 2:
+            rebuild_heap(arena.routes)
+            status = run_until(arena, heap[0], heap[1], from_ns, until_ns, *pointers)
+        else:
+            status = run_links_until(arena, heap[0], heap[1], until_ns, *pointers)
+        if status == BAD_CHOICE:
+            raise DomainError(f"Policy `{policy.name}` chose a request or a pair that is not there.")
+        if status > VIOLATION:
+            raise CeasError(f"The network's invariants do not hold: {VIOLATIONS[status - VIOLATION]}.")
+        pieces.append(_empty_buffers(arena))
+        if status == NO_ROUTE_ROOM:
+            arena = arena._replace(routes=grow_requests(state.extra, arena.routes))
+    return arena
 
 
 def _capacity(model: NetworkModel) -> npt.NDArray[np.int64]:
@@ -138,7 +209,8 @@ def _capacity(model: NetworkModel) -> npt.NDArray[np.int64]:
 def _is_attempting(model: NetworkModel) -> npt.NDArray[np.bool_]:
     """Tell which links have demand and make pairs that are good enough to store."""
     has_learner = learners_of_link(model.demand.learner_link, model.n_links)[:, 0] >= 0
-    return (has_learner | (model.demand.key_pairs_per_round > 0)) & (model.lifetime_ns > 0)
+    has_demand = has_learner | (model.demand.key_pairs_per_round > 0) | route_links(model)
+    return has_demand & (model.lifetime_ns > 0)
 
 
 def _request_room(model: NetworkModel) -> int:
@@ -147,17 +219,26 @@ def _request_room(model: NetworkModel) -> int:
     return 2 * (int(most) + 2)
 
 
-def _link_constants(model: NetworkModel, seeds: npt.NDArray[np.uint64]) -> npt.NDArray[Any]:
+def _link_constants(model: NetworkModel, seeds: npt.NDArray[np.uint64], values: LinkValues) -> npt.NDArray[Any]:
     links = model.links
-    success = np.where(_is_attempting(model), links.success_probability, 0.0)
+    moving_ns = transfer_ns(model)
+    initial_werner, lifetime = values.initial_werner, model.lifetime_ns
+    if model.repeaters is not None or model.drift is not None:
+        if model.repeaters is not None:
+            factor = model.repeaters.transfer_contraction
+            moved = factor[links.node_a] * factor[links.node_b] * np.exp(-values.decay_rate_hz * moving_ns * 1e-9)
+            initial_werner = initial_werner * moved
+        lifetime = lifetime_ns(initial_werner, values.decay_rate_hz, model.minimum_fidelity)
+    success = np.where(_is_attempting(model) & (lifetime > 0), values.success_probability, 0.0)
     constants = np.zeros(model.n_links, dtype=CONSTANT_DTYPE)
     constants["node_a"] = links.node_a
     constants["node_b"] = links.node_b
     constants["capacity"] = _capacity(model)
     constants["attempt_period_ns"] = links.attempt_period_ns
-    constants["initial_werner"] = links.initial_werner
-    constants["decay_per_ns"] = links.decay_rate_hz * 1e-9
-    constants["lifetime_ns"] = model.lifetime_ns
+    constants["transfer_ns"] = moving_ns
+    constants["initial_werner"] = initial_werner
+    constants["decay_per_ns"] = values.decay_rate_hz * 1e-9
+    constants["lifetime_ns"] = lifetime
     with np.errstate(divide="ignore", over="ignore"):
         constants["log_failure"] = np.log1p(-success)
         constants["pair_period_ns"] = links.attempt_period_ns / success
@@ -186,14 +267,23 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
     rows = max(_BUFFER_ROWS, 4 * state.stock_birth_ns.shape[1])
     start_ns = state.window * clock.round_ns
     per_learner = (n_links, MAX_LEARNERS_PER_LINK)
+    constants = _link_constants(model, state.seeds, link_values(model, start_ns - 1))
+    announced = constants
+    if model.drift is not None and not model.drift.is_announced:
+        announced = _link_constants(model, state.seeds, link_values(model, -1))
+    routes = route_arena(model, state.extra, policy, start_ns=start_ns, trace_every=state.trace_every)
     return Arena(
-        constants=_link_constants(model, state.seeds),
+        constants=constants,
+        announced=announced,
         states=state.links,
         tallies=np.zeros(n_links, dtype=TALLY_DTYPE),
         fates=np.zeros((n_links, len(Fate)), dtype=np.int64),
         next_ns=state.next_ns,
         stock_birth_ns=state.stock_birth_ns,
         stock_number=state.stock_number,
+        stock_shift=state.extra["stock_shift"],
+        stock_expiry_ns=state.extra["stock_expiry_ns"],
+        stock_mode=state.extra["stock_mode"],
         key_arrival_ns=state.key_arrival_ns,
         learner=learner,
         shot_duration_ns=durations[learner],
@@ -205,6 +295,7 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
         neighbour_link=neighbour_link,
         delivered_value=np.zeros(3),
         fidelity_at_use=np.zeros((3, FIDELITY_BINS), dtype=np.int64),
+        wait_histogram=np.zeros((2, WAIT_BINS), dtype=np.int64),
         n_written=np.zeros(4, dtype=np.int64),
         shot_learner=np.empty(rows, dtype=np.int32),
         shot_time_ns=np.empty(rows, dtype=np.int64),
@@ -225,6 +316,10 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
         test_value=float(demand.test_value),
         test_share=float(demand.test_share),
         trace_every=state.trace_every,
+        memory_slots=model.nodes.memory_slots.astype(np.int64),
+        stored_before=state.links["n_stored"].copy(),
+        held_before=held_pairs(state.extra, routes.flows, n_links),
+        routes=routes,
     )
 
 
@@ -256,12 +351,15 @@ def _empty_buffers(arena: Arena) -> tuple[npt.NDArray[Any], ...]:
         arena.test_werner[:n_tests].copy(),
         arena.test_is_of_shot[:n_tests].copy(),
         arena.trace[:n_traced].copy(),
+        empty_route_trace(arena.routes),
     )
 
 
-def _window_record(window: int, arena: Arena, columns: list[npt.NDArray[Any]]) -> WindowRecord:
+def _window_record(
+    window: int, arena: Arena, state: NetworkState, columns: list[npt.NDArray[Any]]
+) -> WindowRecord:
     """Return the record of a round from its tallies and from what the kernel wrote, which is in order of time."""
-    shot_learner, shot_time_ns, shot_werner, test_link, test_werner, test_is_of_shot, pairs = columns
+    shot_learner, shot_time_ns, shot_werner, test_link, test_werner, test_is_of_shot, pairs, route_pairs = columns
     by_learner = np.argsort(shot_learner, kind="stable")
     by_link = np.argsort(test_link, kind="stable")
     row_of_shot = np.empty_like(by_learner)
@@ -289,6 +387,8 @@ def _window_record(window: int, arena: Arena, columns: list[npt.NDArray[Any]]) -
         test_is_of_shot=test_is_of_shot[by_link],
         delivered_value=arena.delivered_value,
         fidelity_at_use=arena.fidelity_at_use,
+        wait_histogram=arena.wait_histogram,
+        routes=route_record(arena.routes, state.extra, [route_pairs]),
         pairs=pairs[np.lexsort((pairs["pair_id"], pairs["end_ns"]))],
         **tallies,
     )

@@ -1,0 +1,89 @@
+"""Which links attempt: modes that are bound to memory slots, and nodes with few communication qubits."""
+
+from ceas.network.arena import Arena, link_view
+from ceas.network.compilation import CompiledRule, inlined
+from ceas.network.policy import NEVER
+from ceas.network.route_arena import N_REVIEW
+from ceas.network.route_kernel import ask_review
+
+__all__ = ["has_attempt", "review_attempts", "wants_for_routes"]
+
+
+@inlined
+def wants_for_routes(arena: Arena, link: int) -> bool:
+    """Tell whether more route requests ask a link than it has pairs in stock."""
+    return bool(arena.routes.has_routes and arena.routes.n_asks[link] > arena.states[link].n_stored)
+
+
+@inlined
+def has_attempt(arena: Arena, link: int) -> bool:
+    """Tell whether limits let the link make the attempt that has just succeeded, from its start to its end."""
+    routes = arena.routes
+    if not routes.has_modes and not routes.has_attempt_limit:
+        return True
+    state = arena.states[link]
+    modes = routes.modes[link]
+    began_ns = (state.attempt + 1 - max(modes, 1)) * arena.constants[link].attempt_period_ns
+    if modes > 0 and routes.mode_free_ns[link, state.attempt % modes] > began_ns:
+        return False
+    if routes.has_attempt_limit:
+        return bool(routes.is_active[link] and state.resume_ns <= began_ns)
+    return bool(state.resume_ns <= began_ns)
+
+
+@inlined
+def _wants(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> bool:
+    """Tell whether a link has room for a pair and the policy or a route request wants one."""
+    state, constant = arena.states[link], arena.constants[link]
+    is_free = arena.free_slots[constant.node_a] > 0 and arena.free_slots[constant.node_b] > 0
+    if not is_free and state.n_stored == 0:
+        return False
+    position = attempt(link_view(arena, link, now_ns))
+    if position < 0:
+        return bool(is_free and wants_for_routes(arena, link))
+    return bool(is_free or position < state.n_stored)
+
+
+@inlined
+def review_attempts(arena: Arena, now_ns: int, attempt: CompiledRule, priority: CompiledRule) -> None:
+    """At every node to review, take communication qubits from links that want none and give them to those that do."""
+    routes = arena.routes
+    while routes.counts[N_REVIEW] > 0:
+        routes.counts[N_REVIEW] -= 1
+        node = routes.review_node[routes.counts[N_REVIEW]]
+        routes.is_review[node] = False
+        first, end = arena.first_neighbour[node], arena.first_neighbour[node + 1]
+        for at in range(first, end):
+            link = arena.neighbour_link[at]
+            is_wanting = _wants(arena, link, now_ns, attempt)
+            if routes.is_active[link] and (routes.is_renewed[link] or not is_wanting):
+                routes.is_active[link] = False
+                node_a, node_b = arena.constants[link].node_a, arena.constants[link].node_b
+                routes.free_communication[node_a] += 1
+                routes.free_communication[node_b] += 1
+                routes.wanted_since_ns[link] = NEVER
+                ask_review(routes, node_a)
+                ask_review(routes, node_b)
+            routes.is_renewed[link] = False
+            if is_wanting and routes.wanted_since_ns[link] == NEVER:
+                routes.wanted_since_ns[link] = now_ns
+            elif not is_wanting:
+                routes.wanted_since_ns[link] = NEVER
+        while routes.free_communication[node] > 0:
+            best = -1
+            best_priority = 0.0
+            for at in range(first, end):
+                link = arena.neighbour_link[at]
+                other = arena.constants[link].node_a + arena.constants[link].node_b - node
+                is_waiting = not routes.is_active[link] and routes.wanted_since_ns[link] < NEVER
+                if not is_waiting or routes.free_communication[other] == 0:
+                    continue
+                found = priority(link_view(arena, link, now_ns), routes.wanted_since_ns[link])
+                if best < 0 or found > best_priority:
+                    best, best_priority = link, found
+            if best < 0:
+                break
+            routes.is_active[best] = True
+            routes.free_communication[arena.constants[best].node_a] -= 1
+            routes.free_communication[arena.constants[best].node_b] -= 1
+            arena.states[best].resume_ns = now_ns
