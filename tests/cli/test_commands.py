@@ -295,6 +295,7 @@ def fake_study(scenario: Scenario, **options: Any) -> ScheduleStudy:
         links={},
         nodes={},
         pairs={},
+        waits={},
         ceas_version="0",
         command=options["command"],
     )

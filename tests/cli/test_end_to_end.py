@@ -160,7 +160,7 @@ def test_schedule_adds_seeds_after_an_interruption_and_reports(tmp_path: Path) -
     phases = {line.rsplit(" ", 1)[0] for line in more.stderr.splitlines()}
     assert phases == {f"{row['policy']}, seed 1" for row in first["rows"]}
     assert json.loads(more.stdout)["seeds"] == [0, 1]
-    tables = ("schedule", "schedule_trials", "schedule_links", "schedule_nodes", "schedule_pairs")
+    tables = ("schedule", "schedule_trials", "schedule_links", "schedule_nodes", "schedule_pairs", "schedule_waits")
     expected = {"result.json", "scenario.toml", "report.html", *(f"{name}.parquet" for name in tables)}
     assert {entry.name for entry in directory.iterdir()} == expected
     page = (directory / "report.html").read_bytes()

@@ -121,6 +121,24 @@ def test_links_and_pairs_tell_of_the_first_seed_what_its_row_sums_up(study: Sche
         assert (study.pairs["end_ns"][mine] >= study.pairs["birth_ns"][mine]).all()
 
 
+def test_waiting_times_have_the_mean_and_quantile_of_the_row(study: ScheduleStudy) -> None:
+    """Bins are a sixteenth of a doubling wide, and counts stand at their upper ends."""
+    for result in study.policies:
+        text = json.dumps(dict(result.parameters), sort_keys=True)
+        mine = (study.waits["study_id"] == result.study_id) & (study.waits["parameters"] == text)
+        for use, served in (("shot", result.figures["shots"][0]), ("key", None)):
+            rows = mine & (study.waits["use"] == use)
+            count, wait_s = study.waits["count"][rows], study.waits["wait_s"][rows]
+            assert served is None or count.sum() >= served
+            mean = np.average(wait_s, weights=count)
+            known = result.figures[f"{use}_wait_mean_s"][0]
+            assert known * 0.999 <= mean <= known * 1.07 + 2e-9
+            order = np.argsort(wait_s)
+            place = np.searchsorted(np.cumsum(count[order]), 0.99 * count.sum())
+            p99 = result.figures[f"{use}_wait_p99_s"][0]
+            assert p99 <= wait_s[order][place] <= p99 * 1.07 + 2e-9
+
+
 def test_pairs_are_traced_in_one_round_and_tracing_changes_nothing(scenario: Scenario) -> None:
     world = assemble_world(scenario, 3)
     runs = [run_policy("oldest_first", {}, world, seed=3, rounds=3, is_traced=flag) for flag in (True, False)]
@@ -316,6 +334,7 @@ def study_of(scenario: Scenario, *results: PolicyResult) -> ScheduleStudy:
         links={},
         nodes={},
         pairs={},
+        waits={},
         ceas_version="0",
     )
 

@@ -404,6 +404,10 @@ def write_schedule(directory: Path, *, is_traced: bool = True) -> Path:
             size = np.ones(topology.n_nodes, np.int64)
             unread = dict.fromkeys(("memory_slots", "learner_link", "shots", "coherence_time_s"), size)
             tables.add("schedule_nodes", key, {**nodes, **unread})
+            waits_s = np.geomspace(1e-6, 1e-2, 40) * (1 + len(rows))
+            for use in ("shot", "key"):
+                count = rng.integers(1, 1000, 40)
+                tables.add("schedule_waits", {**key, "use": use}, {"count": count, "wait_s": waits_s})
             pairs = pair_columns(rng, topology.edges)
             pairs["link"] %= 3
             if is_traced:

@@ -141,6 +141,17 @@ def test_lives_of_both_policies_are_of_one_link_and_one_stretch_of_time(text: st
     assert caption.group(1) in links
 
 
+def test_waits_fall_from_all_to_few_in_steps(text: str) -> None:
+    part = chart(text, "Shots that wait longer")
+    lines = re.findall(r'<path class="line" d="M([^"]*)" stroke="(#\w+)" stroke-width="1.8"', part)
+    assert [colour for _, colour in lines] == [BLUE, ORANGE]
+    for path, _ in lines:
+        points = np.array([[float(v) for v in point.split()] for point in path.split("L")])
+        assert (np.diff(points, axis=0) >= 0).all()
+        # Level, then down: no slope between.
+        assert ((np.diff(points, axis=0) > 0).sum(axis=1) <= 1).all()
+
+
 def test_a_study_without_traced_pairs_has_no_lives(tmp_path: Path, write_study_directory: Callable[..., Path]) -> None:
     directory = write_study_directory(tmp_path / "untraced", is_traced=False)
     page = write_report([directory]).read_text("utf-8")

@@ -46,7 +46,7 @@ def _row(study: "ScheduleStudy", policy: "PolicyResult") -> dict[str, str]:
         "F 5%": f"{policy.mean('fidelity_at_use_p05'):.3f}",
         "keys %": _percent(policy.mean("keys_served")),
         "shots %": _percent(policy.mean("shots_served")),
-        "wait": _time(policy.mean("shot_wait_mean_s")),
+        "wait p99": _time(policy.mean("shot_wait_p99_s")),
         "fair": f"{policy.mean('learner_fairness'):.3f}",
     }
 

@@ -267,6 +267,7 @@ def _add_run(  # noqa: PLR0917 - what to run, and where to
     if is_detailed:
         tables.add("schedule_nodes", key, nodes_of(world, run))
         tables.add("schedule_pairs", key, run.pairs)
+        tables.add("schedule_waits", key, run.waits)
         tables.add("schedule_links", key, links_of(world, run))
     columns: dict[str, list[Any]] = {name: [value] for name, value in run.figures.items()}
     columns |= {"bound": [session.bound(seed, bound_rounds)], "ceas_version": [__version__]}

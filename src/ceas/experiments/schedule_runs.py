@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ceas.experiments import registry
 from ceas.experiments.result_tables import Columns
 from ceas.network import Fate, NetworkModel, Policy, WindowRecord, advance_round, initial_state, pair_rate_hz
+from ceas.network.waiting import wait_edges_ns, wait_quantile_s
 from ceas.physics import werner_to_fidelity
 from ceas.runtime.world import World
 from ceas.scheduling import fidelity_mean, fidelity_quantile, jain_index, learner_value, schedule_metrics
@@ -35,6 +36,7 @@ class ScheduleRun:
         fidelity_at_use: Mean fidelity of each link's pairs at use, shape `(n_links,)`; NaN without use.
         shots: Shots of each learner, shape `(n_learners,)`.
         pairs: Traced pairs of one round, without the columns that name the run; empty unless asked for.
+        waits: Waiting times of shots and keys, without the columns that name the run.
     """
 
     figures: Mapping[str, float]
@@ -43,6 +45,7 @@ class ScheduleRun:
     fidelity_at_use: NDArray[np.float64]
     shots: NDArray[np.int64]
     pairs: Columns
+    waits: Columns
 
 
 def run_policy(
@@ -82,6 +85,7 @@ def run_policy(
         fidelity_at_use=_fidelity_of_links(windows, model, fates),
         shots=np.bincount(np.concatenate([window.shot_learner for window in windows]), minlength=model.n_learners),
         pairs=_traced(windows, model),
+        waits=_waits(windows),
     )
 
 
@@ -89,6 +93,7 @@ def _figures(windows: Sequence[WindowRecord], model: NetworkModel, bounded_round
     metrics = schedule_metrics(windows)
     learning, key, test = metrics.delivered_value.tolist()
     uses = np.sum([window.fidelity_at_use.sum(axis=0) for window in windows], axis=0)
+    waits = np.sum([window.wait_histogram for window in windows], axis=0)
     bounded = sum(float(window.delivered_value.sum()) for window in windows[:bounded_rounds])
     return {
         "generated": metrics.generated,
@@ -104,7 +109,9 @@ def _figures(windows: Sequence[WindowRecord], model: NetworkModel, bounded_round
         "keys_served": metrics.key_served_fraction,
         "shots_served": _ratio(metrics.n_shots, len(windows) * _most_shots(model)),
         "key_wait_mean_s": metrics.key_wait_mean_s,
+        "key_wait_p99_s": wait_quantile_s(waits[1], 0.99),
         "shot_wait_mean_s": metrics.shot_wait_mean_s,
+        "shot_wait_p99_s": wait_quantile_s(waits[0], 0.99),
         "learner_fairness": jain_index(learner_value(windows, model)),
         "bounded_value": bounded if bounded_rounds else float("nan"),
     }
@@ -148,6 +155,17 @@ def _traced(windows: Sequence[WindowRecord], model: NetworkModel) -> Columns:
         "fate": names[pairs["fate"]],
         "fidelity_at_end": ((1.0 + 3.0 * pairs["werner_at_end"]) / 4.0).astype(np.float32),
         **{name: pairs[name] for name in ("pair_id", "birth_ns", "end_ns", "link", "user")},
+    }
+
+
+def _waits(windows: Sequence[WindowRecord]) -> Columns:
+    """Return how many shots and served keys waited up to each time, and longer than the time before, without zeros."""
+    counts = np.sum([window.wait_histogram for window in windows], axis=0)
+    use, place = np.nonzero(counts)
+    return {
+        "use": np.array(["shot", "key"], dtype=object)[use],
+        "count": counts[use, place],
+        "wait_s": wait_edges_ns()[place + 1] * 1e-9,
     }
 
 

@@ -1,8 +1,8 @@
 """The tables of a schedule study, in memory or on disk as well: keyed rows, added as runs finish, never repeated.
 
 `schedule` has one row per policy and seed, `schedule_trials` one per policy, tried parameters and tuning seed;
-`schedule_links`, `schedule_nodes` and `schedule_pairs` tell more of the first seed's runs. A row names by its
-`study_id` all that decided its numbers, so that rows of other scenarios, rounds or programs may lie beside it.
+`schedule_links`, `schedule_nodes`, `schedule_pairs` and `schedule_waits` tell more of the first seed's runs. A row
+names by its `study_id` all that decided its numbers, so that rows of other scenarios, rounds or programs may lie beside it.
 """
 
 import hashlib
@@ -44,7 +44,8 @@ __all__ = [
     "write_study",
 ]
 
-STUDY_TABLES = ("schedule", "schedule_trials", "schedule_links", "schedule_nodes", "schedule_pairs")
+_DETAILS = ("links", "nodes", "pairs", "waits")
+STUDY_TABLES = ("schedule", "schedule_trials", *(f"schedule_{name}" for name in _DETAILS))
 _RESULT, _SCENARIO = "result.json", "scenario.toml"
 _ROOMS = ("network", "physics", "scheduling")
 
@@ -208,8 +209,7 @@ def gather_study(
     )
     study_ids = {study_id for _, study_id, _ in entries}
     details = {
-        name: _of_studies(selected(tables.tables[f"schedule_{name}"], seed=seeds[0]), study_ids)
-        for name in ("links", "nodes", "pairs")
+        name: _of_studies(selected(tables.tables[f"schedule_{name}"], seed=seeds[0]), study_ids) for name in _DETAILS
     }
     return ScheduleStudy(
         scenario=scenario,

@@ -49,7 +49,9 @@ SCHEDULE_METRICS = (
     "keys_served",
     "shots_served",
     "key_wait_mean_s",
+    "key_wait_p99_s",
     "shot_wait_mean_s",
+    "shot_wait_p99_s",
     "learner_fairness",
     "shots",
     "generated",
@@ -148,6 +150,7 @@ class ScheduleStudy:
         links: Links under every policy in the run of the first seed, columns of the table `schedule_links`.
         nodes: Nodes likewise.
         pairs: Pairs of some links in one round likewise.
+        waits: Waiting times likewise, counted up to each `wait_s`, of the uses `shot` and `key`.
         ceas_version: Version that made the reported runs; the last where they are of several.
         command: Command that repeats the study, empty if it was not the command line.
     """
@@ -161,6 +164,7 @@ class ScheduleStudy:
     links: Columns
     nodes: Columns
     pairs: Columns
+    waits: Columns
     ceas_version: str
     command: str = ""
 
@@ -306,7 +310,7 @@ def _percent(share: float) -> str:
 
 
 def study_document(study: ScheduleStudy) -> dict[str, Any]:
-    """Return the study as one document of plain values, without its links, nodes and pairs.
+    """Return the study as one document of plain values, without its links, nodes, pairs and waits.
 
     Every row holds for each metric the mean over the seeds and the half width of its 95 % confidence interval
     (`..._ci95`, NaN with one seed), the difference to the best baseline, and all trials.

@@ -19,7 +19,15 @@ from ceas.report.palette import BLUE, FATE_COLOURS, INK, MUTED, ORANGE
 from ceas.report.panel import HALF_WIDTH, Frame, Key, chart, reference
 from ceas.report.source import Table
 
-__all__ = ["fates_figure", "frontier_figure", "lives_comparison", "maps_figure", "parameter_text", "with_half"]
+__all__ = [
+    "fates_figure",
+    "frontier_figure",
+    "lives_comparison",
+    "maps_figure",
+    "parameter_text",
+    "waits_figure",
+    "with_half",
+]
 
 _ROW_HEIGHT = 22
 _MOST_LIVES = 40
@@ -475,3 +483,58 @@ def _median_age(pairs: Table) -> str:
     used = np.isin(pairs.texts("fate"), ["learning", "key", "test"])
     age_ns = (pairs.integers("end_ns") - pairs.integers("birth_ns"))[used]
     return format_number(float(np.median(age_ns)) / 1e9, "s") if age_ns.size else "unknown"
+
+
+# ---- waiting times ---------------------------------------------------------------------------------------------------
+
+
+def _waits_chart(study: ScheduleStudy, use: str, title: str) -> Markup | None:
+    """Return which part of the requests waits longer than a time; None where nobody was served."""
+    table, lines = Table(study.waits), []
+    for policy in _compared(study):
+        rows = _rows_of(table, policy)
+        rows = rows.where(np.array([name == use for name in rows.texts("use")], bool))
+        count, wait_s = rows.integers("count"), rows.numbers("wait_s")
+        if len(rows):
+            order = np.argsort(wait_s)
+            lines.append((policy, wait_s[order], 1.0 - np.cumsum(count[order]) / count.sum()))
+    if not lines:
+        return None
+    metric = f"{use}_wait_p99_s"
+
+    def draw(frame: Frame) -> list[Markup]:
+        parts = [reference(frame, 0.01, "dot", MUTED)]
+        for policy, wait_s, longer in lines:
+            # Steps, because a count is known at the ends of its bin only.
+            x, y = np.repeat(wait_s, 2)[1:], np.repeat(longer, 2)[:-1]
+            on = y >= frame.y.axis.low
+            parts.append(polyline(frame.x(x[on]), frame.y(y[on]), _style(study, policy)[0], width=1.8))
+        return parts
+
+    words = (f"{one.label}: 99 % wait at most {format_number(one.mean(metric), 's')}" for one, _, _ in lines)
+    keys = [Key(label=one.label, colour=_style(study, one)[0]) for one, _, _ in lines]
+    return chart(
+        draw,
+        x=fitted_axis("waiting time", *(wait_s for _, wait_s, _ in lines), is_log=True, unit="s"),
+        y=Axis(label="", low=1e-4, high=1.0, is_log=True, unit="%"),
+        title=title,
+        description="; ".join(words) + ".",
+        keys=[*keys, Key(label="1 in 100", colour=MUTED, kind="dot")],
+        height=300,
+    )
+
+
+def waits_figure(study: ScheduleStudy) -> Figure | None:
+    """Return how long shots and keys wait for their pairs, None where nobody was served."""
+    titles = {"shot": "Shots that wait longer", "key": "Served key requests that wait longer"}
+    charts = [one for use, title in titles.items() if (one := _waits_chart(study, use, title)) is not None]
+    if not charts:
+        return None
+    return Figure(
+        anchor="waits",
+        heading="Waiting times",
+        caption=f"Seed {study.seeds[0]}: which part of the served requests waited longer than a time, on logarithmic "
+        "scales. The lower a line the better; where it crosses the dotted line lies the 99 % quantile. Requests that "
+        "nobody served are not in it, so it must be read beside the served shares of the table.",
+        charts=tuple(charts),
+    )

@@ -14,6 +14,7 @@ from ceas.report.schedule_figures import (
     lives_comparison,
     maps_figure,
     parameter_text,
+    waits_figure,
     with_half,
 )
 from ceas.report.tables import Cell, number_cell, sortable_table, text_cell
@@ -27,7 +28,9 @@ _COLUMNS = (
     ("keys served", "keys_served", "%", 3),
     ("shots served", "shots_served", "%", 3),
     ("shot waits", "shot_wait_mean_s", "s", 3),
+    ("99 %", "shot_wait_p99_s", "s", 3),
     ("key waits", "key_wait_mean_s", "s", 3),
+    ("99 %", "key_wait_p99_s", "s", 3),
     ("fairness", "learner_fairness", "", 3),
     ("pairs", "generated", "", 4),
 )
@@ -45,8 +48,8 @@ def _difference_cells(study: ScheduleStudy, policy: PolicyResult) -> list[Cell]:
         return [Cell(shown=shown, key="0"), Cell(shown="", key="0")]
     baseline, difference = gain
     share = difference.mean / (baseline.mean("value_per_round") or math.nan)
-    shown = Cell(shown=format_number(share, "%", decimals=2), key=repr(share))
-    return [shown, number_cell(errors_of(difference))]
+    written = Cell(shown=format_number(share, "%", decimals=2), key=repr(share))
+    return [written, number_cell(errors_of(difference))]
 
 
 def _policy_table(study: ScheduleStudy) -> Markup:
@@ -63,7 +66,7 @@ def _policy_table(study: ScheduleStudy) -> Markup:
     caption = (
         "Means over seeds ± half of the 95 % confidence interval (Student's t); the difference to the best "
         "baseline is paired by seed, and s.e. is its standard error; what uses at least 90 % of its pairs is compared "
-        "with baselines that do, all else with any. Waiting times are means. Click a heading to sort."
+        "with baselines that do, all else with any. Waiting times are means and 99 % quantiles."
     )
     return sortable_table([*heads, *(head for head, *_ in _COLUMNS)], rows, caption=caption)
 
@@ -141,7 +144,13 @@ def _how(study: ScheduleStudy) -> str:
 
 def schedule_page(study: ScheduleStudy) -> str:
     """Return the page of a schedule study; it depends on its files alone."""
-    made = (frontier_figure(study), fates_figure(study), maps_figure(study), lives_comparison(study))
+    made = (
+        frontier_figure(study),
+        fates_figure(study),
+        maps_figure(study),
+        lives_comparison(study),
+        waits_figure(study),
+    )
     figures = [figure for figure in made if figure is not None]
     entries = [
         ("policies", "Policies"),
