@@ -66,7 +66,7 @@ def _print_built_in(as_json: bool) -> None:
 
 def report(
     directories: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, comparisons or schedule studies.")
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or one of a study or benchmark.")
     ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Page to write; default: report.html in the folder.")

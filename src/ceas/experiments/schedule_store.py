@@ -2,7 +2,8 @@
 
 `schedule` has one row per policy and seed, `schedule_trials` one per policy, tried parameters and tuning seed;
 `schedule_links`, `schedule_nodes`, `schedule_pairs` and `schedule_waits` tell more of the first seed's runs. A row
-names by its `study_id` all that decided its numbers, so that rows of other scenarios, rounds or programs may lie beside it.
+names by its `study_id` all that decided its numbers, so that rows of other scenarios, rounds or programs may lie
+beside it.
 """
 
 import hashlib

@@ -33,6 +33,8 @@ _ROW_HEIGHT = 22
 _MOST_LIVES = 40
 # A bar may run on for as many spans as the births take; what lives longer is cut.
 _MOST_SPANS = 2.5
+# Shorter waits are none, for all that a shot takes.
+_SHORTEST_S = 1e-6
 
 
 def parameter_text(parameters: object) -> str:
@@ -281,7 +283,10 @@ def _differences_chart(study: ScheduleStudy) -> Markup:
     differences = [gain[1] for _, gain in found]
     means = [one.mean / scale for one, scale in zip(differences, scales, strict=True)]
     ours = [mean for mean, (one, _) in zip(means, found, strict=True) if one.policy == study.protagonist]
-    low = _low_end(means, ours, max([0.0, *(mean for mean in means if math.isfinite(mean))]))
+    top = max([0.0, *(mean for mean in means if math.isfinite(mean))])
+    low = _low_end(means, ours, top)
+    # Room for what is written of those left of the axis.
+    low -= 0.3 * (top - low) if any(mean < low for mean in means) else 0.0
     ends = [
         max(value / scale, low)
         for one, scale in zip(differences, scales, strict=True)
@@ -507,7 +512,7 @@ def _waits_chart(study: ScheduleStudy, use: str, title: str) -> Markup | None:
         for policy, wait_s, longer in lines:
             # Steps, because a count is known at the ends of its bin only.
             x, y = np.repeat(wait_s, 2)[1:], np.repeat(longer, 2)[:-1]
-            on = y >= frame.y.axis.low
+            on = (y >= frame.y.axis.low) & (x >= _SHORTEST_S)
             parts.append(polyline(frame.x(x[on]), frame.y(y[on]), _style(study, policy)[0], width=1.8))
         return parts
 
@@ -515,7 +520,7 @@ def _waits_chart(study: ScheduleStudy, use: str, title: str) -> Markup | None:
     keys = [Key(label=one.label, colour=_style(study, one)[0]) for one, _, _ in lines]
     return chart(
         draw,
-        x=fitted_axis("waiting time", *(wait_s for _, wait_s, _ in lines), is_log=True, unit="s"),
+        x=fitted_axis("waiting time", *(wait_s for _, wait_s, _ in lines), low=_SHORTEST_S, is_log=True, unit="s"),
         y=Axis(label="", low=1e-4, high=1.0, is_log=True, unit="%"),
         title=title,
         description="; ".join(words) + ".",

@@ -1,5 +1,6 @@
 """What a report reads: runs and comparisons from their directories, as columns with a few ways to look at them."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +19,17 @@ __all__ = [
     "Comparison",
     "Run",
     "Table",
+    "is_benchmark",
     "is_comparison",
     "is_schedule",
     "known_mean",
+    "load_benchmark",
     "load_comparison",
     "load_run",
     "read_schedule",
 ]
 
+_BENCHMARK_FILE = "rows.json"
 _COMPARISON_FILE = "compare.parquet"
 
 
@@ -92,6 +96,28 @@ class Comparison:
     curves: Table
     command: str
     n_superseded: int
+
+
+def is_benchmark(directory: Path) -> bool:
+    """Tell whether a directory holds the rows of a scheduling benchmark."""
+    return (directory / _BENCHMARK_FILE).is_file()
+
+
+def load_benchmark(directory: Path) -> list[dict[str, Any]]:
+    """Read the rows of a benchmark; `table` says where each belongs.
+
+    Raises:
+        RunDirectoryError: The file cannot be read, or holds no such rows.
+    """
+    path = directory / _BENCHMARK_FILE
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "table" in row for row in rows):
+        raise RunDirectoryError(f"{path}: must hold the rows of a benchmark")
+    return rows
 
 
 def is_comparison(directory: Path) -> bool:
