@@ -1,5 +1,6 @@
 """Synthetic run and comparison directories in the format that experiments write."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -435,3 +436,63 @@ def schedule_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def write_study_directory() -> Callable[..., Path]:
     return write_schedule
+
+
+def benchmark_rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
+        {"table": "S1 closed forms", "supply": 1.0, "U oldest first": 0.9, "note": '<script>alert("x")</script>'}
+    ]
+    settings = (("S2 load 0.7", 0.8, "ahead by 12.0 s.e."), ("S2 load 1.1", 0.7, "BASELINE AHEAD by 4.0 s.e."))
+    others = (
+        ("S2 load 1.3", 0.6, "not told apart (ahead by 1.2 s.e.)"),
+        ("S2 small", 0.6, "ahead, too few instances to judge"),
+    )
+    for setting, value, verdict in (*settings, *others):
+        sign = -1 if verdict.startswith("BASELINE") else 1
+        for policy, own, used in (("ceas", value, 0.7), ("random", value - sign * 0.1, 0.9), ("tdma", 0.3, 1.0)):
+            rows.append(
+                {
+                    "table": "S2 policies",
+                    "setting": setting,
+                    "policy": policy,
+                    "U": used,
+                    "V": own,
+                    "of LP": own / 0.9 if setting != "S2 small" else None,
+                    "seeds": 10,
+                    "parameters": "lead=1",
+                }
+            )
+        for policy, used, own in (
+            ("ceas", 0.7, value),
+            ("nobody above (dual)", 0.6, 0.95),
+            ("nobody above (dual)", 1.0, 0.8),
+        ):
+            table = "S2 frontier of U and V, tuning instances"
+            rows.append(
+                {"table": table, "setting": setting, "policy": policy, "U": used, "V": own, "parameters": "lead=2"}
+            )
+        rows.append(
+            {
+                "table": "verdicts",
+                "setting": setting,
+                "policy": "ceas",
+                "U": 0.7,
+                "V": value,
+                "best baseline": "random",
+                "its U": 0.9,
+                "its V": value - sign * 0.1,
+                "difference": sign * 0.1,
+                "s.e.": 0.01,
+                "verdict": verdict,
+                "of LP": value / 0.9 if setting != "S2 small" else None,
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="session")
+def benchmark_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("benchmarks") / "benchmark"
+    directory.mkdir()
+    (directory / "rows.json").write_text(json.dumps({"rows": benchmark_rows()}), "utf-8")
+    return directory

@@ -118,7 +118,12 @@ def schedule_page(schedule_directory: Path) -> Page:
     return page_of(schedule_directory)
 
 
-@pytest.fixture(params=["run_page", "compare_page", "side_page", "schedule_page"])
+@pytest.fixture(scope="module")
+def benchmark_page(benchmark_directory: Path) -> Page:
+    return page_of(benchmark_directory)
+
+
+@pytest.fixture(params=["run_page", "compare_page", "side_page", "schedule_page", "benchmark_page"])
 def any_page(request: pytest.FixtureRequest) -> Page:
     page: Page = request.getfixturevalue(request.param)
     return page

@@ -14,7 +14,7 @@ from ceas.report.marks import glyph, polyline, tip
 from ceas.report.markup import Markup, join, tag
 from ceas.report.page import contents, document, page_header
 from ceas.report.palette import BLUE, INK, MUTED, ORANGE
-from ceas.report.panel import Frame, Key, chart, reference
+from ceas.report.panel import Frame, Key, chart, reference, responsive
 from ceas.report.tables import Cell, number_cell, sortable_table, text_cell
 
 __all__ = ["benchmark_page"]
@@ -29,7 +29,7 @@ _BOUND = "nobody above"
 _ROW_HEIGHT = 22
 # Two standard errors are about a 95 % interval.
 _BAR_ERRORS = 2.0
-_SHARES = frozenset({"U", "V", "S", "of LP", "of LP ±", "of average bound"})
+_SHARES = frozenset({"U", "V", "S", "its U", "its V", "of LP", "of LP ±", "of average bound"})
 
 
 def _number(row: Row, column: str) -> float:
@@ -61,7 +61,7 @@ def _is_ours(row: Row) -> bool:
 
 def _outcome(verdict: Row) -> str:
     text = str(verdict.get("verdict", ""))
-    if text.startswith("ahead"):
+    if text.startswith("ahead by"):
         return "ahead"
     return "behind" if text.startswith("BASELINE") else "open"
 
@@ -102,7 +102,7 @@ def _gain(verdict: Row) -> tuple[float, float]:
     return _number(verdict, "difference") / scale, _number(verdict, "s.e.") / scale
 
 
-def _gains_chart(verdicts: Sequence[Row]) -> Markup:
+def _gains_chart(verdicts: Sequence[Row], width: int) -> Markup:
     gains = [_gain(row) for row in verdicts]
     ends = [mean + side * _BAR_ERRORS * error for mean, error in gains for side in (-1, 0, 1) if math.isfinite(error)]
 
@@ -138,6 +138,7 @@ def _gains_chart(verdicts: Sequence[Row]) -> Markup:
             Key(label="baseline ahead", colour=ORANGE, kind="diamond"),
             Key(label="open", colour=MUTED, kind="square"),
         ],
+        width=width,
         height=110 + _ROW_HEIGHT * len(verdicts),
     )
 
@@ -146,7 +147,7 @@ def _setting_axis(verdicts: Sequence[Row]) -> Axis:
     return Axis(label="", low=float(len(verdicts)), high=0.0, names=tuple(str(row["setting"]) for row in verdicts))
 
 
-def _bounds_chart(verdicts: Sequence[Row], policies: Sequence[Row]) -> Markup:
+def _bounds_chart(verdicts: Sequence[Row], policies: Sequence[Row], width: int) -> Markup:
     shares = {(str(row["setting"]), str(row["policy"])): _number(row, "of LP") for row in policies}
     pairs = [
         (
@@ -188,6 +189,7 @@ def _bounds_chart(verdicts: Sequence[Row], policies: Sequence[Row]) -> Markup:
             Key(label="best baseline", colour=ORANGE, kind="diamond"),
             Key(label="bound", colour=INK, kind="dash"),
         ],
+        width=width,
         height=110 + _ROW_HEIGHT * len(verdicts),
     )
 
@@ -249,20 +251,23 @@ def _setting_chart(setting: str, policies: Sequence[Row], frontier: Sequence[Row
     )
 
 
-def _scenario_figure(scenario: str, tables: Mapping[str, Sequence[Row]], verdicts: Sequence[Row]) -> Figure:
+def _frontier_figure(scenarios: Sequence[str], tables: Mapping[str, Sequence[Row]], verdicts: Sequence[Row]) -> Figure:
     baselines = {str(row["setting"]): str(row["best baseline"]) for row in verdicts}
-    frontier = _by_setting(tables.get(f"{scenario}{_FRONTIER}", ()))
-    charts = [
-        _setting_chart(setting, rows, frontier.get(setting, ()), baselines.get(setting, ""))
-        for setting, rows in _by_setting(tables[f"{scenario}{_POLICIES}"]).items()
-    ]
+    charts = []
+    for scenario in scenarios:
+        frontier = _by_setting(tables.get(f"{scenario}{_FRONTIER}", ()))
+        charts += [
+            _setting_chart(setting, rows, frontier.get(setting, ()), baselines.get(setting, ""))
+            for setting, rows in _by_setting(tables[f"{scenario}{_POLICIES}"]).items()
+        ]
     return Figure(
-        anchor=f"frontier-{scenario}",
-        heading=f"{scenario}: value and utilisation",
+        anchor="frontier",
+        heading="Value and utilisation",
         caption="Large marks are reported, means over instances; small open ones are the best parameters that tuning "
         "tried, on instances that are not reported. V is the delivered value over that of serving all with perfect "
         "pairs. The dashed line is the linear programme's value in the mean, which no policy that does not purify can "
-        "pass on the reported instances; the dotted one is the published 90 %.",
+        "pass on the reported instances; the dotted one is the published 90 %. Utilisation alone proves nothing: a "
+        "policy that makes pairs on demand uses them all.",
         charts=tuple(charts),
     )
 
@@ -281,7 +286,7 @@ def _cell(column: str, value: Any, style: str) -> Cell:
 def _table(name: str, rows: Sequence[Row]) -> Markup:
     """Return a table of all columns that its rows have; ours are bold."""
     columns = [one for one in dict.fromkeys(key for row in rows for key in row) if one != "table"]
-    names = [one for one in ("setting", "policy") if one in columns]
+    names = [one for one in ("setting", "policy", "verdict", "best baseline") if one in columns]
     # Words first and last, numbers between.
     is_text = {one: any(isinstance(row.get(one), str) for row in rows) for one in columns}
     long = [one for one in columns if is_text[one] and one not in names]
@@ -306,16 +311,20 @@ def benchmark_page(rows: Sequence[Row]) -> str:
             Figure(
                 anchor="gains",
                 heading="All settings at a glance",
-                caption="On the left the difference of the mean value to the best baseline, over the baseline's value, "
-                "with two standard errors of the paired difference; called ahead from three standard errors on. On the "
-                "right both as a share of the clairvoyant's linear programme, a bound that may lie above all that is "
+                caption="Above: the difference of the mean value to the best baseline, over the baseline's value, "
+                "with two standard errors of the paired difference; called ahead from three standard errors on. Below: "
+                "both as a share of the clairvoyant's linear programme, a bound that may lie above all that is "
                 "possible without foresight.",
-                charts=(_gains_chart(verdicts), _bounds_chart(verdicts, policies)),
+                charts=(
+                    responsive(lambda width: _gains_chart(verdicts, width)),
+                    responsive(lambda width: _bounds_chart(verdicts, policies, width)),
+                ),
+                is_wide=True,
             )
         )
-    figures += [_scenario_figure(scenario, tables, verdicts) for scenario in scenarios]
+    figures += [_frontier_figure(scenarios, tables, verdicts)] if scenarios else []
     entries = [("verdicts", "Verdicts")] if verdicts else []
-    entries += [(figure.anchor, figure.heading.removesuffix(": value and utilisation")) for figure in figures]
+    entries += [(figure.anchor, figure.heading) for figure in figures]
     entries.append(("tables", "Tables"))
     instances = [int(_number(row, "seeds")) for row in policies if math.isfinite(_number(row, "seeds"))]
     facts = [
