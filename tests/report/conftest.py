@@ -372,7 +372,7 @@ def add_schedule_run(
 
 def write_schedule(directory: Path, *, is_traced: bool = True) -> Path:
     topology, tables = surfnet(), StudyTables(directory)
-    rows = []
+    rows: list[tuple[str, str, dict[str, Any]]] = []
     for policy, trials, reported in SCHEDULE_POLICIES:
         rng = stream(11, "synthetic schedule", policy=len(rows))
         own = {"study_id": f"id of {policy}", "policy": policy}

@@ -512,7 +512,10 @@ def _waits_chart(study: ScheduleStudy, use: str, title: str) -> Markup | None:
         for policy, wait_s, longer in lines:
             # Steps, because a count is known at the ends of its bin only.
             x, y = np.repeat(wait_s, 2)[1:], np.repeat(longer, 2)[:-1]
-            on = (y >= frame.y.axis.low) & (x >= _SHORTEST_S)
+            # Down to the axis and no further: nothing waits longer than the last.
+            stop = int(np.argmax(y <= frame.y.axis.low)) + 1
+            x, y = x[:stop], np.maximum(y[:stop], frame.y.axis.low)
+            on = x >= _SHORTEST_S
             parts.append(polyline(frame.x(x[on]), frame.y(y[on]), _style(study, policy)[0], width=1.8))
         return parts
 
