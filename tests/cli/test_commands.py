@@ -19,6 +19,7 @@ from ceas.experiments import Comparison, ComparisonCell, ProgressEvent, document
 from ceas.experiments.results import RESULT_KEYS, RunResult, write_json
 from ceas.experiments.scenario import Scenario
 from ceas.experiments.schedule_study import SCHEDULE_METRICS, PolicyResult, ScheduleStudy, Trial
+from ceas.physics import load_preset, preset_names
 
 Replace = Callable[[str, Any], None]
 
@@ -388,7 +389,7 @@ def test_report_writes_beside_one_run_and_here_for_several(monkeypatch: pytest.M
 
 
 def test_bench_runs_all_or_one(replace: Replace) -> None:
-    replace("run_benchmark", lambda name: [{"engine": name, "ratio": 27.0}])
+    replace("run_benchmark", lambda name, *_, **__: [{"engine": name, "ratio": 27.0}])
     assert "27" in call("bench").stdout
     document = json.loads(call("bench", "learning", "--json").stdout)
     assert document == {"benchmarks": {"learning": [{"engine": "learning", "ratio": 27.0}]}}
@@ -397,7 +398,65 @@ def test_bench_runs_all_or_one(replace: Replace) -> None:
 def test_an_unknown_benchmark_gets_the_nearest() -> None:
     done = call("bench", "lerning")
     assert done.exit_code == 2
-    assert done.stderr == "error: unknown benchmark `lerning`. Did you mean `learning`? Known: learning.\n"
+    assert (
+        done.stderr
+        == "error: unknown benchmark `lerning`. Did you mean `learning`? Known: learning, network, scheduling.\n"
+    )
+
+
+def test_bench_passes_parameters_and_prints_a_table_each(replace: Replace) -> None:
+    seen: dict[str, Any] = {}
+
+    def run(name: str, parameters: dict[str, Any], *, progress: Any) -> list[dict[str, Any]]:
+        seen[name] = parameters
+        return [{"table": "one", "a": 1.5}, {"table": "two", "b": 2.5}, {"table": "one", "a": 3.5}]
+
+    replace("run_benchmark", run)
+    options = [
+        "--only",
+        "S2,S5",
+        "--seeds",
+        "4",
+        "--quick",
+        "--out",
+        "o",
+        "--set",
+        "processes=1",
+        "--set",
+        "qubits=[4]",
+    ]
+    shown = call("bench", "scheduling", *options).stdout
+    assert seen == {
+        "scheduling": {"only": "S2,S5", "seeds": 4, "quick": True, "out": "o", "processes": 1, "qubits": [4]}
+    }
+    assert shown.index("one") < shown.index("1.5") < shown.index("3.5") < shown.index("two") < shown.index("2.5")
+    assert "table" not in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["scheduling", "--only", "S12"],
+            "error: unknown scenario of the scheduling benchmark `S12`. Did you mean `S2`?",
+        ),
+        (["scheduling", "--seeds", "1"], "error: Argument `seeds` must be a whole number of at least 2, but is 1."),
+        (
+            ["scheduling", "--set", "sedes=3"],
+            "benchmark scheduling: sedes: unknown parameter of benchmark `scheduling`",
+        ),
+        (["scheduling", "--set", "seeds=many"], 'benchmark scheduling: seeds: found "many" (string), must be a number'),
+        (["scheduling", "--set", "seeds"], "error: Option `--set` must have the form KEY=VALUE, but is 'seeds'."),
+        (["scheduling", "--set", "progress=1"], "benchmark scheduling: progress: unknown parameter"),
+        (["learning", "--only", "S2"], "benchmark learning: only: unknown parameter of benchmark `learning`"),
+        (["--seeds", "3"], "error: Options for parameters (seeds) need the name of a benchmark."),
+    ],
+)
+def test_a_wrong_parameter_of_a_benchmark_ends_in_one_message(arguments: list[str], message: str) -> None:
+    done = call("bench", *arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
 
 
 def test_version() -> None:
@@ -420,3 +479,18 @@ def test_mistakes_in_the_command_end_with_2(arguments: list[str]) -> None:
     assert done.exit_code == 2
     assert done.stderr
     assert not done.stdout
+
+
+def test_presets_are_listed_and_their_numbers_sourced() -> None:
+    rows = json.loads(call("presets", "--json").stdout)["presets"]
+    assert [row["preset"] for row in rows] == list(preset_names())
+    numbers = json.loads(call("presets", "nv_centre", "--json").stdout)["nv_centre"]
+    assert len(numbers) == len(load_preset("nv_centre").provenance)
+    assert all(row["source"] and row["unit"] for row in numbers)
+    assert "squidasm" in call("presets", "nv_centre").stdout
+
+
+def test_unknown_preset_is_told() -> None:
+    done = call("presets", "nv")
+    assert done.exit_code == 2
+    assert "unknown hardware preset `nv`" in done.stderr

@@ -89,6 +89,26 @@ MALFORMED = {
         '[topology]\nkind = "surfnet"\nn_nodes = 8\n',
         ["topology.n_nodes: not used by topology kind surfnet, which takes none"],
     ),
+    "links of a random regular network that do not come out even": (
+        '[topology]\nkind = "random_regular"\nn_nodes = 9\ndegree = 3\n',
+        ["topology.degree: found 3, must be even for an odd topology.n_nodes = 9"],
+    ),
+    "more links than neighbours": (
+        '[topology]\nkind = "random_regular"\nn_nodes = 4\ndegree = 4\n',
+        ["topology.degree: found 4, must be below topology.n_nodes = 4"],
+    ),
+    "too few links for a tree": (
+        '[topology]\nkind = "random_recursive"\nn_nodes = 9\nn_links = 7\n',
+        ["topology.n_links: found 7, must be from 8 to 36 for 9 nodes"],
+    ),
+    "density of a Waxman network above 1": (
+        '[topology]\nkind = "waxman"\nwaxman_density = 1.5\n',
+        ["topology.waxman_density: found 1.5 (number), must be a number > 0 and <= 1"],
+    ),
+    "nodes of Chicago": (
+        '[topology]\nkind = "chicago"\nn_nodes = 10\n',
+        ["topology.n_nodes: not used by topology kind chicago, which takes none"],
+    ),
     "missing network file": (
         '[topology]\nkind = "file"\n',
         ["topology.path: missing, topology kind file needs a GraphML or JSON file"],
@@ -168,8 +188,9 @@ MALFORMED = {
         '[topology]\nkind = "rign"\n[clock]\nrounds = 0\nround = 3\n'
         "[schedule]\ntest_share = 1\n[output]\ntrace_every = -1\n",
         [
-            'topology.kind: found "rign" (string), must be one of surfnet, arnes, ring, grid, star, random_geometric, '
-            "file; did you mean ring?",
+            'topology.kind: found "rign" (string), must be one of surfnet, arnes, chicago, delft_eindhoven, belnet, '
+            "cesnet, dfn, garr, janet, renater, geant, abilene, nsfnet, chain, ring, grid, star, random_geometric, "
+            "waxman, random_regular, random_recursive, file; did you mean ring?",
             "clock.rounds: found 0 (integer), must be an integer >= 1",
             "clock.round: unknown key, did you mean rounds?",
             "schedule.test_share: found 1 (integer), must be a number >= 0 and < 1",

@@ -3,8 +3,9 @@
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +20,8 @@ from ceas.experiments.scenario import (
     scenario_from_mapping,
     scenario_from_toml,
 )
+from ceas.experiments.sections import HardwareSection, preset_defaults
+from ceas.physics import RelaxingMemory, load_preset, preset_names, relax_bell_diagonal
 
 # Every key is written here, so that the golden identities below hold whatever the defaults become.
 COMPLETE = """
@@ -41,6 +44,8 @@ dark_count_probability = 1e-6
 visibility = 0.96
 visibility_spread = 0.4
 preparation_time_s = 1e-5
+protocol = "double_click"
+bright_state_probability = 0.0
 one_qubit_error = 1e-3
 two_qubit_error = 5e-3
 readout_error = 0.01
@@ -129,7 +134,10 @@ CHANGES = {
     "hardware.dark_count_probability": ["hardware.dark_count_probability=1e-7"],
     "hardware.visibility": ["hardware.visibility=1"],
     "hardware.visibility_spread": ["hardware.visibility_spread=0.2"],
+    "hardware.preset": ["hardware.preset=nv_centre"],
     "hardware.preparation_time_s": ["hardware.preparation_time_s=2e-5"],
+    "hardware.protocol": ["hardware.protocol=single_click"],
+    "hardware.bright_state_probability": ["hardware.bright_state_probability=0.1"],
     "hardware.one_qubit_error": ["hardware.one_qubit_error=0"],
     "hardware.two_qubit_error": ["hardware.two_qubit_error=0.1"],
     "hardware.readout_error": ["hardware.readout_error=0.02"],
@@ -189,13 +197,16 @@ CHANGES = {
     "output.evaluate_rounds": ["output.evaluate_rounds=1"],
 }
 OF_THE_NETWORK = ("topology", "hardware", "clock", "schedule", "circuit")
-KINDS_OF_OTHERS = ("rows", "columns", "side_km", "radius_km", "path", "sha256")
+KINDS_OF_OTHERS = (
+    *("rows", "columns", "side_km", "radius_km", "waxman_reach", "waxman_density", "degree", "n_links"),
+    *("path", "sha256"),
+)
 
 
 def test_golden_identities() -> None:
     scenario = scenario_from_toml(COMPLETE)
-    assert scenario.scenario_id == "f4715c605598b80e"
-    assert scenario.network_id == "ce95f054a61402fe"
+    assert scenario.scenario_id == "84288a0d01f1a17f"
+    assert scenario.network_id == "6130d50f5e68afb0"
 
 
 def test_every_key_has_a_change() -> None:
@@ -214,7 +225,7 @@ def test_identity_follows_every_key_that_decides_numbers(key: str) -> None:
     assert (after.network_id == before.network_id) == (not is_of_network)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "headline"])
+@pytest.mark.parametrize("name", ["quickstart", "headline", "contended"])
 def test_built_in_scenarios_load_and_describe_themselves(name: str) -> None:
     assert name in built_in_scenarios()
     scenario = load_scenario(name)
@@ -261,6 +272,11 @@ TOPOLOGIES = st.sampled_from(
         {"kind": "grid", "rows": 4, "columns": 5, "spacing_km": 3},
         {"kind": "star", "n_nodes": 17},
         {"kind": "random_geometric", "n_nodes": 30, "side_km": 1.5, "radius_km": 1},
+        {"kind": "waxman", "n_nodes": 30, "side_km": 1.5, "waxman_reach": 1, "waxman_density": 1},
+        {"kind": "random_regular", "n_nodes": 20, "degree": 3},
+        {"kind": "random_recursive", "n_nodes": 20, "n_links": 25, "spacing_km": 30},
+        {"kind": "chain", "n_nodes": 17},
+        {"kind": "garr", "fibre_length_factor": 1.5},
     ]
 )
 DOCUMENTS = st.fixed_dictionaries(
@@ -497,3 +513,51 @@ def test_every_key_is_documented() -> None:
     assert by_key["hardware.dark_count_probability"].allowed == "a number >= 0 and <= 0.5"
     assert by_key["byzantine.attack"].allowed.startswith("one of none, sign_flip")
     assert by_key["consensus.tolerated_byzantine"].default == "(nodes - 1) // 3"
+
+
+def test_presets_of_scenarios_are_those_of_the_file() -> None:
+    annotation = HardwareSection.model_fields["preset"].annotation
+    assert set(get_args(get_args(annotation)[0])) == set(preset_names())
+
+
+def test_a_preset_gives_defaults_and_the_scenario_may_change_them() -> None:
+    preset = load_preset("nv_centre")
+    scenario = scenario_from_toml('[hardware]\npreset = "nv_centre"\nmultiplexing = 32\n')
+    hardware = scenario.hardware
+    assert hardware.device_efficiency == preset.device_efficiency
+    assert hardware.multiplexing == 32
+    assert hardware.one_qubit_error == 0.75 * (preset.one_qubit_depolarising or 0)
+    assert hardware.coherence_time_s == pytest.approx(3 / (1 / 36_000 + 2 / 1.0))
+    assert scenario_from_toml(scenario.to_toml()) == scenario
+
+
+def test_the_coherence_time_of_a_preset_loses_fidelity_as_fast_as_its_memories_at_first() -> None:
+    preset = load_preset("neutral_atom")
+    memory = RelaxingMemory(
+        relaxation_time_s=preset.relaxation_time_s or 0, dephasing_time_s=preset.dephasing_time_s or 0
+    )
+    coherence_s = preset_defaults("neutral_atom")[0]["coherence_time_s"]
+    elapsed_s = 1e-4
+    pair = np.array([1.0, 0.0, 0.0, 0.0])
+    lost = 1 - relax_bell_diagonal(pair, elapsed_s, memory, memory)[0]
+    assert lost == pytest.approx(0.75 * (1 - np.exp(-2 * elapsed_s / coherence_s)), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('preset = "nv_center"', 'found "nv_center".*, must be .*did you mean nv_centre'),
+        ('preset = "trapped_ion"', "hardware.preset: no source states readout_error of trapped_ion; give a value"),
+        ("preset = 3", "hardware.preset: found 3 .integer., must be"),
+        ('protocol = "triple_click"', "hardware.protocol: found"),
+        ("bright_state_probability = 1.5", "hardware.bright_state_probability: found 1.5"),
+    ],
+)
+def test_impossible_hardware_is_told(text: str, message: str) -> None:
+    with pytest.raises(ScenarioError, match=message):
+        scenario_from_toml(f"[hardware]\n{text}\n")
+
+
+def test_what_a_preset_lacks_can_be_given() -> None:
+    scenario = scenario_from_toml('[hardware]\npreset = "trapped_ion"\nreadout_error = 0.01\n')
+    assert scenario.hardware.readout_error == 0.01

@@ -8,7 +8,14 @@ import pytest
 
 from ceas import physics
 from ceas.errors import DomainError
-from ceas.network.hardware import HardwareParameters, LinkTable, NodeTable, draw_hardware, pair_rate_hz
+from ceas.network.hardware import (
+    HardwareParameters,
+    LinkTable,
+    NodeTable,
+    draw_hardware,
+    pair_rate_hz,
+    squared_werner,
+)
 from ceas.network.topology import Topology, ring, star, surfnet
 
 UNIFORM = HardwareParameters(
@@ -193,3 +200,52 @@ def test_reference_hardware_on_surfnet_serves_every_node() -> None:
     order = np.argsort(links.length_km)
     assert np.all(np.diff(pair_rate_hz(links)[order]) < 0)
     assert best_pair_rates(topology, links).min() > 10.0
+
+
+def test_single_click_links_are_those_of_the_formula() -> None:
+    topology = ring(5, 12.0)
+    parameters = HardwareParameters(protocol="single_click", bright_state_probability=0.07, visibility=0.9)
+    _, links = draw_hardware(topology, parameters, seed=3)
+    _, double = draw_hardware(topology, HardwareParameters(visibility=0.9), seed=3)
+    # One flight to the station and back, in place of two and two preparations.
+    assert (links.attempt_period_ns < double.attempt_period_ns).all()
+    ideal = HardwareParameters(
+        protocol="single_click",
+        bright_state_probability=0.07,
+        device_efficiency_spread=0.0,
+        visibility=1.0,
+        dark_count_probability=0.0,
+        coherence_time_s=float("inf"),
+    )
+    _, links = draw_hardware(topology, ideal, seed=3)
+    eta = 0.3 * 10 ** (-0.25 * 6.0 / 10)
+    np.testing.assert_allclose(links.success_probability, 2 * 0.07 * eta - (0.07 * eta) ** 2, rtol=1e-12)
+    fidelity = 2 * (1 - 0.07) / (2 - 0.07 * eta)
+    np.testing.assert_allclose(links.initial_werner, (4 * fidelity - 1) / 3, rtol=1e-12)
+
+
+def test_links_choose_the_bright_state_that_their_use_gains_most_from() -> None:
+    topology = ring(4, 25.0)
+    base = {"protocol": "single_click", "coherence_time_s": float("inf"), "dark_count_probability": 0.0}
+
+    def gain(bright: float, power: int) -> np.ndarray:
+        parameters = HardwareParameters(bright_state_probability=bright, **base)  # type: ignore[arg-type]
+        _, links = draw_hardware(
+            topology, parameters, seed=1, pair_value=lambda weights: squared_werner(weights) ** power
+        )
+        return pair_rate_hz(links) * links.initial_werner ** (2 * power)
+
+    for power in (1, 3):
+        chosen = gain(0.0, power)
+        assert (chosen >= np.max([gain(bright, power) for bright in np.geomspace(1e-3, 0.5, 40)], axis=0)).all()
+    # Shots of three pairs want better pairs.
+    werner = [
+        draw_hardware(
+            topology,
+            HardwareParameters(**base),  # type: ignore[arg-type]
+            seed=1,
+            pair_value=lambda weights, power=power: squared_werner(weights) ** power,
+        )[1].initial_werner
+        for power in (1, 3)
+    ]
+    assert (werner[1] > werner[0]).all()

@@ -160,10 +160,26 @@ def test_build_topology_reaches_every_kind(tmp_path: Path) -> None:
         "grid": {"rows": 2, "columns": 3, "spacing_km": 1.0},
         "star": {"n_leaves": 5, "spacing_km": 1.0},
         "random_geometric": {"n_nodes": 5, "side_km": 1.0, "radius_km": 1.0},
+        "chain": {"n_nodes": 7, "spacing_km": 1.0},
+        "waxman": {"n_nodes": 4, "side_km": 1.0, "waxman_reach": 0.5, "waxman_density": 0.5},
+        "random_regular": {"n_nodes": 8, "degree": 3, "spacing_km": 1.0},
+        "random_recursive": {"n_nodes": 9, "n_links": 11, "spacing_km": 1.0},
         "file": {"path": path},
     }
     sizes = {kind: build_topology(kind, rng=rng(), **parameters).n_nodes for kind, parameters in kinds.items()}
-    assert sizes == {"surfnet": 50, "arnes": 34, "ring": 5, "grid": 6, "star": 6, "random_geometric": 5, "file": 2}
+    assert sizes == {
+        "surfnet": 50,
+        "arnes": 34,
+        "ring": 5,
+        "grid": 6,
+        "star": 6,
+        "random_geometric": 5,
+        "chain": 7,
+        "waxman": 4,
+        "random_regular": 8,
+        "random_recursive": 9,
+        "file": 2,
+    }
 
 
 def test_build_topology_names_what_is_wrong() -> None:
@@ -210,6 +226,8 @@ def test_builders_refuse_what_makes_no_network(build: Any, name: str) -> None:
         ({"length_km": np.ones(3)}, r"`length_km` must have shape \(2,\)"),
         ({"labels": ("a", "b", "a")}, "`labels` must differ"),
         ({"latitude_deg": np.zeros(2)}, "`latitude_deg` must have shape"),
+        ({"loss_db": np.ones(3)}, r"`loss_db` must have shape \(2,\)"),
+        ({"loss_db": np.array([np.nan, -1.0])}, "`loss_db` must be non-negative"),
     ],
 )
 def test_topology_keeps_its_invariants(change: dict[str, Any], message: str) -> None:
@@ -290,6 +308,9 @@ def test_nodes_without_places_are_drawn_on_a_circle(tmp_path: Path) -> None:
             60.0,
             "edge `utrecht`-`leiden`: unknown key `lenght_km`. Did you mean `length_km`?",
         ),
+        (("edges", 0, "loss_db"), -1, "edge `utrecht`-`leiden`: `loss_db` must not be negative, but is -1"),
+        (("edges", 0, "loss_db"), "a", "edge `utrecht`-`leiden`: `loss_db` must be a finite number, but is 'a'"),
+        (("edges", 0, "los_db"), 3, "edge `utrecht`-`leiden`: unknown key `los_db`. Did you mean `loss_db`?"),
         (("edges", 0, "b"), "utrecht", "edge `utrecht`-`utrecht`: must join two nodes, but is a loop"),
         (("edges", 0, "a"), "delft", "edge `delft`-`leiden`: must appear once, but is there twice"),
         (("edges", 0, "b"), "paris", "edge `utrecht`-`paris`: no node has the id `paris` of `b`"),

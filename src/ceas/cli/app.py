@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from ceas import __version__
-from ceas.cli.catalogue import bench, report, scenarios
+from ceas.cli.catalogue import bench, presets, report, scenarios
 from ceas.cli.runs import resume, run
 from ceas.cli.studies import compare, schedule
 from ceas.errors import CeasError, InterruptedRunError, ScenarioError
@@ -75,7 +75,7 @@ def _options(
     """Take the options that come before a command."""
 
 
-for _command in (run, resume, compare, schedule, scenarios, report, bench):
+for _command in (run, resume, compare, schedule, scenarios, presets, report, bench):
     app.command()(_command)
 
 

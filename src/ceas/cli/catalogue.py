@@ -1,15 +1,18 @@
-"""`ceas scenarios`, `ceas report` and `ceas bench`: what there is to read."""
+"""`ceas scenarios`, `ceas presets`, `ceas report` and `ceas bench`: what there is to read."""
 
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ceas.cli.arguments import JsonOption
 from ceas.cli.printing import print_json, print_rows
+from ceas.errors import DomainError
 
-__all__ = ["bench", "report", "scenarios"]
+__all__ = ["bench", "presets", "report", "scenarios"]
 
 
 def scenarios(
@@ -64,6 +67,22 @@ def _print_built_in(as_json: bool) -> None:
         print_rows(rows, title="Built-in scenarios")
 
 
+def presets(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[PRESET]", help="Print every number of this one with its source.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the hardware presets, or print where each number of one stands."""
+    from ceas.experiments import document_preset, document_presets
+
+    rows = document_presets() if name is None else document_preset(name)
+    if as_json:
+        print_json({"presets" if name is None else name: rows})
+    else:
+        print_rows(rows, title="Hardware presets" if name is None else f"{name}: every number and its source")
+
+
 def report(
     directories: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or one of a study or benchmark.")
@@ -82,14 +101,64 @@ def report(
 
 def bench(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One benchmark; default: all.")] = None,
+    *,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", metavar="S2,S5", help="Scenarios of a benchmark that has some; default: all."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A short run that shows that everything works.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Keep results here as they come; repeat the command to go on."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set another parameter of the benchmark; may be repeated."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure speed beside installed peers, as ratios within one run."""
+    """Measure speed beside installed peers, and scheduling beside its bounds."""
+    from ceas.cli.progress import progress_display
     from ceas.experiments import names, run_benchmark
 
-    results = {one: run_benchmark(one) for one in ([name] if name is not None else names("benchmark"))}
+    given = {"only": only, "seeds": seeds, "quick": quick or None, "out": None if out is None else str(out)}
+    parameters = _parsed_settings(settings or ()) | {key: value for key, value in given.items() if value is not None}
+    if name is None and parameters:
+        raise DomainError(f"Options for parameters ({', '.join(parameters)}) need the name of a benchmark.")
+    results = {}
+    with progress_display() as progress:
+        for one in [name] if name is not None else names("benchmark"):
+            results[one] = run_benchmark(one, parameters, progress=progress)
     if as_json:
         print_json({"benchmarks": results})
         return
     for one, rows in results.items():
-        print_rows(rows, title=one)
+        for table, part in _tables(rows).items():
+            print_rows(part, title=table or one)
+
+
+def _parsed_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """Read `key=value` texts, values as in TOML, everything else as a string.
+
+    Raises:
+        DomainError: A text has another form.
+    """
+    parsed: dict[str, Any] = {}
+    for text in settings:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not key.isidentifier():
+            raise DomainError(f"Option `--set` must have the form KEY=VALUE, but is {text!r}.")
+        try:
+            parsed[key] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            parsed[key] = value
+    return parsed
+
+
+def _tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Sort rows by their `table`, in the order in which tables first appear; rows without one are one table."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        tables.setdefault(str(row.get("table", "")), []).append({k: v for k, v in row.items() if k != "table"})
+    return tables

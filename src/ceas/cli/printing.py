@@ -12,7 +12,7 @@ import typer
 __all__ = ["print_json", "print_pairs", "print_rows"]
 
 # What is not a terminal has no width; long enough for every table to keep its lines.
-_FILE_WIDTH = 400
+_FILE_WIDTH = 1000
 
 
 def print_json(document: Mapping[str, Any]) -> None:

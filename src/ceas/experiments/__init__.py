@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ceas.experiments.comparison import ComparisonCell as ComparisonCell
     from ceas.experiments.comparison_store import ComparisonTables as ComparisonTables
     from ceas.experiments.comparison_store import read_comparison as read_comparison
+    from ceas.experiments.presets import document_preset as document_preset
+    from ceas.experiments.presets import document_presets as document_presets
     from ceas.experiments.registry import names as names
     from ceas.experiments.registry import resolve as resolve
     from ceas.experiments.results import RunResult as RunResult
@@ -37,6 +39,7 @@ _HOMES = {
     "bench": ("run_benchmark",),
     "comparison": ("Comparison", "ComparisonCell"),
     "comparison_store": ("ComparisonTables", "read_comparison"),
+    "presets": ("document_preset", "document_presets"),
     "registry": ("names", "resolve"),
     "results": ("RunResult", "claim_run_directory", "plain_json", "read_run", "write_run"),
     "run": ("compare", "record_network", "resume_run", "run_scenario"),
@@ -60,6 +63,8 @@ __all__ = [
     "built_in_scenarios",
     "claim_run_directory",
     "compare",
+    "document_preset",
+    "document_presets",
     "document_scenario_keys",
     "load_scenario",
     "names",

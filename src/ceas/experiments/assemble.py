@@ -7,6 +7,7 @@ from ceas.experiments import registry
 from ceas.experiments.scenario import Scenario
 from ceas.learning import Dataset, LearnerSamples, pad_samples, partition_circuit
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
+from ceas.network.hardware import squared_werner
 from ceas.runtime.cosimulation import Method
 from ceas.runtime.learners import TrainingParameters
 from ceas.runtime.sources import SecurityParameters
@@ -29,10 +30,15 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             fibre_length_factor=scenario.topology.fibre_length_factor,
             **scenario.topology.builder_parameters(),
         )
-        hardware = scenario.hardware.model_dump(exclude={"minimum_fidelity"})
-        nodes, links = draw_hardware(topology, HardwareParameters(**hardware), seed=seed)
         circuit = registry.resolve("ansatz", scenario.circuit.ansatz)(
             scenario.circuit.n_qubits, scenario.circuit.n_layers, scenario.circuit.entangler
+        )
+        partition = partition_circuit(circuit, scenario.circuit.partition)
+        nodes, links = draw_hardware(
+            topology,
+            HardwareParameters(**scenario.hardware.model_dump(exclude={"minimum_fidelity", "preset"})),
+            seed=seed,
+            pair_value=lambda weights: squared_werner(weights) ** max(partition.pairs_per_shot, 1),
         )
         dataset, samples = _data(scenario, topology.n_nodes, seed)
         return build_world(
@@ -41,7 +47,7 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             links=links,
             demand=_demand(scenario),
             circuit=circuit,
-            partition=partition_circuit(circuit, scenario.circuit.partition),
+            partition=partition,
             dataset=dataset,
             samples=samples,
             is_byzantine=_byzantine(scenario, topology, links, seed),

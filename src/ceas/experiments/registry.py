@@ -70,10 +70,25 @@ SPLITS = {"iid": "ceas.learning:split_over_learners", "dirichlet": "ceas.learnin
 TOPOLOGIES = {
     "surfnet": "ceas.network:surfnet",
     "arnes": "ceas.network:arnes",
+    "chicago": "ceas.network:chicago",
+    "delft_eindhoven": "ceas.network:delft_eindhoven",
+    "belnet": "ceas.network:belnet",
+    "cesnet": "ceas.network:cesnet",
+    "dfn": "ceas.network:dfn",
+    "garr": "ceas.network:garr",
+    "janet": "ceas.network:janet",
+    "renater": "ceas.network:renater",
+    "geant": "ceas.network:geant",
+    "abilene": "ceas.network:abilene",
+    "nsfnet": "ceas.network:nsfnet",
+    "chain": "ceas.network:chain",
     "ring": "ceas.network:ring",
     "grid": "ceas.network:grid",
     "star": "ceas.network:star",
     "random_geometric": "ceas.network:random_geometric",
+    "waxman": "ceas.network:waxman",
+    "random_regular": "ceas.network:random_regular",
+    "random_recursive": "ceas.network:random_recursive",
     "file": "ceas.network:load_topology",
 }
 AUTHENTICATION_PROFILES = {
@@ -81,7 +96,11 @@ AUTHENTICATION_PROFILES = {
     "one_time": "ceas.authentication.profiles:OneTimeKeys",
 }
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
-BENCHMARKS = {"learning": "ceas.experiments.benchmark_learning:benchmark"}
+BENCHMARKS = {
+    "learning": "ceas.experiments.benchmark_learning:benchmark",
+    "network": "ceas.experiments.benchmark_network:benchmark",
+    "scheduling": "ceas.experiments.benchmark_scheduling:benchmark",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +135,7 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "topology": _family("topology", TOPOLOGIES),
         "authentication": _family("authentication profile", AUTHENTICATION_PROFILES),
         "optimizer": _family("optimizer", OPTIMISERS),
-        "benchmark": _family("benchmark", BENCHMARKS),
+        "benchmark": _family("benchmark", BENCHMARKS, "progress"),
     }
 )
 

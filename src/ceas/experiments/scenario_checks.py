@@ -144,6 +144,16 @@ def _smallest_network(topology: TopologySection) -> Mistakes:
         yield key, f"a {topology.kind} must have at least {least} nodes, but has {topology.node_count}"
 
 
+def _random_network(topology: TopologySection) -> Mistakes:
+    n, degree, links = topology.n_nodes or 0, topology.degree or 0, topology.n_links or 0
+    if topology.kind == "random_regular" and n <= degree:
+        yield "topology.degree", f"found {degree}, must be below topology.n_nodes = {n}"
+    elif topology.kind == "random_regular" and n * degree % 2:
+        yield "topology.degree", f"found {degree}, must be even for an odd topology.n_nodes = {n}"
+    if topology.kind == "random_recursive" and not n - 1 <= links <= n * (n - 1) // 2:
+        yield "topology.n_links", f"found {links}, must be from {n - 1} to {n * (n - 1) // 2} for {n} nodes"
+
+
 def _shots_fit_window(clock: ClockSection, schedule: ScheduleSection) -> Mistakes:
     if schedule.shot_duration_s > clock.learning_window_s:
         limit = f"clock.learning_window_s = {clock.learning_window_s!r}"
@@ -226,6 +236,7 @@ def _attack_parameters(byzantine: ByzantineSection) -> Mistakes:
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Mistakes]], ...] = (
     (("topology",), _topology_keys),
     (("topology",), _smallest_network),
+    (("topology",), _random_network),
     (("clock", "schedule"), _shots_fit_window),
     (("data",), _data_shares),
     (("data", "circuit"), _one_qubit_per_class),

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from ceas.errors import nearest_name
 from ceas.experiments import registry
 from ceas.experiments.scenario_text import describe_value, toml_value
-from ceas.experiments.sections import TOPOLOGY_KEYS, Section
+from ceas.experiments.sections import KEY_MISTAKE, TOPOLOGY_KEYS, Section
 
 __all__ = ["KeyDocumentation", "allowed_text", "section_mistakes", "unit_of"]
 
@@ -151,6 +151,9 @@ def section_mistakes(
     """
     found = {}
     for error in errors:
+        if error["type"] == KEY_MISTAKE:
+            found[f"{path}.{error['ctx']['key']}"] = error["ctx"]["message"]
+            continue
         key = str(error["loc"][0])
         dotted = f"{path}.{key}" if path else key
         if error["type"] == "extra_forbidden":

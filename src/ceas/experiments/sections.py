@@ -9,10 +9,12 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic_core import PydanticCustomError
 
 from ceas.experiments import registry
 
 __all__ = [
+    "KEY_MISTAKE",
     "TOPOLOGY_KEYS",
     "AggregationSection",
     "AuthenticationSection",
@@ -29,6 +31,10 @@ __all__ = [
     "Section",
     "TopologySection",
 ]
+
+
+# Type of a mistake that names its key itself.
+KEY_MISTAKE = "key_mistake"
 
 
 class Section(BaseModel):
@@ -63,45 +69,108 @@ TOPOLOGY_KEYS: MappingProxyType[str, dict[str, int | float | None]] = MappingPro
     {
         "surfnet": {},
         "arnes": {},
+        "chicago": {},
+        "delft_eindhoven": {},
+        "belnet": {},
+        "cesnet": {},
+        "dfn": {},
+        "garr": {},
+        "janet": {},
+        "renater": {},
+        "geant": {},
+        "abilene": {},
+        "nsfnet": {},
+        "chain": {"n_nodes": 8, "spacing_km": 10.0},
         "ring": {"n_nodes": 8, "spacing_km": 10.0},
         "grid": {"rows": 3, "columns": 3, "spacing_km": 10.0},
         "star": {"n_nodes": 8, "spacing_km": 10.0},
         "random_geometric": {"n_nodes": 8, "side_km": 40.0, "radius_km": 20.0},
+        "waxman": {"n_nodes": 8, "side_km": 40.0, "waxman_reach": 0.4, "waxman_density": 0.8},
+        "random_regular": {"n_nodes": 8, "degree": 4, "spacing_km": 10.0},
+        "random_recursive": {"n_nodes": 8, "n_links": 10, "spacing_km": 10.0},
         "file": {"path": None, "n_nodes": None, "sha256": None},
     }
 )
-_BUILT_IN_NODES = {"surfnet": 50, "arnes": 34}
+_BUILT_IN_NODES = {
+    "surfnet": 50,
+    "arnes": 34,
+    "chicago": 9,
+    "delft_eindhoven": 6,
+    "belnet": 16,
+    "cesnet": 45,
+    "dfn": 47,
+    "garr": 36,
+    "janet": 23,
+    "renater": 37,
+    "geant": 37,
+    "abilene": 11,
+    "nsfnet": 13,
+}
 
 
 class TopologySection(Section):
     """Who is joined to whom by fibre. Every node is a learner."""
 
-    kind: Literal["surfnet", "arnes", "ring", "grid", "star", "random_geometric", "file"] = Field(
-        default="surfnet", description="Kind of network; it decides which other keys of this section are allowed"
-    )
+    kind: Literal[
+        "surfnet",
+        "arnes",
+        "chicago",
+        "delft_eindhoven",
+        "belnet",
+        "cesnet",
+        "dfn",
+        "garr",
+        "janet",
+        "renater",
+        "geant",
+        "abilene",
+        "nsfnet",
+        "chain",
+        "ring",
+        "grid",
+        "star",
+        "random_geometric",
+        "waxman",
+        "random_regular",
+        "random_recursive",
+        "file",
+    ] = Field(default="surfnet", description="Kind of network; it decides which other keys of this section are allowed")
     fibre_length_factor: float = Field(
         default=1.0,
         ge=1,
         description="Fibre length over the straight distance; customarily 1.5 for great-circle distances",
     )
     n_nodes: int | None = Field(
-        default=None, ge=2, description="Nodes of a ring, star (with its hub) or random network"
+        default=None, ge=2, description="Nodes of a chain, ring, star (with its hub) or random network"
     )
     rows: int | None = Field(default=None, ge=1, description="Rows of a grid")
     columns: int | None = Field(default=None, ge=1, description="Columns of a grid")
     spacing_km: float | None = Field(
-        default=None, gt=0, description="Distance between neighbours of a ring, grid or star"
+        default=None,
+        gt=0,
+        description="Length of every link of a chain, ring, grid, star, random regular or random recursive network",
     )
     side_km: float | None = Field(
-        default=None, gt=0, description="Side of the square that holds a random geometric network"
+        default=None, gt=0, description="Side of the square that holds a random geometric or Waxman network"
     )
     radius_km: float | None = Field(
         default=None, gt=0, description="Nodes of a random network closer than this are linked"
     )
+    waxman_reach: float | None = Field(
+        default=None, gt=0, description="How long the links of a Waxman network may be, relative to its diagonal"
+    )
+    waxman_density: float | None = Field(
+        default=None, gt=0, le=1, description="Probability of a link of a Waxman network at no distance"
+    )
+    degree: int | None = Field(default=None, ge=2, description="Links of every node of a random regular network")
+    n_links: int | None = Field(
+        default=None, ge=1, description="Links of a random recursive network; those beyond a tree join random pairs"
+    )
     path: str | None = Field(
         default=None,
         min_length=1,
-        description="GraphML or JSON file with edge attribute length_km; relative to the scenario",
+        description="GraphML, JSON (edge attribute length_km, optional loss_db) or SeQUeNCe configuration; relative "
+        "to the scenario",
     )
     sha256: str | None = Field(
         default=None, pattern="^[0-9a-f]{64}$", description="Digest of the file, so that a run repeats"
@@ -138,6 +207,12 @@ class TopologySection(Section):
 class HardwareSection(Section):
     """Nodes, memories and links; one draw per node and link from log-normal laws around these medians."""
 
+    preset: (
+        Literal["idealised", "neutral_atom", "nv_centre", "quantum_dot", "superconducting_transduced", "trapped_ion"]
+        | None
+    ) = Field(
+        default=None, description="Platform whose published numbers are the defaults here; ceas presets lists them"
+    )
     coherence_time_s: float = Field(default=1.0, gt=0, description="Median depolarising time of a memory slot")
     coherence_time_spread: float = Field(
         default=0.3, ge=0, description="Log-normal spread of the coherence time over nodes"
@@ -160,6 +235,15 @@ class HardwareSection(Section):
         default=0.3, ge=0, description="Log-normal spread of one minus the visibility over nodes"
     )
     preparation_time_s: float = Field(default=5e-5, gt=0, description="Time to prepare a qubit and emit a photon")
+    protocol: Literal["double_click", "single_click"] = Field(
+        default="double_click", description="How pairs are heralded"
+    )
+    bright_state_probability: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Bright-state probability of single_click; 0: each link takes what its use gains most from",
+    )
     one_qubit_error: float = Field(
         default=1e-3, ge=0, le=0.75, description="Median Pauli error probability of a one-qubit gate"
     )
@@ -173,6 +257,57 @@ class HardwareSection(Section):
     minimum_fidelity: float = Field(
         default=0.55, ge=0.25, lt=1, description="A stored pair below this fidelity is expired"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_defaults_of_preset(cls, raw: Any) -> Any:
+        name = raw.get("preset") if isinstance(raw, dict) else None
+        known, lacking = preset_defaults(name) if isinstance(name, str) else ({}, ())
+        lacking = tuple(key for key in lacking if key not in raw)
+        if lacking:
+            message = f"no source states {', '.join(lacking)} of {name}; give a value for each"
+            raise PydanticCustomError(KEY_MISTAKE, "{key}: {message}", {"key": "preset", "message": message})
+        return {**known, **raw} if known else raw
+
+
+# Memories that do not decay, for a file format without infinity.
+_LONG_S = 1e9
+
+
+def preset_defaults(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the keys of the hardware section that a preset fills, and those for which it has no number.
+
+    The coherence time is that of the depolarising memory whose pairs lose fidelity as fast at first as in memories of
+    the preset's T1 and T2: 3 / (1/T1 + 2/T2). A gate that depolarises with probability p has a Pauli error of 3p/4 on
+    each of its qubits. One mode attempts at a time. Both are empty for an unknown name.
+    """
+    from ceas.physics import load_preset, preset_names  # noqa: PLC0415 - reads a data file
+
+    if name not in preset_names():
+        return {}, ()
+    preset = load_preset(name)
+    t1_s, t2_s = preset.relaxation_time_s, preset.dephasing_time_s
+    coherence_time_s = None
+    if t1_s is not None and t2_s is not None:
+        rate_hz = 1.0 / t1_s + 2.0 / t2_s
+        coherence_time_s = 3.0 / rate_hz if rate_hz > 0.0 else _LONG_S
+    stated = {
+        "coherence_time_s": coherence_time_s,
+        "multiplexing": 1,
+        "attenuation_db_per_km": preset.attenuation_db_per_km,
+        "device_efficiency": preset.device_efficiency,
+        "dark_count_probability": preset.dark_count_probability,
+        "visibility": preset.visibility,
+        "preparation_time_s": preset.preparation_time_s,
+        "protocol": preset.protocol,
+        "one_qubit_error": None if preset.one_qubit_depolarising is None else 0.75 * preset.one_qubit_depolarising,
+        "two_qubit_error": None if preset.two_qubit_depolarising is None else 0.75 * preset.two_qubit_depolarising,
+        "readout_error": preset.readout_error,
+    }
+    known = {key: value for key, value in stated.items() if value is not None}
+    if preset.protocol == "single_click" and preset.bright_state_probability is not None:
+        known["bright_state_probability"] = preset.bright_state_probability
+    return known, tuple(key for key, value in stated.items() if value is None)
 
 
 class ClockSection(Section):

@@ -4,7 +4,9 @@ A node has its own memories, gates, optics and readout. A link has the heralding
 the optics of its two nodes. Everything is derived once, before the clock starts.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +14,10 @@ from numpy.typing import NDArray
 from ceas.errors import DomainError
 from ceas.network.topology import Topology
 from ceas.physics.domain import require_between, require_non_negative, require_positive
-from ceas.physics.heralding import herald_double_click
+from ceas.physics.heralding import HeraldedLink, herald_double_click
 from ceas.physics.memory import decay_werner
+from ceas.physics.single_click import herald_single_click, optimal_bright_state
+from ceas.physics.states import bell_diagonal_to_werner
 from ceas.streams import stream
 
 __all__ = ["HardwareParameters", "LinkTable", "NodeTable", "draw_hardware", "pair_rate_hz"]
@@ -43,6 +47,8 @@ class HardwareParameters:
         visibility: Hong-Ou-Mandel visibility V of two photons, in [0, 1].
         visibility_spread: Spread of 1 - V over nodes.
         preparation_time_s: Time to prepare a qubit and emit a photon (s).
+        protocol: How pairs are heralded: by `double_click` or by `single_click`.
+        bright_state_probability: Of the single click, in [0, 1]; 0 lets every link choose what its use gains most from.
         one_qubit_error: Pauli error probability of a one-qubit gate: X, Y and Z with a third of it each.
         two_qubit_error: The same on each of the two qubits of a two-qubit gate.
         readout_error: Probability that a measured bit is flipped.
@@ -60,6 +66,8 @@ class HardwareParameters:
     visibility: float = 0.96
     visibility_spread: float = 0.3
     preparation_time_s: float = 50e-6
+    protocol: Literal["double_click", "single_click"] = "double_click"
+    bright_state_probability: float = 0.0
     one_qubit_error: float = 1e-3
     two_qubit_error: float = 5e-3
     readout_error: float = 5e-3
@@ -78,6 +86,9 @@ class HardwareParameters:
         require_between("device_efficiency", self.device_efficiency, 0.0, 1.0)
         require_positive("device_efficiency", self.device_efficiency)
         require_between("dark_count_probability", self.dark_count_probability, 0.0, 0.5)
+        require_between("bright_state_probability", self.bright_state_probability, 0.0, 1.0)
+        if self.protocol not in ("double_click", "single_click"):
+            raise DomainError(f"Argument `protocol` must be double_click or single_click, but is {self.protocol!r}.")
         require_between("visibility", self.visibility, 0.0, 1.0)
         require_between("one_qubit_error", self.one_qubit_error, 0.0, LARGEST_GATE_ERROR)
         require_between("two_qubit_error", self.two_qubit_error, 0.0, LARGEST_GATE_ERROR)
@@ -141,7 +152,17 @@ def pair_rate_hz(links: LinkTable) -> NDArray[np.float64]:
     return links.success_probability * 1e9 / links.attempt_period_ns
 
 
-def draw_hardware(topology: Topology, parameters: HardwareParameters, *, seed: int) -> tuple[NodeTable, LinkTable]:
+PairValue = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+
+def squared_werner(bell_diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return w^2 of weights `(..., 4)`, 0 for w below 0: what a pair is worth to a shot that takes one."""
+    return np.maximum(bell_diagonal_to_werner(bell_diagonal), 0.0) ** 2
+
+
+def draw_hardware(
+    topology: Topology, parameters: HardwareParameters, *, seed: int, pair_value: PairValue = squared_werner
+) -> tuple[NodeTable, LinkTable]:
     """Draw every node's hardware and derive every link's heralding.
 
     Node i draws from its own stream, so another node more or less never changes it. A link's device efficiency and
@@ -152,6 +173,7 @@ def draw_hardware(topology: Topology, parameters: HardwareParameters, *, seed: i
         topology: Who has fibre to whom, and how long.
         parameters: Medians and spreads.
         seed: Root seed of the run.
+        pair_value: Value `(...)` of a new pair by its weights `(..., 4)`, for links that choose their bright state.
 
     Returns:
         The nodes and the links, in the topology's order.
@@ -161,7 +183,7 @@ def draw_hardware(topology: Topology, parameters: HardwareParameters, *, seed: i
     """
     normals = np.array([stream(seed, "hardware", node=node).standard_normal(6) for node in range(topology.n_nodes)])
     nodes, efficiency, visibility = _draw_nodes(parameters, normals)
-    return nodes, _derive_links(topology, parameters, nodes.coherence_time_s, efficiency, visibility)
+    return nodes, _derive_links(topology, parameters, nodes.coherence_time_s, efficiency, visibility, pair_value)
 
 
 def _draw_nodes(
@@ -187,24 +209,53 @@ def _draw_nodes(
     return nodes, efficiency, visibility
 
 
-def _derive_links(
+def _herald(
+    topology: Topology,
+    parameters: HardwareParameters,
+    efficiency: NDArray[np.float64],
+    visibility: NDArray[np.float64],
+    pair_value: PairValue,
+) -> HeraldedLink:
+    """Return every link's heralding by the parameters' protocol."""
+    node_a, node_b = topology.edges[:, 0], topology.edges[:, 1]
+    fibre: dict[str, Any] = {
+        "attenuation_db_per_km": topology.attenuation_db_per_km(parameters.attenuation_db_per_km),
+        "dark_count_probability": parameters.dark_count_probability,
+        "visibility": np.sqrt(visibility[node_a] * visibility[node_b]),
+        "preparation_time_s": parameters.preparation_time_s,
+    }
+    if parameters.protocol == "double_click":
+        both = np.sqrt(efficiency[node_a] * efficiency[node_b])
+        return herald_double_click(
+            topology.length_km, device_efficiency=both, multiplexing=parameters.multiplexing, **fibre
+        )
+
+    def herald(bright_state_probability: NDArray[np.float64]) -> HeraldedLink:
+        return herald_single_click(
+            topology.length_km,
+            bright_state_probability=bright_state_probability,
+            device_efficiency=efficiency[node_a],
+            device_efficiency_b=efficiency[node_b],
+            multiplexing=parameters.multiplexing,
+            **fibre,
+        )
+
+    if parameters.bright_state_probability > 0.0:
+        return herald(np.full(topology.n_links, parameters.bright_state_probability))
+    return optimal_bright_state(pair_value, herald).link
+
+
+def _derive_links(  # noqa: PLR0917 - private, called once
     topology: Topology,
     parameters: HardwareParameters,
     coherence_time_s: NDArray[np.float64],
     efficiency: NDArray[np.float64],
     visibility: NDArray[np.float64],
+    pair_value: PairValue,
 ) -> LinkTable:
     """Return the links that follow from the fibre and from the two nodes' memories and optics."""
     node_a, node_b = topology.edges[:, 0], topology.edges[:, 1]
-    heralded = herald_double_click(
-        topology.length_km,
-        attenuation_db_per_km=parameters.attenuation_db_per_km,
-        device_efficiency=np.sqrt(efficiency[node_a] * efficiency[node_b]),
-        dark_count_probability=parameters.dark_count_probability,
-        visibility=np.sqrt(visibility[node_a] * visibility[node_b]),
-        preparation_time_s=parameters.preparation_time_s,
-        multiplexing=parameters.multiplexing,
-    )
+    heralded = _herald(topology, parameters, efficiency, visibility, pair_value)
     time_a, time_b = coherence_time_s[node_a], coherence_time_s[node_b]
     return LinkTable(
         node_a=node_a.copy(),

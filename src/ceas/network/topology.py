@@ -9,27 +9,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.errors import DomainError, UnknownNameError, nearest_name
-from ceas.network.topology_files import arnes, load_topology, surfnet
-from ceas.network.topology_value import Topology, canonical_topology, circle, component_of_node, path_latency_s
+from ceas.network.topology_files import load_topology
+from ceas.network.topology_random import random_geometric, random_recursive, random_regular, waxman
+from ceas.network.topology_shipped import (
+    abilene,
+    arnes,
+    belnet,
+    cesnet,
+    chicago,
+    delft_eindhoven,
+    dfn,
+    garr,
+    geant,
+    janet,
+    nsfnet,
+    renater,
+    surfnet,
+)
+from ceas.network.topology_value import Topology, canonical_topology, circle, path_latency_s, require_at_least
 from ceas.physics.domain import require_positive
 
 __all__ = [
     "Topology",
+    "abilene",
     "arnes",
+    "belnet",
     "build_topology",
+    "cesnet",
+    "chain",
+    "chicago",
+    "delft_eindhoven",
+    "dfn",
+    "garr",
+    "geant",
     "grid",
+    "janet",
     "load_topology",
+    "nsfnet",
     "path_latency_s",
     "random_geometric",
+    "random_recursive",
+    "random_regular",
+    "renater",
     "ring",
     "star",
     "surfnet",
+    "waxman",
 ]
+
+
+def chain(n_nodes: int, spacing_km: float) -> Topology:
+    """Return a chain of at least 2 nodes with links of `spacing_km`."""
+    require_at_least("n_nodes", n_nodes, 2)
+    require_positive("spacing_km", spacing_km)
+    nodes = np.arange(n_nodes)
+    position = spacing_km * np.column_stack([nodes, np.zeros(n_nodes)]).astype(np.float64)
+    return _regular(f"chain of {n_nodes}", np.column_stack([nodes[:-1], nodes[1:]]), spacing_km, position)
 
 
 def ring(n_nodes: int, spacing_km: float) -> Topology:
     """Return a ring of at least 3 nodes with links of `spacing_km`."""
-    _require_at_least("n_nodes", n_nodes, 3)
+    require_at_least("n_nodes", n_nodes, 3)
     require_positive("spacing_km", spacing_km)
     nodes = np.arange(n_nodes)
     edges = np.column_stack([nodes, (nodes + 1) % n_nodes])
@@ -39,9 +79,9 @@ def ring(n_nodes: int, spacing_km: float) -> Topology:
 
 def grid(rows: int, columns: int, spacing_km: float) -> Topology:
     """Return a square grid with links of `spacing_km`; node r * columns + c is in row r, column c."""
-    _require_at_least("rows", rows, 1)
-    _require_at_least("columns", columns, 1)
-    _require_at_least("rows * columns", rows * columns, 2)
+    require_at_least("rows", rows, 1)
+    require_at_least("columns", columns, 1)
+    require_at_least("rows * columns", rows * columns, 2)
     require_positive("spacing_km", spacing_km)
     node = np.arange(rows * columns).reshape(rows, columns)
     across = np.column_stack([node[:, :-1].ravel(), node[:, 1:].ravel()])
@@ -53,44 +93,11 @@ def grid(rows: int, columns: int, spacing_km: float) -> Topology:
 
 def star(n_leaves: int, spacing_km: float) -> Topology:
     """Return a star: node 0 in the middle, joined to each of `n_leaves` others by a link of `spacing_km`."""
-    _require_at_least("n_leaves", n_leaves, 1)
+    require_at_least("n_leaves", n_leaves, 1)
     require_positive("spacing_km", spacing_km)
     edges = np.column_stack([np.zeros(n_leaves, dtype=np.int64), np.arange(1, n_leaves + 1)])
     position = np.concatenate([np.zeros((1, 2)), spacing_km * circle(n_leaves)])
     return _regular(f"star of {n_leaves}", edges, spacing_km, position)
-
-
-def random_geometric(n_nodes: int, side_km: float, radius_km: float, rng: np.random.Generator) -> Topology:
-    """Return nodes placed at random in a square, with a link between any two within `radius_km`.
-
-    Where that leaves several parts, they are joined: as long as there are any, the part of node 0 is linked to the
-    rest by the shortest link possible. `provenance` says how many links were added so.
-
-    Args:
-        n_nodes: Number of nodes, at least 2.
-        side_km: Side of the square (km).
-        radius_km: Longest link before joining (km).
-        rng: Generator of the positions; with one more node the others stay where they were.
-
-    Returns:
-        Connected topology with straight lengths.
-    """
-    from scipy.spatial import cKDTree  # noqa: PLC0415 - slow to import, rarely needed
-
-    _require_at_least("n_nodes", n_nodes, 2)
-    require_positive("radius_km", radius_km)
-    position = float(require_positive("side_km", side_km)) * rng.random((n_nodes, 2))
-    near = cKDTree(position).query_pairs(radius_km, output_type="ndarray").reshape(-1, 2)
-    joined = _joining_edges(position, near)
-    edges = np.concatenate([near, joined])
-    return canonical_topology(
-        name=f"random geometric graph of {n_nodes}",
-        labels=[str(node) for node in range(n_nodes)],
-        edges=edges,
-        length_km=np.linalg.norm(position[edges[:, 0]] - position[edges[:, 1]], axis=1),
-        position=position,
-        provenance=f"{n_nodes} random points, links up to {radius_km:g} km, {len(joined)} links added to join parts",
-    )
 
 
 def build_topology(
@@ -99,9 +106,11 @@ def build_topology(
     """Build a topology by the name of its kind.
 
     Args:
-        kind: One of surfnet, arnes, ring, grid, star, random_geometric, file.
+        kind: The name of a network of `topology_shipped` (such as surfnet), of a regular or random one (such as chain
+            or waxman), or file.
         rng: Generator for kinds that are random.
-        fibre_length_factor: Factor on every length; about 1.5 turns great-circle distances into short fibre routes.
+        fibre_length_factor: Factor on every length, and on measured losses with it; about 1.5 turns great-circle
+            distances into short fibre routes.
         **parameters: Arguments of the kind's own function (`path` for a file); none may be missing or unknown.
 
     Returns:
@@ -117,20 +126,36 @@ def build_topology(
     builder = _BUILDERS[kind]
     expected = [name for name in inspect.signature(builder).parameters if name != "rng"]
     _require_parameters(kind, expected, parameters)
-    if builder is random_geometric:
+    if "rng" in inspect.signature(builder).parameters:
         parameters["rng"] = rng
     topology = builder(**parameters)
     factor = float(require_positive("fibre_length_factor", fibre_length_factor))
-    return replace(topology, length_km=topology.length_km * factor)
+    loss_db = None if topology.loss_db is None else topology.loss_db * factor
+    return replace(topology, length_km=topology.length_km * factor, loss_db=loss_db)
 
 
 _BUILDERS: dict[str, Callable[..., Topology]] = {
     "surfnet": surfnet,
     "arnes": arnes,
+    "chicago": chicago,
+    "delft_eindhoven": delft_eindhoven,
+    "belnet": belnet,
+    "cesnet": cesnet,
+    "dfn": dfn,
+    "garr": garr,
+    "janet": janet,
+    "renater": renater,
+    "geant": geant,
+    "abilene": abilene,
+    "nsfnet": nsfnet,
+    "chain": chain,
     "ring": ring,
     "grid": grid,
     "star": star,
     "random_geometric": random_geometric,
+    "waxman": waxman,
+    "random_regular": random_regular,
+    "random_recursive": random_recursive,
     "file": load_topology,
 }
 
@@ -144,21 +169,6 @@ def _regular(name: str, edges: NDArray[np.int64], spacing_km: float, position: N
     )
 
 
-def _joining_edges(position: NDArray[np.float64], edges: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the links `(k, 2)` that join all parts, each the shortest from the part of node 0 to the rest."""
-    from scipy.spatial import cKDTree  # noqa: PLC0415 - slow to import, rarely needed
-
-    part = component_of_node(len(position), edges)
-    joined: list[tuple[int, int]] = []
-    while np.any(outsider := part != part[0]):
-        inside, outside = np.flatnonzero(~outsider), np.flatnonzero(outsider)
-        distance, nearest = cKDTree(position[inside]).query(position[outside])
-        closest = int(np.argmin(distance))
-        joined.append((int(inside[nearest[closest]]), int(outside[closest])))
-        part[part == part[outside[closest]]] = part[0]
-    return np.array(joined, dtype=np.int64).reshape(-1, 2)
-
-
 def _require_parameters(kind: str, expected: Sequence[str], given: Mapping[str, object]) -> None:
     """Raise DomainError unless exactly the expected parameters are given."""
     for name in given:
@@ -169,9 +179,3 @@ def _require_parameters(kind: str, expected: Sequence[str], given: Mapping[str, 
     missing = [name for name in expected if name not in given]
     if missing:
         raise DomainError(f"Argument `{missing[0]}` must be given for topology `{kind}`, but is missing.")
-
-
-def _require_at_least(name: str, value: int, least: int) -> None:
-    """Raise DomainError unless `value` is at least `least`."""
-    if value < least:
-        raise DomainError(f"Argument `{name}` must be at least {least}, but is {value}.")

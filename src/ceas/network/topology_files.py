@@ -1,18 +1,19 @@
-"""Topologies from files, the shipped networks among them.
+"""Topologies from files, and from documents of the same form.
 
-A file is GraphML or JSON. JSON has the form
+A file is GraphML, JSON or a network configuration of SeQUeNCe (also JSON; see `topology_sequence`). Our JSON has the
+form
 
     {"name": ..., "nodes": [{"id": ..., "latitude_deg": ..., "longitude_deg": ...}, ...],
-     "edges": [{"a": ..., "b": ..., "length_km": ...}, ...]}
+     "edges": [{"a": ..., "b": ..., "length_km": ..., "loss_db": ...}, ...]}
 
 with `x_km` and `y_km` in place of latitude and longitude where a plane is meant, and optionally `provenance`. GraphML
 carries the same names as node and edge attributes (`Latitude`, `Longitude` and `label` are understood too). An edge
-without `length_km` gets the distance between its nodes: along the great circle, or straight in the plane.
+without `length_km` gets the distance between its nodes: along the great circle, or straight in the plane. `loss_db`,
+the measured loss of the whole fibre, is optional; without it loss follows from attenuation and length.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ceas.errors import ScenarioError, nearest_name
+from ceas.network.topology_sequence import is_sequence_document, read_sequence_document
 from ceas.network.topology_value import Topology, canonical_topology, circle, component_of_node
 
-__all__ = ["arnes", "great_circle_km", "load_topology", "surfnet"]
+__all__ = ["great_circle_km", "load_topology", "topology_from_document"]
 
 EARTH_RADIUS_KM = 6371.0
 
 
-def surfnet() -> Topology:
-    """Return SURFnet of October 2010: 50 nodes, 68 links, great-circle lengths (see its `provenance`)."""
-    return _shipped("surfnet")
-
-
-def arnes() -> Topology:
-    """Return Arnes: 34 nodes, 46 links, great-circle lengths (see its `provenance`)."""
-    return _shipped("arnes")
-
-
 def load_topology(path: str | Path) -> Topology:
-    """Read a topology from a `.graphml` or `.json` file of the form given at the top of this module.
+    """Read a topology from a `.graphml` or `.json` file of a form given at the top of this module.
 
     Args:
         path: File to read.
@@ -61,7 +53,9 @@ def load_topology(path: str | Path) -> Topology:
         raise ScenarioError(str(path), [f"cannot be read: {error.strerror}"]) from error
     except (ValueError, SyntaxError) as error:
         raise ScenarioError(str(path), [f"is not valid {source.suffix[1:]}: {error}"]) from error
-    return _from_document(document, source=str(path), default_name=source.stem)
+    if is_sequence_document(document):
+        document = read_sequence_document(document, source=str(path))
+    return topology_from_document(document, source=str(path), default_name=source.stem)
 
 
 def great_circle_km(
@@ -75,13 +69,6 @@ def great_circle_km(
         np.sin((phi_b - phi_a) / 2) ** 2 + np.cos(phi_a) * np.cos(phi_b) * np.sin((lambda_b - lambda_a) / 2) ** 2
     )
     return np.asarray(2.0 * EARTH_RADIUS_KM * np.arcsin(np.sqrt(np.clip(haversine, 0.0, 1.0))))
-
-
-def _shipped(name: str) -> Topology:
-    """Return a network of the package's data file."""
-    shipped = json.loads(files("ceas.network").joinpath("data/topologies.json").read_text(encoding="utf-8"))
-    document = {"provenance": shipped["provenance"]} | shipped["topologies"][name]
-    return _from_document(document, source=f"topologies.json: {name}", default_name=name)
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:
@@ -106,9 +93,9 @@ def _read_graphml(path: Path) -> Mapping[str, Any]:
         | {renamed.get(key, key): value for key, value in data.items() if renamed.get(key, key) in _NODE_KEYS}
         for node, data in graph.nodes(data=True)
     ]
-    # A key close to `length_km` is kept: it is more likely a slip, to be reported, than something else.
+    # A key close to one that we read is kept: it is more likely a slip, to be reported, than something else.
     edges = [
-        {"a": a, "b": b} | {key: value for key, value in data.items() if nearest_name(key, ["length_km"])}
+        {"a": a, "b": b} | {key: value for key, value in data.items() if nearest_name(key, ["length_km", "loss_db"])}
         for a, b, data in graph.edges(data=True)
     ]
     name = graph.graph.get("name") or graph.graph.get("Network")
@@ -117,16 +104,25 @@ def _read_graphml(path: Path) -> Mapping[str, Any]:
 
 _DOCUMENT_KEYS = ("name", "nodes", "edges", "provenance")
 _NODE_KEYS = ("id", "label", "latitude_deg", "longitude_deg", "x_km", "y_km")
-_EDGE_KEYS = ("a", "b", "length_km")
+_EDGE_KEYS = ("a", "b", "length_km", "loss_db")
 _LIMITS = {"latitude_deg": 90.0, "longitude_deg": 180.0, "x_km": np.inf, "y_km": np.inf}
 
 
-def _from_document(document: Mapping[str, Any], *, source: str, default_name: str) -> Topology:
-    """Return the topology of a document, or raise ScenarioError with every mistake in it."""
+def topology_from_document(document: Mapping[str, Any], *, source: str, default_name: str) -> Topology:
+    """Return the topology of a document of the JSON form at the top of this module.
+
+    Args:
+        document: What the file holds.
+        source: What messages call it; also the provenance where the document gives none.
+        default_name: Name where the document gives none.
+
+    Raises:
+        ScenarioError: It is not a connected simple graph with a length for each edge; one message for each mistake.
+    """
     mistakes: list[str] = []
     _check_keys("the file", document, _DOCUMENT_KEYS, mistakes)
     index, places = _parse_nodes(_records(document, "nodes", mistakes), mistakes)
-    ends, lengths = _parse_edges(_records(document, "edges", mistakes), index, places, mistakes)
+    ends, lengths, losses = _parse_edges(_records(document, "edges", mistakes), index, places, mistakes)
     if not mistakes:
         mistakes.extend(_unreachable(list(index), ends))
     if mistakes:
@@ -136,6 +132,7 @@ def _from_document(document: Mapping[str, Any], *, source: str, default_name: st
         labels=_labels(list(index), document["nodes"]),
         edges=ends,
         length_km=lengths,
+        loss_db=losses,
         position=_plot_position(places),
         provenance=str(document.get("provenance", source)),
         latitude_deg=places["latitude_deg"],
@@ -178,10 +175,11 @@ def _parse_edges(
     index: Mapping[str, int],
     places: Mapping[str, NDArray[np.float64]],
     mistakes: list[str],
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return the ends `(E, 2)` and lengths (km) of the edges, noting every mistake."""
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return the ends `(E, 2)`, lengths (km) and measured losses (dB, else NaN) of the edges, noting every mistake."""
     seen: set[tuple[int, ...]] = set()
     lengths: list[float] = []
+    losses: list[float] = []
     ends: list[tuple[int, int]] = []
     for record in records:
         names = {end: str(record.get(end, "")) for end in ("a", "b")}
@@ -202,7 +200,8 @@ def _parse_edges(
             seen.add(pair)
             ends.append((a, b))
             lengths.append(_edge_length_km(record, (a, b), places, mistakes))
-    return np.array(ends, dtype=np.int64).reshape(-1, 2), np.array(lengths)
+            losses.append(_edge_loss_db(record, mistakes))
+    return np.array(ends, dtype=np.int64).reshape(-1, 2), np.array(lengths), np.array(losses)
 
 
 def _edge_length_km(
@@ -227,6 +226,16 @@ def _edge_length_km(
     elif length <= 0:
         mistakes.append(f"{where}: `length_km` is missing, and its nodes are at the same place")
     return length
+
+
+def _edge_loss_db(record: Mapping[str, Any], mistakes: list[str]) -> float:
+    """Return the measured loss given for an edge, NaN where there is none."""
+    if "loss_db" not in record:
+        return np.nan
+    loss = _number(f"{_edge_name(record)}: `loss_db`", record["loss_db"], np.inf, mistakes)
+    if loss < 0:
+        mistakes.append(f"{_edge_name(record)}: `loss_db` must not be negative, but is {loss:g}")
+    return loss
 
 
 def _edge_name(record: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ceas.errors import DomainError
-from ceas.physics.domain import require_positive
+from ceas.physics.domain import require_non_negative, require_positive
 
-__all__ = ["Topology", "canonical_topology", "circle", "component_of_node", "path_latency_s"]
+__all__ = ["Topology", "canonical_topology", "circle", "component_of_node", "path_latency_s", "require_at_least"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,8 @@ class Topology:
             `length_km` counts for physics.
         labels: Name of each node.
         provenance: Where the data come from.
+        loss_db: Measured loss of each link's whole fibre (dB), `(E,)`, NaN where none is known; it then follows from
+            the attenuation and the length. None where no link's is known.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Topology:
     position: NDArray[np.float64]
     labels: tuple[str, ...]
     provenance: str
+    loss_db: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         _require_shapes(self)
@@ -47,6 +50,8 @@ class Topology:
         if np.any(np.diff(a.astype(np.int64) * self.n_nodes + b) <= 0):
             raise DomainError("Argument `edges` must be in lexicographic order without duplicates.")
         require_positive("length_km", self.length_km)
+        if self.loss_db is not None:
+            require_non_negative("loss_db", self.loss_db[~np.isnan(self.loss_db)])
         n_components = len(set(component_of_node(self.n_nodes, self.edges)))
         if n_components != 1:
             raise DomainError(f"Argument `edges` must connect all nodes, but leaves {n_components} parts.")
@@ -55,6 +60,13 @@ class Topology:
     def n_links(self) -> int:
         """Number of links."""
         return len(self.edges)
+
+    def attenuation_db_per_km(self, unmeasured_db_per_km: float) -> NDArray[np.float64]:
+        """Return each link's loss by length (dB/km), `(E,)`: the measured one, else `unmeasured_db_per_km`."""
+        attenuation = np.full(self.n_links, float(unmeasured_db_per_km))
+        if self.loss_db is None:
+            return attenuation
+        return np.where(np.isnan(self.loss_db), attenuation, self.loss_db / self.length_km)
 
 
 def canonical_topology(
@@ -67,6 +79,7 @@ def canonical_topology(
     provenance: str,
     latitude_deg: NDArray[np.float64] | None = None,
     longitude_deg: NDArray[np.float64] | None = None,
+    loss_db: NDArray[np.float64] | None = None,
 ) -> Topology:
     """Return a topology with each edge's smaller index first and the edges in lexicographic order."""
     ends = np.sort(edges, axis=1)
@@ -82,6 +95,7 @@ def canonical_topology(
         position=position,
         labels=tuple(labels),
         provenance=provenance,
+        loss_db=None if loss_db is None or np.all(np.isnan(loss_db)) else np.asarray(loss_db, dtype=np.float64)[order],
     )
 
 
@@ -114,6 +128,12 @@ def circle(n_points: int) -> NDArray[np.float64]:
     return np.column_stack([np.cos(angle), np.sin(angle)])
 
 
+def require_at_least(name: str, value: int, least: int) -> None:
+    """Raise DomainError unless `value` is at least `least`."""
+    if value < least:
+        raise DomainError(f"Argument `{name}` must be at least {least}, but is {value}.")
+
+
 def component_of_node(n_nodes: int, edges: NDArray[np.integer]) -> NDArray[np.int32]:
     """Return for each node the number of its connected part."""
     from scipy.sparse import csr_array  # noqa: PLC0415 - slow to import
@@ -135,6 +155,8 @@ def _require_shapes(topology: Topology) -> None:
         "position": (n, 2),
         "labels": (n,),
     }
+    if topology.loss_db is not None:
+        expected["loss_db"] = (e,)
     for name, shape in expected.items():
         found = np.shape(getattr(topology, name))
         if found != shape:

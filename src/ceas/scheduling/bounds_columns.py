@@ -8,10 +8,11 @@ A request for one pair has a column a coin. For tuples and routes the combinatio
 they are many, the request is split: a column without value says "served in slot s", and columns for the single pairs
 carry shares of the value. The shares overestimate: every value is a convex increasing function g of a sum of
 logarithms, so `g(sum_i x_i) <= mean_i g(n x_i)` (Jensen; for a tuple that is the inequality of the means), also after
-shifts of the `x_i` that sum to 0.
+shifts of the `x_i` that sum to 0. When even these shares are many, all slots are pooled: one column says "served", and
+each pair counts as used when the request and it are there, whatever the others wait for.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -191,13 +192,16 @@ class _Builder:
         else:
             combinations = count.prod(axis=1)
         total = np.bincount(number, weights=combinations, minlength=len(requests))
-        possible = combinations > 0
-        is_listed = possible & (total[number] <= most_combinations)
-        is_split = possible & ~is_listed
+        shares = np.bincount(number, weights=count.sum(axis=1) * (combinations > 0), minlength=len(requests))
+        is_listed = (combinations > 0) & (total[number] <= most_combinations)
+        is_split = (combinations > 0) & ~is_listed & (shares[number] <= most_combinations)
         pieces = [self._listed(number[is_listed], service[is_listed], low[is_listed], high[is_listed], pairs)]
         if is_split.any():
             pieces.append(self._split(number[is_split], service[is_split], low[is_split], high[is_split], pairs))
-        return pieces, len(np.unique(number[is_split]))
+        is_pooled = (total > most_combinations) & (shares > most_combinations)
+        if is_pooled.any():
+            pieces.append(self._pooled(np.flatnonzero(is_pooled), hops, pairs))
+        return pieces, int((total > most_combinations).sum())
 
     def _services(self, numbers: Int64s, hops: int) -> tuple[Int64s, Int64s]:
         """Return the requests with every slot in which a service can first be possible: arrival and later births."""
@@ -256,22 +260,60 @@ class _Builder:
             is_enough = single > 0.0
             value = single**pairs / pairs
         value = np.where(is_enough, chance * value * self.requests.weight[number[owner]], 0.0)
-        kept = is_enough
-        shares = _plain(np.full(int(kept.sum()), -1), service[owner[kept]], value[kept], coin[kept, None], 1.0)
         owners = _plain(number, service, np.zeros(n_owners), np.zeros((n_owners, 0), dtype=np.int64), chance)
-        joined = _joined([owners, shares])
-        joined.group[n_owners:] = row[kept]
-        return Columns(
-            value=joined.value,
-            request=joined.request,
-            chance=joined.chance,
-            service=joined.service,
-            member_first=joined.member_first,
-            member_coin=joined.member_coin,
-            group=joined.group,
-            group_owner=np.repeat(np.arange(n_owners), hops),
-            group_need=np.full(n_owners * hops, pairs, dtype=np.int64),
-        )
+        return _shared(owners, row, service[owner], value, coin, is_enough, hops, pairs)
+
+    def _pooled(self, number: Int64s, hops: int, pairs: int) -> Columns:
+        """Return one column without value for every request, and columns of single pairs with shares.
+
+        Each pair is used when the request and it are there, and the others of its route are taken to be new.
+        """
+        requests, network = self.requests, self.network
+        links = requests.route_link[requests.route_first[number][:, None] + np.arange(hops)]
+        arrival = requests.arrival[number]
+        last = np.minimum(requests.deadline[number], self.coins.n_slots - 1)
+        low = self.coins.first_from(links, arrival[:, None] - network.lifetime_slots[links])
+        high = self.coins.first_from(links, last[:, None] + 1)
+        row, coin = expanded(low.ravel(), high.ravel())
+        owner = row // hops
+        service = np.maximum(arrival[owner], self.coins.slot[coin])
+        werner = self.werner(coin, service)
+        chance = self.swap_chance ** (hops - 1)
+        if hops > 1:
+            fresh = network.initial_werner[links]
+            together = network.swap_werner ** (hops - 1) * fresh.prod(axis=1)[owner]
+            relative = werner / fresh[owner, row % hops]
+            is_enough = self.pair_value(number[owner], together * relative) > 0.0
+            value = used_value(requests.kind[number[owner]], together * relative**hops) / hops
+        else:
+            single = self.pair_value(number[owner], werner)
+            is_enough = single > 0.0
+            value = single**pairs / pairs
+        value = np.where(is_enough, chance * value * requests.weight[number[owner]], 0.0)
+        none = np.zeros((len(number), 0), dtype=np.int64)
+        owners = _plain(number, arrival, np.zeros(len(number)), none, chance)
+        return _shared(owners, row, service, value, coin, is_enough, hops, pairs)
+
+
+def _shared(  # noqa: PLR0917 - all describe the same shares
+    owners: Columns,
+    row: Int64s,
+    service: Int64s,
+    value: Float64s,
+    coin: Int64s,
+    kept: npt.NDArray[np.bool_],
+    hops: int,
+    pairs: int,
+) -> Columns:
+    """Return owners and the shares that are kept; `row` is a share's group, `hops` of them an owner."""
+    shares = _plain(np.full(int(kept.sum()), -1), service[kept], value[kept], coin[kept, None], 1.0)
+    joined = _joined([owners, shares])
+    joined.group[len(owners) :] = row[kept]
+    return replace(
+        joined,
+        group_owner=np.repeat(np.arange(len(owners)), hops),
+        group_need=np.full(len(owners) * hops, pairs, dtype=np.int64),
+    )
 
 
 def _plain(request: Int64s, service: Int64s, value: Float64s, coin: Int64s, chance: float) -> Columns:

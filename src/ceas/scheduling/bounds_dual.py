@@ -30,6 +30,9 @@ by one link.
 and each new pair costs u times, another price eta >= 0. Pairs may then be used by requests for which they are worth
 nothing. Lost pairs of failed swaps count as used here, so this too is a relaxation.
 
+Requests of classes that do not wait must come unannounced, and pairs must not be purified: policies that know more, or
+make better pairs than new ones, are not bounded.
+
 *Runs of N slots* from empty memories deliver on average at most N L + `transient`: value iteration started from the
 bias bounds them, and so does it for every N.
 """
@@ -122,7 +125,8 @@ def dual_bound(
     Args:
         network: The network, with the true probabilities and Werner parameters.
         forecast: True mean rates of the requests.
-        hops: Links of the routes of each class, `(C,)`, 1 for all if None. `forecast.rate` counts a route on each.
+        hops: Links of the routes of each class, `(C,)`, 1 for all if None; of routes of different lengths the fewest,
+            for with more the bound would not hold. `forecast.rate` counts a route on each of its links.
         utilisation: Bound policies that use at least this share of the new pairs, in [0, 1].
         arrivals: Whether the requests of a link and class in a slot are Poisson, or at most one, independent of those
             of other classes ("bernoulli"), or at most one of all classes ("one").

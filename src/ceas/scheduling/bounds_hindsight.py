@@ -25,8 +25,8 @@ over the swap coins of any policy, but not each single run. *Purification* makes
 As a tree of purifications needs one memory slot more for each level, at least one success of it lies at most K levels,
 so at most K of the longest lifetimes, back. Without, the bound holds for policies that do not purify.
 
-The reported value is certified by the prices: for any prices y >= 0 of the constraints A x <= b and columns in [0, 1],
-`v x <= b y + sum_c max(0, v_c - (A^T y)_c)`. It does not rest on the solver having found the optimum. For the same
+The reported value is certified by the prices: for any prices y >= 0 of the constraints A x <= b and columns in [0, u],
+`v x <= b y + sum_c u_c max(0, v_c - (A^T y)_c)`. It does not rest on the solver having found the optimum. For the same
 reason long horizons may be solved in overlapping windows of time: the prices of their middles, put together, are
 evaluated on the whole programme.
 """
@@ -191,12 +191,13 @@ _REQUEST, _COIN, _ATTEMPT, _MEMORY, _GROUP = range(5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Program:
-    """Maximise `value x` subject to `matrix x <= limit` and x in [0, 1].
+    """Maximise `value x` subject to `matrix x <= limit` and x in [0, most].
 
     Each row has a kind, a slot in which it lies and, for attempts and memory, a node.
     """
 
     value: Float64s
+    most: Float64s
     matrix: Any
     limit: Float64s
     kind: Int64s
@@ -241,12 +242,12 @@ class _Rows:
         self._about.append((limits, np.full(len(found), kind), slot[first], nodes))
         self.n_rows += len(found)
 
-    def program(self, value: Float64s) -> "_Program":
+    def program(self, value: Float64s, most: Float64s) -> "_Program":
         """Return the programme with these rows."""
         row, column, factor = (np.concatenate(part) for part in zip(*self._entries, strict=True))
         limit, kind, slot, node = (np.concatenate(part) for part in zip(*self._about, strict=True))
         matrix = sparse.csr_matrix((factor, (row, column)), shape=(self.n_rows, len(value)))
-        return _Program(value=value, matrix=matrix, limit=limit, kind=kind, slot=slot, node=node)
+        return _Program(value=value, most=most, matrix=matrix, limit=limit, kind=kind, slot=slot, node=node)
 
 
 def _program(
@@ -275,7 +276,9 @@ def _program(
         0.0,
         columns.service[np.concatenate([shares, owners])],
     )
-    return rows.program(columns.value)
+    # A split request may be tried until it succeeds; whatever takes a coin happens once.
+    most = np.where(np.diff(columns.member_first) == 0, 1.0 / np.maximum(columns.chance, 1e-9), 1.0)
+    return rows.program(columns.value, most)
 
 
 def _add_attempts(rows: _Rows, network: SlottedNetwork, coins: Coins, owner: Int64s, coin: Int64s) -> None:
@@ -329,7 +332,7 @@ def _add_memory(  # noqa: PLR0917 - all describe the same memberships
 def _certified(program: _Program, price: Float64s) -> float:
     """Return the bound that prices prove, whatever they are."""
     left = program.value - program.matrix.T @ price
-    return float(program.limit @ price + np.maximum(left, 0.0).sum())
+    return float(program.limit @ price + np.maximum(left, 0.0) @ program.most)
 
 
 def _solve_integer(program: _Program) -> tuple[float, Float64s]:
@@ -354,9 +357,10 @@ def _solve(program: _Program, rows: Int64s, columns: Int64s) -> tuple[Float64s, 
     """Return the prices of the rows, the columns that are taken and the value, of a part of the programme."""
     if len(columns) == 0 or len(rows) == 0:
         value = program.value[columns]
-        return np.zeros(len(rows)), np.ones(len(columns)), float(value.sum())
+        return np.zeros(len(rows)), np.ones(len(columns)), float(value @ program.most[columns])
     matrix = program.matrix[rows][:, columns].tocsc()
-    found = linprog(-program.value[columns], A_ub=matrix, b_ub=program.limit[rows], bounds=(0.0, 1.0), method="highs")
+    bounds = np.stack([np.zeros(len(columns)), program.most[columns]], axis=1)
+    found = linprog(-program.value[columns], A_ub=matrix, b_ub=program.limit[rows], bounds=bounds, method="highs")
     if found.x is None or found.status != 0:
         raise CeasError(f"the solver found no hindsight bound: {found.message}")
     return np.maximum(0.0, -found.ineqlin.marginals), found.x, -float(found.fun)

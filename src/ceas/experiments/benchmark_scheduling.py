@@ -1,0 +1,361 @@
+"""The scheduling benchmark: policies on scenarios S1 to S11, tuned with the same budget, beside what nobody can pass.
+
+Utilisation alone says nothing (who makes pairs on demand uses them all), so every row has it beside delivered value,
+served fraction, fidelity, waiting, fairness and the fraction of the clairvoyant's linear programme on the same sample
+paths. Differences are paired: all policies meet the same network, requests and coins. The best baseline of a setting is
+the one with the largest mean value on the reported instances, which favours the baselines.
+"""
+
+import hashlib
+import json
+import math
+import multiprocessing
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceas.errors import DomainError
+from ceas.experiments.results import plain_json, write_json
+from ceas.experiments.scheduling_settings import SCENARIOS, Setting, choose_settings
+from ceas.experiments.statistics import MeanInterval, mean_interval
+from ceas.runtime.progress import Progress, ProgressEvent
+
+__all__ = ["benchmark", "run_setting", "setting_rows"]
+
+Document = dict[str, Any]
+Row = dict[str, Any]
+
+TUNING_SEEDS, QUICK_TUNING_SEEDS = 3, 1
+BUDGET, QUICK_BUDGET = 16, 3
+QUICK_SEEDS = 3
+# Standard errors of the paired difference from which a win or a loss is called one, and instances that it takes.
+CLEAR, LEAST_INSTANCES = 3.0, 5
+
+
+def benchmark(
+    *,
+    only: str = "",
+    seeds: int = 10,
+    quick: bool = False,
+    out: str = "",
+    processes: int = 2,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """Run the scheduling benchmark.
+
+    Args:
+        only: Scenarios, comma-separated, for example `"S2,S5"`; default: all.
+        seeds: Instances of each setting that are reported, at least 2; the short benchmark has at most 3.
+        quick: Whether to run shortened instances of a few settings, with less tuning. Its figures show that everything
+            works; they are no measurement.
+        out: Folder that keeps each setting's results as soon as it is finished; a later call with the same parameters
+            and the same program does not repeat them. Default: nothing is kept.
+        processes: Processes, at least 1.
+        progress: Told after every setting.
+
+    Returns:
+        The rows of all tables; `table` says which.
+
+    Raises:
+        UnknownNameError: There is no such scenario.
+        DomainError: `seeds`, `processes` or `out` is wrong.
+    """
+    scenarios = list(dict.fromkeys(name.strip() for name in only.split(",") if name.strip()))
+    if only and not scenarios:
+        raise DomainError(f"Argument `only` must list scenarios, but is {only!r}.")
+    for name, value, least in (("seeds", seeds, 2), ("processes", processes, 1)):
+        if value < least or value != int(value):
+            raise DomainError(f"Argument `{name}` must be a whole number of at least {least}, but is {value}.")
+    settings = choose_settings(scenarios, is_quick=quick)
+    directory = _folder(out)
+    documents: dict[str, Document] = {}
+    for index, (setting, document) in enumerate(_finished(settings, int(seeds), quick, directory, int(processes)), 1):
+        documents[setting.name] = document
+        if progress is not None:
+            progress(ProgressEvent(phase=setting.name, training_round=index, rounds=len(settings)))
+    rows = _exact_rows(scenarios or SCENARIOS, quick)
+    ordered = [documents[setting.name] for setting in settings]
+    rows += [row for document in ordered for row in setting_rows(document)]
+    rows += [row for document in ordered for row in extra_rows(document)]
+    rows += [row for document in ordered for row in frontier_rows(document)]
+    rows += [verdict_row(document) for document in ordered]
+    if directory is not None:
+        write_json(directory / "rows.json", {"rows": rows})
+    return rows
+
+
+def _folder(out: str) -> Path | None:
+    if not out:
+        return None
+    directory = Path(out)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DomainError(f"Argument `out` must be a folder that can be written, but is {out!r}: {error}.") from error
+    return directory
+
+
+# ---- running ---------------------------------------------------------------------------------------------------------
+
+
+def _finished(
+    settings: Sequence[Setting], seeds: int, is_quick: bool, directory: Path | None, processes: int
+) -> Iterator[tuple[Setting, Document]]:
+    """Yield each setting's document, those on disk first, and keep the others as they come."""
+    pending = []
+    for setting in settings:
+        kept = _read(directory, setting, _fingerprint(setting, seeds, is_quick))
+        if kept is None:
+            pending.append(setting)
+        else:
+            yield setting, kept
+    for setting, document in _run_all(pending, seeds, is_quick, processes):
+        if directory is not None:
+            write_json(_path(directory, setting), document)
+        # As if read back from disk, so that a resumed benchmark prints the same rows.
+        yield setting, json.loads(json.dumps(plain_json(document), sort_keys=True))
+
+
+def _run_all(
+    settings: Sequence[Setting], seeds: int, is_quick: bool, processes: int
+) -> Iterator[tuple[Setting, Document]]:
+    if processes == 1 or len(settings) < 2:
+        for setting in settings:
+            yield setting, run_setting(setting, seeds=seeds, is_quick=is_quick)
+        return
+    # Spawned, not forked: a fork would inherit the threads and locks of this process.
+    pool = ProcessPoolExecutor(max_workers=processes, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        futures = {pool.submit(_run_named, one.scenario, one.name, seeds, is_quick): one for one in settings}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _run_named(scenario: str, name: str, seeds: int, is_quick: bool) -> Document:
+    """Run a setting by name, which is what a process can be sent."""
+    setting = next(one for one in choose_settings([scenario]) if one.name == name)
+    return run_setting(setting, seeds=seeds, is_quick=is_quick)
+
+
+def run_setting(setting: Setting, *, seeds: int, is_quick: bool = False) -> Document:
+    """Run one setting: tune and run all policies, compute the bounds on the reported instances.
+
+    Returns:
+        What `contest` returns as `policies`, with `setting`, `scenario`, `regime`, `description`, `fingerprint`,
+        `bounds` (per reported instance), `frontier` and `wall_s`.
+    """
+    # Loaded here because they compile what they use.
+    from ceas.experiments.scheduling_contest import contest  # noqa: PLC0415
+    from ceas.experiments.scheduling_entrants import entrants_of  # noqa: PLC0415
+    from ceas.experiments.scheduling_extras import extra_measure  # noqa: PLC0415
+    from ceas.experiments.scheduling_figures import bounds_of, frontier_of, measure, utilisation_bound  # noqa: PLC0415
+
+    start = time.perf_counter()
+    reported = min(seeds, setting.most_seeds or seeds, QUICK_SEEDS if is_quick else seeds)
+    policies = contest(
+        setting,
+        entrants_of(setting),
+        measure=measure,
+        tuning_seeds=QUICK_TUNING_SEEDS if is_quick else TUNING_SEEDS,
+        seeds=reported,
+        budget=QUICK_BUDGET if is_quick else BUDGET,
+        is_quick=is_quick,
+        extra=extra_measure(setting),
+    )
+    bounds = bounds_of(setting, reported, is_quick=is_quick)
+    return {
+        "setting": setting.name,
+        "scenario": setting.scenario,
+        "regime": str(setting.regime),
+        "fingerprint": _fingerprint(setting, seeds, is_quick),
+        "policies": policies,
+        "bounds": bounds,
+        "frontier": [*frontier_of(policies), *utilisation_bound(setting, is_quick=is_quick)],
+        "wall_s": time.perf_counter() - start,
+    }
+
+
+# ---- keeping ---------------------------------------------------------------------------------------------------------
+
+
+def _path(directory: Path, setting: Setting) -> Path:
+    return directory / f"{setting.name.replace(' ', '_')}.json"
+
+
+def _read(directory: Path | None, setting: Setting, fingerprint: str) -> Document | None:
+    """Return a kept document; None if there is none, or one of other parameters, another program or half a file."""
+    if directory is None or not _path(directory, setting).is_file():
+        return None
+    try:
+        document: Document = json.loads(_path(directory, setting).read_text("utf-8"))
+    except ValueError:
+        return None
+    return document if document.get("fingerprint") == fingerprint else None
+
+
+def _fingerprint(setting: Setting, seeds: int, is_quick: bool) -> str:
+    """Hash what a setting's results depend on: its parameters, those of the benchmark, and the program."""
+    digest = hashlib.sha256()
+    for room in ("network", "scheduling"):
+        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
+            digest.update(path.read_bytes())
+    for path in sorted(Path(__file__).parent.glob("*scheduling*.py")):
+        digest.update(path.read_bytes())
+    digest.update(repr((setting.name, dict(setting.parameters), seeds, is_quick)).encode())
+    return digest.hexdigest()[:16]
+
+
+# ---- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _values(policy: Mapping[str, Any], metric: str) -> list[float]:
+    return [math.nan if value is None else float(value) for value in policy["figures"][metric]]
+
+
+def _mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan
+
+
+def best_baseline(document: Document) -> Mapping[str, Any]:
+    """Return the baseline with the largest mean value on the reported instances."""
+    baselines = [policy for policy in document["policies"] if not policy["is_ours"]]
+    return max(baselines, key=lambda policy: _mean(_values(policy, "V")))
+
+
+def difference(document: Document, policy: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return mean and standard error of the paired difference in V to the best baseline, and their ratio."""
+    gap = np.subtract(_values(policy, "V"), _values(best_baseline(document), "V"))
+    error = float(gap.std(ddof=1) / math.sqrt(len(gap))) if len(gap) > 1 else math.nan
+    mean = float(gap.mean())
+    ratio = math.nan if not error > 0.0 else mean / error
+    return mean, error, ratio
+
+
+def fractions(document: Document, policy: Mapping[str, Any]) -> tuple[MeanInterval, MeanInterval]:
+    """Return delivered value as a fraction of the clairvoyant's and of the average bound, NaN where there is none.
+
+    The clairvoyant's bound is for policies that do not purify; it is no bound on one that does.
+    """
+    total, bounds = np.array(_values(policy, "total")), document["bounds"]
+    hindsight = bounds["hindsight"] if not any(_values(policy, "purified")) else []
+    average = bounds["average"]
+    return (
+        mean_interval(total[: len(hindsight)] / np.array(hindsight)),
+        mean_interval(total[: len(average)] / np.array(average)),
+    )
+
+
+def setting_rows(document: Document) -> list[Row]:
+    """Return one row per policy of a setting."""
+    rows = []
+    for policy in document["policies"]:
+        value = mean_interval(_values(policy, "V"))
+        mean, error, ratio = difference(document, policy)
+        of_hindsight, of_average = fractions(document, policy)
+        best = policy is best_baseline(document)
+        rows.append(
+            {
+                "table": f"{document['scenario']} policies",
+                "setting": document["setting"],
+                "policy": policy["policy"],
+                "U": _mean(_values(policy, "U")),
+                "V": value.mean,
+                "V ±": value.high - value.mean,
+                "S": _mean(_values(policy, "S")),
+                "F mean": _mean(_values(policy, "F_mean")),
+                "F 5 %": _mean(_values(policy, "F_p05")),
+                "wait p99": _mean(_values(policy, "wait_p99")),
+                "fairness": _mean(_values(policy, "fairness")),
+                "of LP": of_hindsight.mean,
+                "of LP ±": of_hindsight.high - of_hindsight.mean,
+                "of average bound": of_average.mean,
+                "V - best baseline": math.nan if best else mean,
+                "s.e.": math.nan if best else error,
+                "in s.e.": math.nan if best else ratio,
+                "ms/slot": float(np.median(_values(policy, "ms_per_slot"))),
+                "build ms": policy["build_ms"],
+                "seeds": len(policy["figures"]["V"]),
+                "parameters": ", ".join(f"{key}={value}" for key, value in policy["parameters"].items()),
+            }
+        )
+    return rows
+
+
+def extra_rows(document: Document) -> list[Row]:
+    """Return the figures that only this scenario has, one row per policy; none for most."""
+    from ceas.experiments.scheduling_contest import METRICS  # noqa: PLC0415
+
+    rows = []
+    for policy in document["policies"]:
+        own = [name for name in policy["figures"] if name not in METRICS]
+        if own:
+            head = {"table": f"{document['scenario']} figures of its own", "setting": document["setting"]}
+            figures = {name.replace("_", " "): _mean(_values(policy, name)) for name in own}
+            rows.append({**head, "policy": policy["policy"], **figures})
+    return rows
+
+
+def frontier_rows(document: Document) -> list[Row]:
+    """Return the candidates of which no other is better in both utilisation and value, on the tuning instances."""
+    return [
+        {
+            "table": f"{document['scenario']} frontier of U and V, tuning instances",
+            "setting": document["setting"],
+            **{key: point[key] for key in ("policy", "U", "V", "parameters")},
+        }
+        for point in document["frontier"]
+    ]
+
+
+def verdict_row(document: Document) -> Row:
+    """Say who is ahead on a setting, in words."""
+    ours = [policy for policy in document["policies"] if policy["is_ours"]]
+    baseline = best_baseline(document)
+    # The policy as tuned for value; the other label is the same policy held to high utilisation.
+    policy = ours[0] if ours else baseline
+    mean, error, ratio = difference(document, policy)
+    if not ours:
+        verdict = "no policy of ours"
+    elif len(policy["figures"]["V"]) < LEAST_INSTANCES:
+        verdict = f"{'ahead' if mean > 0 else 'not ahead'}, too few instances to judge"
+    elif not math.isfinite(ratio):
+        verdict = "level" if mean == 0.0 else "cannot be judged"
+    elif abs(ratio) < CLEAR:
+        verdict = f"not told apart ({'ahead' if mean > 0 else 'behind'} by {abs(ratio):.1f} s.e.)"
+    else:
+        verdict = f"{'ahead' if mean > 0 else 'BASELINE AHEAD'} by {abs(ratio):.1f} s.e."
+    return {
+        "table": "verdicts",
+        "setting": document["setting"],
+        "regime": document["regime"],
+        "policy": policy["policy"],
+        "U": _mean(_values(policy, "U")),
+        "V": _mean(_values(policy, "V")),
+        "of LP": fractions(document, policy)[0].mean,
+        "best baseline": baseline["policy"],
+        "its U": _mean(_values(baseline, "U")),
+        "its V": _mean(_values(baseline, "V")),
+        "difference": mean,
+        "s.e.": error,
+        "verdict": verdict,
+        "wall s": document["wall_s"],
+    }
+
+
+def _exact_rows(scenarios: Sequence[str], is_quick: bool) -> list[Row]:
+    from ceas.experiments.scheduling_exact_tables import chain_rows, one_link_rows, perishable_rows  # noqa: PLC0415
+
+    rows: list[Row] = []
+    if "S1" in scenarios:
+        rows += [{"table": "S1 perishable goods, closed forms", **row} for row in perishable_rows()]
+        rows += [{"table": "S1 one link, exact mean value per slot", **row} for row in one_link_rows()]
+    if "S4" in scenarios:
+        rows += [{"table": "S4 repeater chains, expected slots", **row} for row in chain_rows(is_quick=is_quick)]
+    return rows

@@ -1,0 +1,148 @@
+"""Which links attempt together: a matching of large total score in the nodes' attempts and memory; compiled.
+
+Attempts granted from the highest score down are worth at least half of the best set. `improve_matching` goes on from
+there by exchanges: a link takes the place of those that block it at its two ends if its score is larger than theirs
+together, and two links take the place of one that blocks both. It ends when no such exchange gains.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from ceas.network.compilation import compiled
+from ceas.network.slot_policy import SlotSnapshot
+from ceas.scheduling.price_tables import node_link, node_links_end, node_links_first
+
+__all__ = ["improve_matching"]
+
+_MOST_PASSES = 30
+# An exchange must gain more than this share, lest rounding makes it go round in circles.
+_LEAST_GAIN = 1e-9
+_FREE, _HOPELESS = -1, -2
+
+
+@compiled
+def _blocker(
+    snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, side: int
+) -> int:
+    """Return which chosen link would have to go at one end for this one: `_FREE` for none, `_HOPELESS` if none can."""
+    node = snapshot.edges[link, side]
+    n_links, n_nodes = len(snapshot.edges), len(snapshot.free_slots)
+    needs_memory = replace[link] < 0
+    lacks_memory = needs_memory and snapshot.work_int[n_links + n_nodes + node] >= snapshot.free_slots[node]
+    if not lacks_memory and snapshot.work_int[n_links + node] < snapshot.attempts_per_slot[node]:
+        return _FREE
+    least, blocker = np.inf, _HOPELESS
+    for place in range(node_links_first(snapshot, node), node_links_end(snapshot, node)):
+        other = node_link(snapshot, place)
+        is_chosen = snapshot.work_int[other] == 1
+        if is_chosen and score[other] < least and not (lacks_memory and replace[other] >= 0):
+            least, blocker = score[other], other
+    return blocker
+
+
+@compiled
+def _set_chosen(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: int, is_chosen: int) -> None:
+    """Choose a link or give it up, and keep count of the attempts and memory of its ends."""
+    n_links, n_nodes = len(snapshot.edges), len(snapshot.free_slots)
+    snapshot.work_int[link] = is_chosen
+    change = 1 if is_chosen == 1 else -1
+    for side in range(2):
+        node = snapshot.edges[link, side]
+        snapshot.work_int[n_links + node] += change
+        if replace[link] < 0:
+            snapshot.work_int[n_links + n_nodes + node] += change
+
+
+@compiled
+def _best_free(
+    snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, side: int
+) -> int:
+    """Return the link of highest score, other than `link`, that can be chosen now at one end of `link`; -1 if none."""
+    node = snapshot.edges[link, side]
+    best, found = 0.0, -1
+    for place in range(node_links_first(snapshot, node), node_links_end(snapshot, node)):
+        other = node_link(snapshot, place)
+        if other == link or snapshot.work_int[other] == 1 or score[other] <= best:
+            continue
+        is_free = True
+        for end in range(2):
+            is_free = is_free and _blocker(snapshot, score, replace, other, end) == _FREE
+        if is_free:
+            best, found = score[other], other
+    return found
+
+
+@compiled
+def _force_in(
+    snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int
+) -> bool:
+    """Choose a link in the place of those that block it, if that gains."""
+    first, second = _FREE, _FREE
+    cost = 0.0
+    for side in range(2):
+        blocker = _blocker(snapshot, score, replace, link, side)
+        if blocker == _HOPELESS:
+            return False
+        if blocker >= 0 and blocker != first:
+            cost += score[blocker]
+        if side == 0:
+            first = blocker
+        else:
+            second = blocker
+    if score[link] <= cost * (1.0 + _LEAST_GAIN):
+        return False
+    for side in range(2):
+        blocker = first if side == 0 else second
+        if blocker >= 0 and snapshot.work_int[blocker] == 1:
+            _set_chosen(snapshot, replace, blocker, 0)
+    _set_chosen(snapshot, replace, link, 1)
+    return True
+
+
+@compiled
+def _split(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int) -> bool:
+    """Put up to two links in the place of a chosen one, if that gains."""
+    _set_chosen(snapshot, replace, link, 0)
+    first, second = -1, -1
+    got = 0.0
+    for side in range(2):
+        found = _best_free(snapshot, score, replace, link, side)
+        if found >= 0:
+            _set_chosen(snapshot, replace, found, 1)
+            got += score[found]
+        if side == 0:
+            first = found
+        else:
+            second = found
+    if got > score[link] * (1.0 + _LEAST_GAIN):
+        return True
+    for side in range(2):
+        found = first if side == 0 else second
+        if found >= 0:
+            _set_chosen(snapshot, replace, found, 0)
+    _set_chosen(snapshot, replace, link, 1)
+    return False
+
+
+@compiled
+def improve_matching(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
+    """Set the score of all links to 0 but those of a set that can attempt together, which no small exchange improves.
+
+    Uses `work_int`.
+    """
+    n_links, n_nodes = len(snapshot.edges), len(snapshot.free_slots)
+    for at in range(n_links + 2 * n_nodes):
+        snapshot.work_int[at] = 0
+    for _ in range(_MOST_PASSES):
+        is_changed = False
+        for link in range(n_links):
+            if score[link] > 0.0:
+                if snapshot.work_int[link] == 0:
+                    is_changed = _force_in(snapshot, score, replace, link) or is_changed
+                else:
+                    is_changed = _split(snapshot, score, replace, link) or is_changed
+        if not is_changed:
+            break
+    for link in range(n_links):
+        if snapshot.work_int[link] == 0:
+            score[link] = 0.0

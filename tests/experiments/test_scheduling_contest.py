@@ -1,0 +1,308 @@
+"""The contest: equal budgets, instances apart, figures that count, tables that say who won."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ceas.errors import DomainError
+from ceas.experiments import benchmark_scheduling, scheduling_entrants
+from ceas.experiments.benchmark_scheduling import benchmark, run_setting, setting_rows, verdict_row
+from ceas.experiments.scheduling_cases import Phase, SchedulingCase
+from ceas.experiments.scheduling_contest import Run, contest, run_case, search_grid
+from ceas.experiments.scheduling_extras import adversary_entrants, drift_entrants, extra_measure
+from ceas.experiments.scheduling_figures import bounds_of, frontier_of, measure, utilisation_bound
+from ceas.experiments.scheduling_settings import SETTINGS, Setting
+
+
+def setting_of(name: str) -> Setting:
+    return next(one for one in SETTINGS if one.name == name)
+
+
+TINY = replace(
+    setting_of("S3 load 0.7 memory 2"),
+    parameters={"load": 0.7, "memory_slots": 2, "n_slots": 60},
+    average_bound="",
+    bounds_frontier=False,
+)
+
+
+def test_a_small_grid_is_tried_as_a_whole_and_a_large_one_within_the_budget() -> None:
+    seen: list[dict[str, int]] = []
+
+    def evaluate(point: dict[str, int]) -> dict[str, float]:
+        seen.append(point)
+        return {"U": 0.5, "V": -float((point["a"] - 5) ** 2 + (point["b"] - 3) ** 2)}
+
+    grid = {"a": range(8), "b": range(8)}
+    tried = search_grid(grid, evaluate, 40)
+    assert [point["parameters"] for point in tried] == seen
+    assert seen[0] == {"a": 0, "b": 0}
+    assert max(tried, key=lambda point: point["V"])["parameters"] == {"a": 5, "b": 3}
+    assert len(seen) == len({tuple(point.values()) for point in seen}) < 40
+    assert len(search_grid(grid, evaluate, 64)) == 64
+    assert len(search_grid(grid, evaluate, 5)) == 5
+    assert [point["parameters"] for point in search_grid({}, lambda _: {"U": 1.0, "V": 1.0}, 3)] == [{}]
+
+
+def test_tuning_sees_no_reported_instance_and_takes_the_best(sketch_entrants, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[int, Phase]] = []
+    make = Setting.case
+
+    def watched(self: Setting, seed: int, phase: Phase, *, is_quick: bool = False) -> SchedulingCase:
+        seen.append((seed, phase))
+        return make(self, seed, phase, is_quick=is_quick)
+
+    monkeypatch.setattr(Setting, "case", watched)
+    documents = contest(TINY, sketch_entrants(), measure=measure, tuning_seeds=2, seeds=3, budget=3)
+    assert seen == [(0, Phase.TUNING), (1, Phase.TUNING), *((seed, Phase.REPORTING) for seed in range(3))]
+    ahead, demand = documents
+    assert [document["policy"] for document in documents] == ["ahead", "on demand"]
+    assert ahead["parameters"] == max(ahead["candidates"], key=lambda point: point["V"])["parameters"]
+    assert len(ahead["candidates"]) == 3
+    assert all(len(values) == 3 for values in ahead["figures"].values())
+    # Without stock nobody is served when nobody waits: making pairs ahead is worth everything.
+    assert max(demand["figures"]["V"]) == 0.0
+    assert min(ahead["figures"]["V"]) > 0.1
+
+
+def test_ours_is_also_run_at_high_utilisation_if_a_candidate_has_it(sketch_entrants) -> None:
+    setting = replace(TINY, scenario="S2", generator=setting_of("S2 load 0.7 memory 2").generator)
+    documents = contest(setting, sketch_entrants(), measure=measure, tuning_seeds=1, seeds=2, budget=3)
+    names = [document["policy"] for document in documents]
+    frugal = [point for point in documents[0]["candidates"] if point["U"] >= 0.9]
+    assert ("ahead, U >= 0.9" in names) == bool(frugal)
+    assert frugal
+    assert documents[1]["parameters"] == max(frugal, key=lambda point: point["V"])["parameters"]
+
+
+def test_figures_are_those_of_the_record(sketch_entrants) -> None:
+    case = setting_of("S2 load 0.7 memory 2").case(0, Phase.TUNING, is_quick=True)
+    record = run_case(sketch_entrants()[0], case, {"eagerness": 1.0}).record
+    figures = measure(case, record)
+    assert figures["U"] == record.used.sum() / (record.generated - record.stored).sum()
+    settled = case.requests.deadline < case.n_slots
+    served = record.served_request[settled[record.served_request]]
+    assert figures["S"] == len(served) / settled.sum()
+    assert figures["V"] == pytest.approx(case.requests.weight[served].sum() / case.requests.weight[settled].sum())
+    assert figures["total"] == pytest.approx(case.requests.weight[record.served_request].sum())
+    assert 0.75 <= figures["F_p05"] <= figures["F_mean"] <= 0.95
+    assert 0.0 < figures["fairness"] <= 1.0
+    assert 0.0 <= figures["wait_p99"] <= 12.0
+
+
+def test_the_frontier_has_no_point_that_another_beats() -> None:
+    points = [(0.9, 0.2), (0.5, 0.4), (0.6, 0.3), (0.4, 0.35), (1.0, 0.1), (0.9, 0.15)]
+    candidates = [{"parameters": {"k": k}, "U": u, "V": v} for k, (u, v) in enumerate(points)]
+    kept = frontier_of([{"policy": "a", "candidates": candidates}, {"policy": "a, U >= 0.9", "candidates": candidates}])
+    assert [(point["U"], point["V"]) for point in kept] == [(1.0, 0.1), (0.9, 0.2), (0.6, 0.3), (0.5, 0.4)]
+
+
+@pytest.mark.parametrize("changed", [{"tuning_seeds": 0}, {"seeds": 0}, {"budget": 0}, {"twice": True}])
+def test_an_impossible_contest_is_refused(sketch_entrants, changed: dict[str, Any]) -> None:
+    numbers = {"tuning_seeds": 1, "seeds": 1, "budget": 1} | changed
+    entrants = sketch_entrants()[:1] * 2 if numbers.pop("twice", False) else sketch_entrants()
+    with pytest.raises(DomainError, match="Argument `"):
+        contest(TINY, entrants, measure=measure, **numbers)
+
+
+# ---- what only some scenarios have -----------------------------------------------------------------------------------
+
+
+def test_audits_find_liars_who_drop_halves_and_certified_schedules_leave_them_out(sketch_entrants) -> None:
+    setting = setting_of("S10 dropped halves")
+    case = setting.case(0, Phase.TUNING, is_quick=True)
+    claimed_before = case.network.claimed_werner.copy()
+    certified, believing = adversary_entrants(sketch_entrants()[:1])
+    runs: dict[str, Run] = {one.name: run_case(one, case, {"eagerness": 1.0}) for one in (believing, certified)}
+    np.testing.assert_array_equal(case.network.claimed_werner, claimed_before)
+    assert set(runs) == {"ahead, claimed", "ahead, certified"}
+    found = runs["ahead, certified"].extra
+    # A dropped half passes an audit with chance 1/2, an honest pair with 0.967.
+    assert found["liars_found"] > 0.5
+    assert found["honest_accused"] <= 0.1
+    assert found["pairs_from_liars"] < runs["ahead, claimed"].extra["pairs_from_liars"]
+
+
+def test_a_run_in_pieces_is_the_run_when_nobody_is_accused(sketch_entrants) -> None:
+    case = setting_of("S10 inflated claims").case(1, Phase.TUNING, is_quick=True)
+    entrant = sketch_entrants()[0]
+    whole = run_case(entrant, case, {"eagerness": 0.0}).record
+    pieces = run_case(adversary_entrants([entrant])[1], case, {"eagerness": 0.0}).record
+    np.testing.assert_array_equal(whole.served_request, pieces.served_request)
+    np.testing.assert_array_equal(whole.served_value, pieces.served_value)
+
+
+def test_one_link_is_measured_against_its_exact_optimum(sketch_entrants) -> None:
+    """An eager policy that serves the freshest earns 0.32951 a slot for ever, the best 0.34432 or more.
+
+    Sample: 20,000 slots of standard deviation about 0.8, so 0.006 for the mean; bounds of 6 of them.
+    """
+    setting = replace(setting_of("S1 memory 2"), parameters={"memory_slots": 2, "n_slots": 20_000})
+    case = setting.case(0, Phase.TUNING)
+    record = run_case(sketch_entrants()[0], case, {"eagerness": 2.0}).record
+    own = extra_measure(setting)
+    assert own is not None
+    share = own(case, record)["of_optimum"]
+    assert 0.85 < share < 1.05
+
+
+@pytest.mark.parametrize("name", ["S6 round 20 pairs 1 coherence 0.5", "S8 applications 150", "S9 load 0.7 memory 2"])
+def test_own_figures_are_finite(sketch_entrants, name: str) -> None:
+    setting = setting_of(name)
+    case = setting.case(0, Phase.TUNING, is_quick=True)
+    own = extra_measure(setting)
+    assert own is not None
+    assert np.isfinite(list(own(case, run_case(sketch_entrants()[0], case, {"eagerness": 1.0}).record).values())).all()
+
+
+def test_who_learns_is_bound_anew_after_a_drift(sketch_entrants) -> None:
+    case = setting_of("S9 load 0.7 memory 2").case(0, Phase.REPORTING)
+    learning, told = drift_entrants(sketch_entrants()[:1])
+    run = run_case(learning, case, {"eagerness": 0.0})
+    assert run.extra["builds"] > 1.0
+    # This policy looks at no probability, so that it does the same in pieces.
+    whole = run_case(told, case, {"eagerness": 0.0}).record
+    np.testing.assert_array_equal(run.record.served_request, whole.served_request)
+
+
+# ---- the benchmark ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sketched(sketch_entrants, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduling_entrants, "entrants_of", lambda _: sketch_entrants())
+    monkeypatch.setattr(benchmark_scheduling, "choose_settings", lambda *_, **__: [TINY])
+
+
+def test_rows_compare_with_the_best_baseline_and_the_bound(sketched: None) -> None:
+    document = run_setting(TINY, seeds=5)
+    ahead, demand = setting_rows(document)
+    assert ahead["V - best baseline"] == pytest.approx(ahead["V"] - demand["V"])
+    assert np.isnan(demand["V - best baseline"])
+    assert ahead["in s.e."] == pytest.approx(ahead["V - best baseline"] / ahead["s.e."])
+    assert 0.0 < ahead["of LP"] < 1.0
+    assert len(document["bounds"]["hindsight"]) == 5
+    verdict = verdict_row(document)
+    assert verdict["best baseline"] == "on demand"
+    assert verdict["verdict"].startswith("ahead by")
+
+
+def test_the_bound_is_not_held_against_who_purifies(sketched: None) -> None:
+    document = run_setting(TINY, seeds=2)
+    document["policies"][0]["figures"]["purified"][1] = 1.0
+    ahead, demand = setting_rows(document)
+    assert np.isnan(ahead["of LP"])
+    assert np.isfinite(demand["of LP"])
+
+
+@pytest.mark.parametrize("name", ["S7 swap 1", "S8 applications 150"])
+def test_delivered_value_is_below_the_fluid_bound(sketch_entrants, name: str) -> None:
+    """The bound is on the mean over coins, and these policies deliver far less than it."""
+    setting = setting_of(name)
+    bounds = bounds_of(setting, 1, is_quick=True)
+    assert bounds["average_kind"] == "fluid"
+    assert bounds["hindsight"] == []
+    case = setting.case(0, Phase.REPORTING, is_quick=True)
+    total = measure(case, run_case(sketch_entrants()[0], case, {"eagerness": 1.0}).record)["total"]
+    assert 0.0 < total < bounds["average"][0]
+
+
+def test_nobody_is_above_the_frontier_of_a_link(sketch_entrants) -> None:
+    points = utilisation_bound(setting_of("S1 memory 2"), is_quick=True)
+    assert [point["U"] for point in points] == [0.9]
+    assert 0.0 <= points[0]["V"] < 1.0
+
+
+def test_a_baseline_that_wins_is_called_the_winner(sketched: None) -> None:
+    document = run_setting(TINY, seeds=5)
+    for policy in document["policies"]:
+        policy["is_ours"] = not policy["is_ours"]
+    assert verdict_row(document)["verdict"].startswith("BASELINE AHEAD by")
+
+
+def test_what_is_finished_is_not_repeated(sketched: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = benchmark(only="S3", seeds=2, out=str(tmp_path), processes=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["S3_load_0.7_memory_2.json", "rows.json"]
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("run again")
+
+    monkeypatch.setattr(benchmark_scheduling, "run_setting", refuse)
+    again = benchmark(only="S3", seeds=2, out=str(tmp_path), processes=1)
+    assert repr(again) == repr(first)
+    with pytest.raises(AssertionError, match="run again"):
+        benchmark(only="S3", seeds=3, out=str(tmp_path), processes=1)
+    (tmp_path / "S3_load_0.7_memory_2.json").write_text("{")
+    with pytest.raises(AssertionError, match="run again"):
+        benchmark(only="S3", seeds=2, out=str(tmp_path), processes=1)
+
+
+def test_an_interrupted_benchmark_keeps_what_was_finished(
+    sketched: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(TINY, name="S3 other")
+    monkeypatch.setattr(benchmark_scheduling, "choose_settings", lambda *_, **__: [TINY, other])
+    run = benchmark_scheduling.run_setting
+
+    def interrupted(setting: Setting, **options: Any) -> dict[str, Any]:
+        if setting is other:
+            raise KeyboardInterrupt
+        return run(setting, **options)
+
+    monkeypatch.setattr(benchmark_scheduling, "run_setting", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        benchmark(only="S3", seeds=2, out=str(tmp_path), processes=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["S3_load_0.7_memory_2.json"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"only": "S12"}, "unknown scenario of the scheduling benchmark `S12`"),
+        ({"only": " , "}, "`only` must list scenarios"),
+        ({"seeds": 1}, "`seeds` must be a whole number of at least 2"),
+        ({"seeds": 2.5}, "`seeds` must be a whole number"),
+        ({"processes": 0}, "`processes` must be"),
+    ],
+)
+def test_wrong_parameters_are_refused(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(Exception, match=message):
+        benchmark(**parameters)
+
+
+def test_a_folder_that_cannot_be_is_refused(tmp_path: Any) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DomainError, match="`out` must be a folder"):
+        benchmark(only="S3", out=str(tmp_path / "file" / "folder"))
+
+
+def test_the_command_line_runs_a_tiny_benchmark_and_goes_on_where_it_stopped(sketched: None, tmp_path: Any) -> None:
+    from typer.testing import CliRunner
+
+    from ceas.cli import app
+
+    command = ["bench", "scheduling", "--only", "S3", "--seeds", "2", "--set", "processes=1", "--out", str(tmp_path)]
+    shown = CliRunner().invoke(app, command)
+    assert shown.exit_code == 0, shown.output
+    assert "S3 policies" in shown.stdout
+    assert "verdicts" in shown.stdout
+    assert "ahead, too few instances to judge" in shown.stdout
+    document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
+    kept = json.loads((tmp_path / "rows.json").read_text())
+    assert document["benchmarks"]["scheduling"] == kept["rows"]
+
+
+@pytest.mark.slow
+def test_all_policies_run_in_the_short_benchmark(tmp_path: Any) -> None:
+    """Everything that takes part, on one setting with routes and one with appointments, in processes of their own."""
+    rows = benchmark(only="S5,S6", seeds=2, quick=True, out=str(tmp_path), processes=2)
+    for scenario in ("S5", "S6"):
+        own = [row for row in rows if row["table"] == f"{scenario} policies"]
+        assert {row["policy"] for row in own} >= {"ceas", "edf", "max_weight", "on_demand_edf", "static_tdma"}
+        for row in own:
+            assert 0.0 < row["V"] < 1.0
+            # Nobody is above the clairvoyant.
+            assert row["of LP"] <= 1.0 + 1e-9
