@@ -48,7 +48,9 @@ __all__ = [
 _DETAILS = ("links", "nodes", "pairs", "waits")
 STUDY_TABLES = ("schedule", "schedule_trials", *(f"schedule_{name}" for name in _DETAILS))
 _RESULT, _SCENARIO = "result.json", "scenario.toml"
+# Code that decides a run's numbers: whole rooms, and what makes a world of a scenario and figures of a run.
 _ROOMS = ("network", "physics", "scheduling")
+_MODULES = ("streams.py", "runtime/world.py", "experiments/assemble.py", "experiments/schedule_runs.py")
 
 
 class StudyTables:
@@ -125,7 +127,8 @@ def _program(policy: str) -> str:
     package = Path(__file__).parents[1]
     maker = registry.resolve("policy", policy)
     own = Path(inspect.getfile(maker if inspect.isroutine(maker) or inspect.isclass(maker) else type(maker)))
-    for path in (*(path for room in _ROOMS for path in sorted((package / room).glob("*.py"))), own):
+    rooms = [path for room in _ROOMS for path in sorted((package / room).glob("*.py"))]
+    for path in (*rooms, *(package / name for name in _MODULES), own):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
