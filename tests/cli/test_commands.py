@@ -18,6 +18,7 @@ from ceas.errors import CapacityError, DomainError, InterruptedRunError, RunDire
 from ceas.experiments import Comparison, ComparisonCell, ProgressEvent, document_scenario_keys, load_scenario, names
 from ceas.experiments.results import RESULT_KEYS, RunResult, write_json
 from ceas.experiments.scenario import Scenario
+from ceas.experiments.schedule_study import SCHEDULE_METRICS, PolicyResult, ScheduleStudy, Trial
 from ceas.physics import load_preset, preset_names
 
 Replace = Callable[[str, Any], None]
@@ -259,26 +260,95 @@ def test_compare_needs_a_name(option: str) -> None:
     assert f"Option `{option}` must list at least one name" in done.stderr
 
 
+def fake_study(scenario: Scenario, **options: Any) -> ScheduleStudy:
+    seeds, rng = tuple(options["seeds"]), np.random.default_rng(4)
+    policies = [
+        PolicyResult(
+            policy=policy,
+            label=policy,
+            study_id=policy,
+            parameters={"threshold": 0.25},
+            trials=(
+                Trial(
+                    parameters={"threshold": 0.25},
+                    utilisation=0.99,
+                    value_per_round=90.0,
+                    fraction_of_bound=0.9,
+                    is_chosen=True,
+                ),
+            ),
+            figures={
+                metric: np.full(len(seeds), 1e4 + 100.0 * place)
+                if metric == "value_per_round"
+                else 0.9 + 0.01 * rng.random(len(seeds))
+                for metric in SCHEDULE_METRICS
+            },
+        )
+        for place, policy in enumerate(options["policies"])
+    ]
+    return ScheduleStudy(
+        scenario=scenario,
+        rounds=options["rounds"] or scenario.clock.rounds,
+        tuning_rounds=options["tuning_rounds"],
+        bound_rounds=options["bound_rounds"],
+        seeds=seeds,
+        policies=tuple(policies),
+        links={},
+        nodes={},
+        pairs={},
+        waits={},
+        ceas_version="0",
+        command=options["command"],
+    )
+
+
 def test_schedule_compares_all_policies_unless_told(replace: Replace) -> None:
     seen: list[dict[str, Any]] = []
 
-    def schedule_policies(scenario: Scenario, **options: Any) -> list[dict[str, Any]]:
+    def schedule_policies(scenario: Scenario, **options: Any) -> ScheduleStudy:
         seen.append(options)
-        return [{"policy": policy, "utilisation": 0.5} for policy in options["policies"]]
+        return fake_study(scenario, **options)
 
     replace("schedule_policies", schedule_policies)
     done = call("schedule", "quickstart", "--seeds", "2", "--json")
     assert list(seen[0]["policies"]) == list(names("policy"))
     assert list(seen[0]["seeds"]) == [0, 1]
-    assert seen[0]["rounds"] is None
+    assert (seen[0]["rounds"], seen[0]["bound_rounds"]) == (None, 20)
+    assert seen[0]["out"] == Path("runs/quickstart-schedule")
     document = json.loads(done.stdout)
-    assert document["rows"][0] == {"policy": "oldest_first", "utilisation": 0.5}
+    assert [row["policy"] for row in document["rows"]] == list(names("policy"))
     assert document["network_id"] == load_scenario("quickstart").network_id
-    shown = call("schedule", "quickstart", "--policies", "ceas,random", "--rounds", "4")
+    assert document["directory"] == "runs/quickstart-schedule"
+    shown = call("schedule", "quickstart", "--policies", "ceas,random", "--rounds", "4", "--first-seed", "7")
     assert list(seen[1]["policies"]) == ["ceas", "random"]
+    assert list(seen[1]["seeds"]) == [7, 8, 9]
     assert seen[1]["rounds"] == 4
+    assert seen[1]["command"] == (
+        "ceas schedule quickstart --policies ceas,random --rounds 4 --seeds 3 --first-seed 7 --tuning-rounds 4 "
+        "--bound-rounds 20"
+    )
     assert "oldest_first" not in shown.stdout
-    assert "pairs used" in shown.stdout
+    assert "threshold = 0.25" in shown.stdout
+    assert "runs/quickstart-schedule/report.html" in shown.stdout
+
+
+def test_the_tables_of_schedule_fit_120_columns_best_first(replace: Replace) -> None:
+    replace("schedule_policies", fake_study)
+    shown = call("schedule", "quickstart", "--seeds", "10").stdout
+    tables = shown[: shown.index("Among policies")].splitlines()
+    assert max(map(len, tables)) <= 120
+    order = [line.split()[0] for line in tables if line.split()[:1] and line.split()[0] in names("policy")]
+    assert order[: len(order) // 2] == list(reversed(names("policy")))
+
+
+def test_an_interrupted_schedule_says_how_to_go_on(replace: Replace) -> None:
+    def interrupt(*_arguments: Any, **_options: Any) -> None:
+        raise KeyboardInterrupt
+
+    replace("schedule_policies", interrupt)
+    done = call("schedule", "headline", "--out", "x")
+    assert done.exit_code == 130
+    assert done.stderr == "finished runs are kept in x; repeat the command to go on\ninterrupted\n"
 
 
 def test_scenarios_lists_the_built_in_ones() -> None:

@@ -132,8 +132,37 @@ def test_compare_adds_rows_and_repeats_none(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").stat().st_size > 10_000
 
 
-def test_schedule_shows_every_policy(tmp_path: Path) -> None:
-    rows = json.loads(run("schedule", "quickstart", "--rounds", "2", "--seeds", "1", "--json", *SET).stdout)["rows"]
-    assert [row["policy"] for row in rows] == ["oldest_first", "freshest_first", "random", "static_tdma", "ceas"]
-    assert all(0 < row["utilisation"] <= 1 for row in rows)
-    assert not list(tmp_path.iterdir())
+def test_schedule_adds_seeds_after_an_interruption_and_reports(tmp_path: Path) -> None:
+    directory = tmp_path / "study"
+    policies = ("--policies", "ceas,on_demand,oldest_first")
+    arguments = ("schedule", "quickstart", *policies, "--rounds", "2", "--tuning-rounds", "1", *SET)
+    process = subprocess.Popen(
+        command(*arguments, "--seeds", "1", "--out", str(directory)),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("on_demand"):
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 130
+    assert "repeat the command to go on" in errors
+    assert not (directory / "result.json").exists()
+    first = json.loads(run(*arguments, "--seeds", "1", "--out", str(directory), "--json").stdout)
+    more = run(*arguments, "--seeds", "2", "--out", str(directory), "--json")
+    assert {row["policy"] for row in first["rows"]} == {"ceas", "on_demand", "oldest_first"}
+    assert all(0 < row["utilisation"] <= 1 for row in first["rows"])
+    # One run is missing for each result, and nothing is tuned again.
+    phases = {line.rsplit(" ", 1)[0] for line in more.stderr.splitlines()}
+    assert phases == {f"{row['policy']}, seed 1" for row in first["rows"]}
+    assert json.loads(more.stdout)["seeds"] == [0, 1]
+    tables = ("schedule", "schedule_trials", "schedule_links", "schedule_nodes", "schedule_pairs", "schedule_waits")
+    expected = {"result.json", "scenario.toml", "report.html", *(f"{name}.parquet" for name in tables)}
+    assert {entry.name for entry in directory.iterdir()} == expected
+    page = (directory / "report.html").read_bytes()
+    run("report", str(directory))
+    assert (directory / "report.html").read_bytes() == page

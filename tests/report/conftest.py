@@ -1,5 +1,7 @@
 """Synthetic run and comparison directories in the format that experiments write."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from ceas.experiments.result_tables import TABLE_COLUMNS, write_table
 from ceas.experiments.results import RunResult, write_run
 from ceas.experiments.scenario import load_scenario
+from ceas.experiments.schedule_store import StudyTables, gather_study, parameters_text, write_study
 from ceas.network.topology import surfnet
 from ceas.streams import stream
 
@@ -327,3 +330,169 @@ def other_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def compare_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_comparison(tmp_path_factory.mktemp("comparisons") / "all")
+
+
+# Policy, mean value and utilisation of its trials, and which of them are reported.
+SCHEDULE_POLICIES = (
+    ("ceas", ((0.6, 118.0), (0.98, 114.0), (0.99, 90.0)), (0, 1)),
+    ("random", ((0.97, 105.0), (0.2, 40.0), (0.5, 100.0)), (0,)),
+    ("on_demand", ((1.0, 108.0), (1.0, 100.0), (0.99, 107.0)), (0,)),
+    ("static_tdma", ((0.99, 30.0),), (0,)),
+)
+SCHEDULE_ROUNDS, SCHEDULE_SEEDS = 10, (3, 4, 5)
+
+
+def add_schedule_run(
+    tables: StudyTables, key: dict[str, Any], used: float, value: float, rng: np.random.Generator
+) -> None:
+    seed, generated = key["seed"], 10_000
+    fates = dict(
+        zip(("learning", "key", "test"), (np.array([0.8, 0.15, 0.05]) * used * generated).round(), strict=True)
+    )
+    lost = generated - sum(fates.values())
+    figures = {
+        **{name: int(count) for name, count in fates.items()},
+        "generated": generated,
+        "expired": int(lost // 2),
+        "discarded": int(lost - lost // 2),
+        "alive": 0,
+        "shots": 2600,
+        "utilisation": used,
+        "delivered_value": SCHEDULE_ROUNDS * (value + 10 * seed + rng.normal(0, 0.3)),
+        "bounded_value": 5 * (value + 10 * seed),
+        "bound": 5 * (125.0 + 10 * seed),
+        "fidelity_at_use_mean": 0.94,
+        "fidelity_at_use_p05": 0.9,
+        "ceas_version": "0.1.0",
+    }
+    columns = {name: np.array([value]) for name, value in figures.items()}
+    unread = {name: np.array([0.5]) for name in TABLE_COLUMNS["schedule"] if name not in {*columns, *key}}
+    tables.add("schedule", key, {**columns, **unread})
+
+
+def write_schedule(directory: Path, *, is_traced: bool = True) -> Path:
+    topology, tables = surfnet(), StudyTables(directory)
+    rows: list[tuple[str, str, dict[str, Any]]] = []
+    for policy, trials, reported in SCHEDULE_POLICIES:
+        rng = stream(11, "synthetic schedule", policy=len(rows))
+        own = {"study_id": f"id of {policy}", "policy": policy}
+        for index, (used, value) in enumerate(trials):
+            columns = {
+                "parameters": np.array([parameters_text({"lead": index, "is_shared": False})]),
+                "utilisation": np.array([used]),
+                "delivered_value": np.array([2 * value]),
+                "bounded_value": np.array([2 * value]),
+                "bound": np.array([250.0]),
+            }
+            for seed in (900_001, 900_002):
+                tables.add("schedule_trials", {**own, "trial": index, "seed": seed}, columns)
+        for index in reported:
+            parameters = {"lead": index, "is_shared": False}
+            rows.append((policy, own["study_id"], parameters))
+            for seed in SCHEDULE_SEEDS:
+                key = {**own, "parameters": parameters_text(parameters), "seed": seed}
+                add_schedule_run(tables, key, *trials[index], rng)
+            key["seed"] = SCHEDULE_SEEDS[0]
+            links = link_columns(rng, topology.edges, topology.length_km)
+            kept = {name: links[name] for name in TABLE_COLUMNS["schedule_links"] if name in links}
+            tables.add("schedule_links", key, kept)
+            nodes = {
+                "label": np.array([HOSTILE_NAME, *topology.labels[1:]], dtype=object),
+                "node": np.arange(topology.n_nodes),
+                "x": topology.position[:, 0],
+                "y": topology.position[:, 1],
+            }
+            size = np.ones(topology.n_nodes, np.int64)
+            unread = dict.fromkeys(("memory_slots", "learner_link", "shots", "coherence_time_s"), size)
+            tables.add("schedule_nodes", key, {**nodes, **unread})
+            waits_s = np.geomspace(1e-6, 1e-2, 40) * (1 + len(rows))
+            for use in ("shot", "key"):
+                count = rng.integers(1, 1000, 40)
+                tables.add("schedule_waits", {**key, "use": use}, {"count": count, "wait_s": waits_s})
+            pairs = pair_columns(rng, topology.edges)
+            pairs["link"] %= 3
+            if is_traced:
+                columns = {name: pairs[name] for name in TABLE_COLUMNS["schedule_pairs"] if name in pairs}
+                tables.add("schedule_pairs", key, columns)
+    study = gather_study(
+        tables,
+        scenario=load_scenario("headline"),
+        entries=rows,
+        seeds=SCHEDULE_SEEDS,
+        rounds=SCHEDULE_ROUNDS,
+        tuning_rounds=2,
+        bound_rounds=5,
+        command="ceas schedule headline --seeds 3",
+    )
+    write_study(directory, study)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def schedule_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_schedule(tmp_path_factory.mktemp("studies") / "study")
+
+
+@pytest.fixture(scope="session")
+def write_study_directory() -> Callable[..., Path]:
+    return write_schedule
+
+
+def benchmark_rows() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = [
+        {"table": "S1 closed forms", "supply": 1.0, "U oldest first": 0.9, "note": '<script>alert("x")</script>'}
+    ]
+    settings = (("S2 load 0.7", 0.8, "ahead by 12.0 s.e."), ("S2 load 1.1", 0.7, "BASELINE AHEAD by 4.0 s.e."))
+    others = (
+        ("S2 load 1.3", 0.6, "not told apart (ahead by 1.2 s.e.)"),
+        ("S2 small", 0.6, "ahead, too few instances to judge"),
+    )
+    for setting, value, verdict in (*settings, *others):
+        sign = -1 if verdict.startswith("BASELINE") else 1
+        for policy, own, used in (("ceas", value, 0.7), ("random", value - sign * 0.1, 0.9), ("tdma", 0.3, 1.0)):
+            rows.append(
+                {
+                    "table": "S2 policies",
+                    "setting": setting,
+                    "policy": policy,
+                    "U": used,
+                    "V": own,
+                    "of LP": own / 0.9 if setting != "S2 small" else None,
+                    "seeds": 10,
+                    "parameters": "lead=1",
+                }
+            )
+        for policy, used, own in (
+            ("ceas", 0.7, value),
+            ("nobody above (dual)", 0.6, 0.95),
+            ("nobody above (dual)", 1.0, 0.8),
+        ):
+            table = "S2 frontier of U and V, tuning instances"
+            rows.append(
+                {"table": table, "setting": setting, "policy": policy, "U": used, "V": own, "parameters": "lead=2"}
+            )
+        rows.append(
+            {
+                "table": "verdicts",
+                "setting": setting,
+                "policy": "ceas",
+                "U": 0.7,
+                "V": value,
+                "best baseline": "random",
+                "its U": 0.9,
+                "its V": value - sign * 0.1,
+                "difference": sign * 0.1,
+                "s.e.": 0.01,
+                "verdict": verdict,
+                "of LP": value / 0.9 if setting != "S2 small" else None,
+            }
+        )
+    return rows
+
+
+@pytest.fixture(scope="session")
+def benchmark_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("benchmarks") / "benchmark"
+    directory.mkdir()
+    (directory / "rows.json").write_text(json.dumps({"rows": benchmark_rows()}), "utf-8")
+    return directory

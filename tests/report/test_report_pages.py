@@ -113,7 +113,17 @@ def side_page(run_directory: Path, other_directory: Path, tmp_path_factory: pyte
     return page_of(run_directory, other_directory, out=tmp_path_factory.mktemp("side") / "page.html")
 
 
-@pytest.fixture(params=["run_page", "compare_page", "side_page"])
+@pytest.fixture(scope="module")
+def schedule_page(schedule_directory: Path) -> Page:
+    return page_of(schedule_directory)
+
+
+@pytest.fixture(scope="module")
+def benchmark_page(benchmark_directory: Path) -> Page:
+    return page_of(benchmark_directory)
+
+
+@pytest.fixture(params=["run_page", "compare_page", "side_page", "schedule_page", "benchmark_page"])
 def any_page(request: pytest.FixtureRequest) -> Page:
     page: Page = request.getfixturevalue(request.param)
     return page
@@ -196,9 +206,9 @@ def test_rows_are_as_long_as_their_heads_and_sortable_cells_carry_their_value(an
 
 
 def test_a_page_is_the_same_bytes_when_made_again_and_elsewhere(
-    run_directory: Path, compare_directory: Path, tmp_path: Path
+    run_directory: Path, compare_directory: Path, schedule_directory: Path, tmp_path: Path
 ) -> None:
-    for directory in (run_directory, compare_directory):
+    for directory in (run_directory, compare_directory, schedule_directory):
         copy = shutil.copytree(directory, tmp_path / directory.name)
         first = write_report([directory], tmp_path / "first.html").read_bytes()
         assert write_report([copy], tmp_path / "second.html").read_bytes() == first

@@ -9,6 +9,7 @@ import typer
 from ceas.errors import DomainError
 
 __all__ = [
+    "FirstSeedOption",
     "JsonOption",
     "OutOption",
     "ScenarioArgument",
@@ -28,6 +29,9 @@ SetOption = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. clock.rounds=50; may be repeated."),
 ]
 SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="Number of seeds.")]
+FirstSeedOption = Annotated[
+    int, typer.Option("--first-seed", min=0, max=LARGEST_SEED // 2, help="First seed; the others follow it.")
+]
 OutOption = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Where to write; default: below runs/.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 

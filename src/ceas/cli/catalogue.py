@@ -84,7 +84,9 @@ def presets(
 
 
 def report(
-    directories: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs or comparisons.")],
+    directories: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of runs, or one of a study or benchmark.")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Page to write; default: report.html in the folder.")
     ] = None,

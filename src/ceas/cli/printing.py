@@ -22,8 +22,8 @@ def print_json(document: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(plain_json(document), indent=2, allow_nan=False))
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> None:
-    """Print rows as a table whose columns are the keys of the first row."""
+def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str = "", is_dense: bool = False) -> None:
+    """Print rows as a table whose columns are the keys of the first row; dense ones stand closer together."""
     if not rows:
         typer.echo(f"{title}: nothing to show" if title else "nothing to show")
         return
@@ -32,7 +32,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str = "") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title) or None, title_justify="left", box=SIMPLE_HEAD)
+    table = Table(title=escape(title) or None, title_justify="left", box=SIMPLE_HEAD, collapse_padding=is_dense)
     for key in rows[0]:
         is_number = isinstance(rows[0][key], int | float)
         table.add_column(escape(str(key)), justify="right" if is_number else "left", overflow="fold")

@@ -1,15 +1,14 @@
 """`ceas compare` and `ceas schedule`: many runs, one table."""
 
-import math
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ceas.cli.arguments import (
-    LARGEST_SEED,
+    FirstSeedOption,
     JsonOption,
     OutOption,
     ScenarioArgument,
@@ -19,10 +18,9 @@ from ceas.cli.arguments import (
 )
 from ceas.cli.printing import print_json, print_rows, text_of
 from ceas.cli.progress import progress_display
+from ceas.cli.schedule_tables import print_study
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ceas.experiments import ComparisonCell
 
 __all__ = ["compare", "schedule"]
@@ -36,9 +34,7 @@ def compare(
         str | None, typer.Option("--attacks", metavar="X,Y", help="Attacks; default: the scenario's own.")
     ] = None,
     seeds: SeedsOption = 3,
-    first_seed: Annotated[
-        int, typer.Option("--first-seed", min=0, max=LARGEST_SEED // 2, help="First seed; the others follow it.")
-    ] = 0,
+    first_seed: FirstSeedOption = 0,
     out: OutOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
@@ -108,54 +104,58 @@ def schedule(
     ] = None,
     rounds: Annotated[int | None, typer.Option("--rounds", min=1, help="Rounds; default: the scenario's.")] = None,
     seeds: SeedsOption = 3,
+    first_seed: FirstSeedOption = 0,
     tuning_rounds: Annotated[
         int,
         typer.Option(
             "--tuning-rounds", min=0, help="Rounds on seeds of their own in which every policy is tuned; 0 for none."
         ),
     ] = 4,
+    bound_rounds: Annotated[
+        int, typer.Option("--bound-rounds", min=0, help="First rounds to compare with a bound on value; 0 for none.")
+    ] = 20,
+    out: OutOption = None,
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare scheduling policies on the network alone, without learning, each tuned with the same effort."""
+    """Compare scheduling policies on the network alone, without learning, each tuned with the same effort.
+
+    Finished runs are kept: repeat the command to go on after an interruption, or with more seeds to add them.
+    """
     from ceas.experiments import load_scenario, names
 
     loaded = load_scenario(scenario, overrides or ())
     chosen = split_names("--policies", policies) if policies is not None else names("policy")
+    directory = out or Path("runs") / f"{loaded.name}-schedule"
+    command = ["ceas", "schedule", scenario, *(("--policies", ",".join(chosen)) if policies is not None else ())]
+    command += ["--rounds", str(rounds)] if rounds is not None else []
+    command += ["--seeds", str(seeds), "--first-seed", str(first_seed), "--tuning-rounds", str(tuning_rounds)]
+    command += ["--bound-rounds", str(bound_rounds), *(part for text in overrides or () for part in ("--set", text))]
     from ceas.experiments import schedule_policies
 
-    with progress_display() as progress:
-        rows = schedule_policies(
-            loaded,
-            policies=chosen,
-            seeds=range(seeds),
-            rounds=rounds,
-            tuning_rounds=tuning_rounds,
-            progress=progress,
-        )
+    try:
+        with progress_display() as progress:
+            study = schedule_policies(
+                loaded,
+                policies=chosen,
+                seeds=range(first_seed, first_seed + seeds),
+                rounds=rounds,
+                tuning_rounds=tuning_rounds,
+                bound_rounds=bound_rounds,
+                out=directory,
+                progress=progress,
+                command=shlex.join(command),
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"finished runs are kept in {directory}; repeat the command to go on", err=True)
+        raise
+    from ceas.report import write_report
+
+    page = write_report([directory])
     if as_json:
-        print_json({"scenario": loaded.name, "network_id": loaded.network_id, "seeds": seeds, "rows": rows})
+        from ceas.experiments import study_document
+
+        print_json({**study_document(study), "directory": str(directory)})
         return
-    title = f"{loaded.name}: the network alone, mean over {seeds} seeds ± half of the 95 % confidence interval"
-    print_rows([_schedule_row(row, chosen[0]) for row in rows], title=title)
-
-
-def _schedule_row(row: "Mapping[str, Any]", first: str) -> dict[str, str]:
-    shown = {
-        "pairs used": "utilisation",
-        "delivered value": "delivered_value",
-        f"value / {first}": "value_over_first",
-        "fidelity at use": "fidelity_at_use_mean",
-        "5 % quantile": "fidelity_at_use_p05",
-        "keys served": "key_requests_served",
-        "shots": "shots",
-        "pairs": "generated_pairs",
-    }
-    return {"policy": row["policy"]} | {title: _with_half_width(row, metric) for title, metric in shown.items()}
-
-
-def _with_half_width(row: "Mapping[str, Any]", metric: str) -> str:
-    mean, half_width = row.get(metric), row.get(f"{metric}_ci95")
-    if half_width is None or math.isnan(half_width):
-        return text_of(mean)
-    return f"{text_of(mean)} ± {float(half_width):.2g}"
+    print_study(study)
+    typer.echo(f"rows: {directory / 'schedule.parquet'}\nreport: {page}")

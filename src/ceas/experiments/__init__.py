@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ceas.experiments.scenario import document_scenario_keys as document_scenario_keys
     from ceas.experiments.scenario import load_scenario as load_scenario
     from ceas.experiments.schedule import schedule_policies as schedule_policies
+    from ceas.experiments.schedule_store import read_schedule as read_schedule
+    from ceas.experiments.schedule_study import ScheduleStudy as ScheduleStudy
     from ceas.runtime.progress import Progress as Progress
     from ceas.runtime.progress import ProgressEvent as ProgressEvent
 
@@ -43,6 +45,8 @@ _HOMES = {
     "run": ("compare", "record_network", "resume_run", "run_scenario"),
     "scenario": ("Scenario", "built_in_scenarios", "document_scenario_keys", "load_scenario"),
     "schedule": ("schedule_policies",),
+    "schedule_store": ("read_schedule",),
+    "schedule_study": ("PolicyResult", "ScheduleStudy", "study_document", "verdict"),
 }
 _MODULE_OF = {name: f"ceas.experiments.{module}" for module, names in _HOMES.items() for name in names}
 _MODULE_OF |= {"Progress": "ceas.runtime.progress", "ProgressEvent": "ceas.runtime.progress"}
@@ -55,6 +59,7 @@ __all__ = [
     "ProgressEvent",
     "RunResult",
     "Scenario",
+    "ScheduleStudy",
     "built_in_scenarios",
     "claim_run_directory",
     "compare",
@@ -66,6 +71,7 @@ __all__ = [
     "plain_json",
     "read_comparison",
     "read_run",
+    "read_schedule",
     "record_network",
     "resolve",
     "resume_run",

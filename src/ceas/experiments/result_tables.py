@@ -68,6 +68,35 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "bell_pair_utilisation delivered_value value_learning byzantine_weight wall_s",
         ),
         "compare_curves": _columns(string="scenario_id method attack", int64="seed round", float64="test_accuracy"),
+        "schedule": _columns(
+            string="study_id policy parameters ceas_version",
+            int64="seed generated learning key test expired discarded alive shots",
+            float64="utilisation delivered_value value_learning value_key value_test fidelity_at_use_mean "
+            "fidelity_at_use_p05 keys_served shots_served key_wait_mean_s key_wait_p99_s shot_wait_mean_s "
+            "shot_wait_p99_s learner_fairness bounded_value bound",
+        ),
+        "schedule_trials": _columns(
+            string="study_id policy parameters",
+            int64="trial seed",
+            float64="utilisation delivered_value bounded_value bound",
+        ),
+        "schedule_links": _columns(
+            string="study_id policy parameters",
+            int64="seed link node_a node_b generated learning key test expired discarded alive",
+            float64="length_km pair_rate_hz initial_fidelity fidelity_at_use_mean",
+        ),
+        "schedule_nodes": _columns(
+            string="study_id policy parameters label",
+            int64="seed node memory_slots learner_link shots",
+            float64="x y coherence_time_s",
+        ),
+        "schedule_waits": _columns(string="study_id policy parameters use", int64="seed count", float64="wait_s"),
+        "schedule_pairs": _columns(
+            string="study_id policy parameters fate",
+            int64="seed pair_id birth_ns end_ns",
+            int32="link user",
+            float32="fidelity_at_end",
+        ),
     }
 )
 

@@ -45,6 +45,7 @@ class PairedDifference:
             bootstrap cannot know the tails of a distribution that it has seen ten values of.
         student_high: Upper end of Student's interval.
         p_value: Two-sided paired t-test of a mean difference of 0.
+        standard_error: Standard error of the mean difference.
         n_pairs: Number of pairs.
     """
 
@@ -54,6 +55,7 @@ class PairedDifference:
     student_low: float
     student_high: float
     p_value: float
+    standard_error: float
     n_pairs: int
 
 
@@ -106,6 +108,7 @@ def paired_difference(
         student_low=student.low,
         student_high=student.high,
         p_value=_t_test(differences),
+        standard_error=_standard_error(differences),
         n_pairs=len(differences),
     )
 
@@ -143,7 +146,11 @@ def _half_width(numbers: FloatArray, confidence: float) -> float:
     from scipy.special import stdtrit  # noqa: PLC0415  (keeps the import of the room light)
 
     quantile = float(stdtrit(len(numbers) - 1, (1 + confidence) / 2))
-    return quantile * float(numbers.std(ddof=1)) / float(np.sqrt(len(numbers)))
+    return quantile * _standard_error(numbers)
+
+
+def _standard_error(numbers: FloatArray) -> float:
+    return float(numbers.std(ddof=1)) / float(np.sqrt(len(numbers))) if len(numbers) > 1 else float("nan")
 
 
 def _t_test(differences: FloatArray) -> float:
@@ -151,7 +158,7 @@ def _t_test(differences: FloatArray) -> float:
         return float("nan")
     from scipy.special import stdtr  # noqa: PLC0415  (keeps the import of the room light)
 
-    error = float(differences.std(ddof=1)) / float(np.sqrt(len(differences)))
+    error = _standard_error(differences)
     mean = float(differences.mean())
     if error == 0:
         return 1.0 if mean == 0 else 0.0

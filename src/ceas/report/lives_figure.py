@@ -1,5 +1,8 @@
 """Lives of traced pairs: one bar a pair, from heralding to use or loss."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +15,7 @@ from ceas.report.palette import FATE_COLOURS, INK
 from ceas.report.panel import Frame, Key, chart, responsive
 from ceas.report.source import Run, Table
 
-__all__ = ["lives_figure"]
+__all__ = ["Lives", "draw_lives", "ended_pairs", "lives_figure"]
 
 _SHAPES = {"learning": "circle", "key": "diamond", "test": "square", "expired": "cross", "discarded": "bar"}
 _MOST_PAIRS, _FEWEST_PAIRS = 60, 12
@@ -54,27 +57,46 @@ def _exchange_phases(run: Run, start_ms: float, frame: Frame) -> list[Markup]:
     return parts
 
 
-def _ended(pairs: Table) -> Table:
+def ended_pairs(pairs: Table) -> Table:
     """Return the pairs whose fate is known; those alive at the end of the run have none."""
     return pairs.where(np.isin(pairs.texts("fate"), list(FATE_COLOURS)))
 
 
-def _lives_chart(run: Run, width: int) -> Markup:
-    pairs = _ended(run.pairs)
-    birth_ns, end_ns = pairs.integers("birth_ns"), pairs.integers("end_ns")
-    rows = _chosen(birth_ns, end_ns)
-    start_ns = int(birth_ns[rows].min())
-    birth, end = (birth_ns[rows] - start_ns) / 1e6, (end_ns[rows] - start_ns) / 1e6
-    every_fate, ids = pairs.texts("fate"), pairs.integers("pair_id")[rows]
-    fates = [every_fate[row] for row in rows]
-    link, fidelity = pairs.numbers("link")[rows], pairs.numbers("fidelity_at_end")[rows]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lives:
+    """Pairs whose lives are drawn, a bar each, in this order from the top; arrays have shape `(pairs,)`.
+
+    Attributes:
+        pairs: The pairs, which have ended.
+        start_ns: Time at the left end of the axis (ns).
+        stop_ms: Time at its right end since then (ms); bars of pairs that live longer are cut, without a glyph.
+        title: What is shown.
+        axis_label: What the horizontal axis shows.
+        n_rows: Room for so many bars.
+    """
+
+    pairs: Table
+    start_ns: int
+    stop_ms: float
+    title: str
+    axis_label: str
+    n_rows: int
+
+
+def draw_lives(lives: Lives, width: int, ground: Callable[[Frame], list[Markup]] = lambda _: []) -> Markup:
+    """Return a chart of lives, on a ground."""
+    pairs, start_ns = lives.pairs, lives.start_ns
+    birth, end = ((pairs.integers(name) - start_ns) / 1e6 for name in ("birth_ns", "end_ns"))
+    fates, ids = pairs.texts("fate"), pairs.integers("pair_id")
+    link, fidelity = pairs.numbers("link"), pairs.numbers("fidelity_at_end")
 
     def draw(frame: Frame) -> list[Markup]:
-        y = frame.y(np.arange(len(rows)) + 0.5)
-        parts = _exchange_phases(run, start_ns / 1e6, frame)
+        y = frame.y(np.arange(len(pairs)) + 0.5)
+        parts = ground(frame)
         for index, fate in enumerate(fates):
             colour = FATE_COLOURS[fate]
-            left, right = frame.x.at(float(birth[index])), frame.x.at(float(end[index]))
+            left = frame.x.at(float(birth[index]))
+            right = frame.x.at(min(float(end[index]), lives.stop_ms))
             text = tip(
                 f"pair {ids[index]} of link {int(link[index])}: {fate}",
                 f"lived {format_number(float(end[index] - birth[index]) / 1e3, 's')}",
@@ -82,24 +104,42 @@ def _lives_chart(run: Run, width: int) -> Markup:
             )
             d = f"M{left:.1f} {y[index]:.1f}H{right:.1f}"
             parts.append(tag("path", class_="life", d=d, stroke=colour, data_tip=text))
-            parts.append(glyph(_SHAPES[fate], right, float(y[index]), radius=3.4, colour=colour, text=text))
+            if end[index] <= lives.stop_ms:
+                parts.append(glyph(_SHAPES[fate], right, float(y[index]), radius=3.4, colour=colour, text=text))
         return parts
 
     present = [fate for fate in FATE_COLOURS if fate in fates]
     return chart(
         draw,
-        x=fitted_axis("time since the first of them was born (ms)", [0.0], end, low=0.0),
-        y=Axis(label="", low=float(len(rows)), high=0.0, has_ticks=False),
-        title=f"Lives of {len(rows)} traced pairs, oldest at the top",
+        x=Axis(label=lives.axis_label, low=0.0, high=lives.stop_ms),
+        y=Axis(label="", low=float(lives.n_rows), high=0.0, has_ticks=False),
+        title=lives.title,
         description=", ".join(f"{fates.count(fate)} {fate}" for fate in present) + ".",
         keys=[Key(label=fate, colour=FATE_COLOURS[fate], kind=_SHAPES[fate]) for fate in present],
         width=width,
-        height=100 + _ROW_HEIGHT * len(rows),
+        height=100 + _ROW_HEIGHT * lives.n_rows,
     )
 
 
+def _lives_chart(run: Run, width: int) -> Markup:
+    pairs = ended_pairs(run.pairs)
+    rows = _chosen(pairs.integers("birth_ns"), pairs.integers("end_ns"))
+    shown = pairs.take(rows)
+    start_ns = int(shown.integers("birth_ns").min())
+    axis = fitted_axis("", [0.0], (shown.integers("end_ns") - start_ns) / 1e6, low=0.0)
+    lives = Lives(
+        pairs=shown,
+        start_ns=start_ns,
+        stop_ms=axis.high,
+        title=f"Lives of {len(rows)} traced pairs, oldest at the top",
+        axis_label="time since the first of them was born (ms)",
+        n_rows=len(rows),
+    )
+    return draw_lives(lives, width, lambda frame: _exchange_phases(run, start_ns / 1e6, frame))
+
+
 def _ages_chart(run: Run, width: int) -> Markup:
-    pairs = _ended(run.pairs)
+    pairs = ended_pairs(run.pairs)
     age_ms = (pairs.integers("end_ns") - pairs.integers("birth_ns")) / 1e6
     fates = np.array(pairs.texts("fate"))
     present = [fate for fate in FATE_COLOURS if (fates == fate).any()]
@@ -137,7 +177,7 @@ def _ages_chart(run: Run, width: int) -> Markup:
 
 def lives_figure(run: Run) -> Figure | None:
     """Return the lives of some pairs, or None where the run traced none."""
-    if len(_ended(run.pairs)) == 0:
+    if len(ended_pairs(run.pairs)) == 0:
         return None
     return Figure(
         anchor="lives",

@@ -1,5 +1,6 @@
 """What a report reads: runs and comparisons from their directories, as columns with a few ways to look at them."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +13,23 @@ from numpy.typing import NDArray
 from ceas.errors import RunDirectoryError
 from ceas.experiments.comparison_store import read_comparison
 from ceas.experiments.results import read_run
+from ceas.experiments.schedule_store import is_schedule, read_schedule
 
-__all__ = ["Comparison", "Run", "Table", "is_comparison", "known_mean", "load_comparison", "load_run"]
+__all__ = [
+    "Comparison",
+    "Run",
+    "Table",
+    "is_benchmark",
+    "is_comparison",
+    "is_schedule",
+    "known_mean",
+    "load_benchmark",
+    "load_comparison",
+    "load_run",
+    "read_schedule",
+]
 
+_BENCHMARK_FILE = "rows.json"
 _COMPARISON_FILE = "compare.parquet"
 
 
@@ -47,6 +62,10 @@ class Table:
         """Return the rows that are chosen."""
         return Table({name: values[chosen] for name, values in self.columns.items()})
 
+    def take(self, rows: NDArray[np.int64]) -> "Table":
+        """Return the rows at some places, in their order."""
+        return Table({name: values[rows] for name, values in self.columns.items()})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
@@ -77,6 +96,28 @@ class Comparison:
     curves: Table
     command: str
     n_superseded: int
+
+
+def is_benchmark(directory: Path) -> bool:
+    """Tell whether a directory holds the rows of a scheduling benchmark."""
+    return (directory / _BENCHMARK_FILE).is_file()
+
+
+def load_benchmark(directory: Path) -> list[dict[str, Any]]:
+    """Read the rows of a benchmark; `table` says where each belongs.
+
+    Raises:
+        RunDirectoryError: The file cannot be read, or holds no such rows.
+    """
+    path = directory / _BENCHMARK_FILE
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
+    rows = document.get("rows") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "table" in row for row in rows):
+        raise RunDirectoryError(f"{path}: must hold the rows of a benchmark")
+    return rows
 
 
 def is_comparison(directory: Path) -> bool:

@@ -5,10 +5,20 @@ from pathlib import Path
 
 from ceas.errors import DomainError, RunDirectoryError
 from ceas.experiments.result_tables import write_atomically
+from ceas.report.benchmark_page import benchmark_page
 from ceas.report.comparison_page import comparison_page
 from ceas.report.run_page import run_page
+from ceas.report.schedule_page import schedule_page
 from ceas.report.side_by_side_page import side_by_side_page
-from ceas.report.source import is_comparison, load_comparison, load_run
+from ceas.report.source import (
+    is_benchmark,
+    is_comparison,
+    is_schedule,
+    load_benchmark,
+    load_comparison,
+    load_run,
+    read_schedule,
+)
 
 __all__ = ["write_page"]
 
@@ -16,10 +26,18 @@ __all__ = ["write_page"]
 def _page(directories: Sequence[Path]) -> str:
     if len(directories) == 1:
         only = directories[0]
+        if is_benchmark(only):
+            return benchmark_page(load_benchmark(only))
+        if is_schedule(only):
+            return schedule_page(read_schedule(only))
         return comparison_page(load_comparison(only)) if is_comparison(only) else run_page(load_run(only))
     for directory in directories:
         if is_comparison(directory):
             raise RunDirectoryError(f"{directory} holds a comparison; only runs can be shown side by side.")
+        if is_benchmark(directory):
+            raise RunDirectoryError(f"{directory} holds a benchmark; only runs can be shown side by side.")
+        if is_schedule(directory):
+            raise RunDirectoryError(f"{directory} holds a schedule study; only runs can be shown side by side.")
     return side_by_side_page([load_run(directory) for directory in directories])
 
 
