@@ -49,7 +49,7 @@ __all__ = [
 # What a study tries for each policy. All get the same number of trials, so that none is tuned harder than another.
 _MEMORY = tuple(
     {"pairs_per_link": limit, "partition_memory": is_partitioned}
-    for limit in (-1, 0, 2, 6)
+    for limit in (-1, 0, 6, 10)
     for is_partitioned in (False, True)
 )
 _LEAD = tuple(
@@ -78,7 +78,7 @@ TUNING_GRIDS: Mapping[str, Sequence[Mapping[str, float]]] = MappingProxyType(
             for part in (0.02, 0.05, 0.15, 0.4)
             for is_partitioned in (False, True)
         ),
-        "ceas": tuple({"waste_share": share} for share in (0.0, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4)),
+        "ceas": tuple({"waste_share": share} for share in (0.0, 1e-5, 1e-4, 1e-3, 0.005, 0.02, 0.05, 0.2)),
     }
 )
 
