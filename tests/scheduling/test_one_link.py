@@ -66,7 +66,7 @@ def test_gains_of_the_three_policies(problem, oldest, freshest, best):
     assert solve_one_link(problem).gain == pytest.approx(best, abs=5.1e-7)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     p=st.floats(0.02, 1.0),
     high=st.floats(0.0, 0.5),
@@ -182,7 +182,7 @@ def random_problem(rng):
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32))
 def test_no_policy_beats_the_best_and_its_accounts_balance(seed):
     rng = np.random.default_rng(seed)

@@ -59,7 +59,7 @@ def test_published_times_of_nested_and_immediate_swapping(ps, nested, asap):
     assert evaluate_chain(five, swap_asap).expected_slots == pytest.approx(asap, abs=6e-7)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True)
 @given(p=st.floats(0.02, 1.0), ps=st.floats(0.05, 1.0), cutoff=st.integers(0, 12))
 def test_three_nodes_in_closed_form(p, ps, cutoff):
     """Either both links come in one slot, or one waits at most `cutoff` slots for the other."""
@@ -179,7 +179,7 @@ def test_simulation_agrees(name):
     assert abs(slots.mean() - solution.expected_slots) < 6 * error
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32))
 def test_no_rule_is_faster_than_the_best(seed):
     rng = np.random.default_rng(seed)
@@ -218,6 +218,21 @@ def test_certain_links_make_a_chain_periodic():
     """Nested swapping over links that always succeed takes exactly two slots; failing swaps alone make the time."""
     assert evaluate_chain(chain(5, 1.0, 1.0, 2), nested_swapping(5)).expected_slots == pytest.approx(2.0, rel=1e-12)
     assert evaluate_chain(chain(5, 1.0, 0.5, 2), swap_asap).expected_slots == pytest.approx(8.0, rel=1e-12)
+
+
+def test_a_chain_that_is_almost_periodic_settles():
+    """Two new links wait for a slot; then every other slot delivers, and the distribution oscillates by rounding.
+
+    From the empty chain (or with a link about to expire) either both links come, and swap one slot later, or one comes
+    and has the next slot to find its partner, or none does. The figures are ones at which full steps never settle.
+    """
+    p, r, ps = 0.9494453408561345, 0.694104012022112, 0.8200498796734188
+    start = 1.0 + p * r + p * (1 - r) + (1 - p) * r
+    again = p * r * (1 - ps) + p * (1 - r) * (1 - r * ps) + (1 - p) * r * (1 - p * ps) + (1 - p) * (1 - r)
+    hesitant = evaluate_chain(
+        chain(3, (p, r), ps, 1), lambda links: () if all(age == 0 for _, _, age in links) else swap_asap(links)
+    )
+    assert hesitant.expected_slots == pytest.approx(start / (1.0 - again), rel=1e-12)
 
 
 def test_a_rule_that_never_swaps_never_delivers():

@@ -46,6 +46,8 @@ _Floats = npt.NDArray[np.float64]
 
 _MOST_NODES = 8
 _MOST_SWEEPS = 100_000
+# Sweeps after which iteration goes on by half steps: a chain that is almost periodic oscillates, at last by rounding.
+_PATIENCE = 2_000
 # The rate is a difference of numbers near 1: its bounds come no closer than this.
 _ROUNDING = 2e-15
 # Relative change of a probability below which it stands still.
@@ -320,9 +322,9 @@ def _matrix(outcomes: Outcomes, codes: _Ints, shape: tuple[int, int]) -> sparse.
     return sparse.coo_array((outcomes.probability, (outcomes.origin, column)), shape=shape).tocsr()
 
 
-def _step(chain: RepeaterChain) -> float:
-    """Return the step of iteration: a half where certain success may make a chain periodic."""
-    return 0.5 if np.any(chain.link_success >= 1.0) else 1.0
+def _step(chain: RepeaterChain, sweep: int) -> float:
+    """Return the step of a sweep: a half where certain success may make a chain periodic, and after long iteration."""
+    return 0.5 if np.any(chain.link_success >= 1.0) or sweep > _PATIENCE else 1.0
 
 
 def _iterate(
@@ -333,7 +335,6 @@ def _iterate(
     `swapping` holds all choices, or one for each state before swaps.
     """
     n_after, n_before = transitions.generation.shape
-    step = _step(chain)
     value = np.zeros(n_after + 1)
     lower, upper = 0.0, 1.0
     for sweep in range(1, _MOST_SWEEPS + 1):
@@ -345,7 +346,7 @@ def _iterate(
         lower, upper = max(float(change.min()), 0.0), float(change.max())
         if upper - lower <= max(tolerance * upper, _ROUNDING):
             return value, lower, upper, sweep
-        value[:-1] += step * (change - change[transitions.empty])
+        value[:-1] += _step(chain, sweep) * (change - change[transitions.empty])
     raise CeasError(f"the rate of delivery lies in [{lower:.9g}, {upper:.9g}] after {_MOST_SWEEPS} sweeps")
 
 
@@ -375,15 +376,14 @@ def _solution(
 def _delivery_rate(chain: RepeaterChain, transitions: _Transitions, chosen: _Ints) -> float:
     """Return the deliveries per slot of the chain that begins anew after each, to rounding of its own size."""
     forward = (transitions.generation @ transitions.swapping[chosen]).T.tocsr()
-    step = _step(chain)
     share = np.zeros(forward.shape[1])
     share[transitions.empty] = 1.0
-    for _ in range(_MOST_SWEEPS):
+    for sweep in range(1, _MOST_SWEEPS + 1):
         moved = forward @ share
         rate = float(moved[-1])
         moved[transitions.empty] += rate
         change = moved[:-1] - share
-        share += step * change
+        share += _step(chain, sweep) * change
         # Relative for every state, since rare ones deliver; but some only hold what is left of the start.
         if np.all(np.abs(change) <= _STILL * moved[:-1] + 1e-18 * rate + 1e-300):
             return rate / float(share.sum())
