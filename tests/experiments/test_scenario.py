@@ -531,6 +531,14 @@ def test_a_preset_gives_defaults_and_the_scenario_may_change_them() -> None:
     assert scenario_from_toml(scenario.to_toml()) == scenario
 
 
+def test_nodes_of_the_ideal_preset_are_all_ideal() -> None:
+    hardware = scenario_from_toml('[hardware]\npreset = "idealised"\n').hardware
+    assert (hardware.device_efficiency, hardware.device_efficiency_spread) == (1.0, 0.0)
+    assert (hardware.visibility, hardware.two_qubit_error, hardware.dark_count_probability) == (1.0, 0.0, 0.0)
+    # Elsewhere nodes differ as they do without a preset.
+    assert scenario_from_toml('[hardware]\npreset = "nv_centre"\n').hardware.device_efficiency_spread > 0.0
+
+
 def test_the_coherence_time_of_a_preset_loses_fidelity_as_fast_as_its_memories_at_first() -> None:
     preset = load_preset("neutral_atom")
     memory = RelaxingMemory(

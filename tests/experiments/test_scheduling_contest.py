@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ceas.experiments.benchmark_scheduling import benchmark, run_setting, settin
 from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_contest import Run, contest, run_case, search_grid
 from ceas.experiments.scheduling_extras import adversary_entrants, drift_entrants, extra_measure
-from ceas.experiments.scheduling_figures import bounds_of, frontier_of, measure, utilisation_bound
+from ceas.experiments.scheduling_figures import bounds_of, class_hops, frontier_of, measure, utilisation_bound
 from ceas.experiments.scheduling_settings import SETTINGS, Setting
 
 
@@ -193,9 +194,27 @@ def test_rows_compare_with_the_best_baseline_and_the_bound(sketched: None) -> No
 def test_the_bound_is_not_held_against_who_purifies(sketched: None) -> None:
     document = run_setting(TINY, seeds=2)
     document["policies"][0]["figures"]["purified"][1] = 1.0
+    document["bounds"]["average"] = document["bounds"]["hindsight"]
     ahead, demand = setting_rows(document)
-    assert np.isnan(ahead["of LP"])
-    assert np.isfinite(demand["of LP"])
+    for column in ("of LP", "of average bound"):
+        assert np.isnan(ahead[column])
+        assert np.isfinite(demand[column])
+
+
+def test_the_dual_of_routes_of_several_lengths_takes_the_shortest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routes of 2 to 4 links in one class: with their mean, 3, a request for the shorter ones would not be bounded."""
+    case = setting_of("S7 swap 1").case(0, Phase.REPORTING, is_quick=True)
+    assert class_hops(case).max() == 3
+    told = []
+
+    def remember(*_, hops, **__):
+        told.append(hops.tolist())
+        return SimpleNamespace(value=1.0, transient=0.0)
+
+    monkeypatch.setattr("ceas.scheduling.bounds_dual.dual_bound", remember)
+    setting = replace(setting_of("S7 swap 1"), has_bound=False, average_bound="dual")
+    bounds_of(setting, 1, is_quick=True)
+    assert told == [[2] * len(case.forecast.weight)]
 
 
 @pytest.mark.parametrize("name", ["S7 swap 1", "S8 applications 150"])

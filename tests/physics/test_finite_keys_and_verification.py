@@ -196,6 +196,8 @@ def test_golden_sequential_test() -> None:
     np.testing.assert_allclose(test.mean_tests_if_bad, np.log(99) * 0.98 / test.divergence_bad_nats, rtol=1e-12)
     with pytest.raises(DomainError, match="bad_fidelity"):
         physics.sequential_test(0.8, 0.9, 0.01, 0.01)
+    with pytest.raises(DomainError, match="missed"):
+        physics.sequential_test(0.95, 0.8, [0.01, 0.5], [0.98, 0.5])
 
 
 def test_sequential_test_against_simulation() -> None:

@@ -41,7 +41,7 @@ def test_the_integer_optimum_is_the_clairvoyants(seed: int) -> None:
     assert split.value >= best - TIGHT
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**32), combinations=st.sampled_from([0, 20, 500]))
 def test_no_policy_passes_the_bound(seed: int, combinations: int) -> None:
     """Policies that serve, replace and discard at random, on drifting networks with wrong claims."""

@@ -392,6 +392,14 @@ def test_a_policy_that_breaks_the_rules_is_refused():
     ):
         with pytest.raises(DomainError, match="Argument `policy`"):
             evaluate_one_link(problem, policy)
+    replacing = two_classes(2, may_replace=True, memory_price=0.05)
+    attempt = oldest_qualifying(replacing).attempt.copy()
+    evaluate_one_link(replacing, OneLinkPolicy(attempt=attempt, serve=good.serve))
+    for ages in ((), (3,)):
+        early = attempt.copy()
+        early[replacing.states.rank(ages)] = 2
+        with pytest.raises(DomainError, match="only where the memory is full"):
+            evaluate_one_link(replacing, OneLinkPolicy(attempt=early, serve=good.serve))
     with pytest.raises(DomainError, match="initial_bias"):
         solve_one_link(problem, initial_bias=np.zeros(3))
     with pytest.raises(DomainError, match="at most 2"):

@@ -241,11 +241,11 @@ def difference(document: Document, policy: Mapping[str, Any]) -> tuple[float, fl
 def fractions(document: Document, policy: Mapping[str, Any]) -> tuple[MeanInterval, MeanInterval]:
     """Return delivered value as a fraction of the clairvoyant's and of the average bound, NaN where there is none.
 
-    The clairvoyant's bound is for policies that do not purify; it is no bound on one that does.
+    Both are for policies that do not purify and are no bounds on one that does: its pairs may be better than new ones.
     """
     total, bounds = np.array(_values(policy, "total")), document["bounds"]
-    hindsight = bounds["hindsight"] if not any(_values(policy, "purified")) else []
-    average = bounds["average"]
+    is_bound = not any(_values(policy, "purified"))
+    hindsight, average = (bounds[kind] if is_bound else [] for kind in ("hindsight", "average"))
     return (
         mean_interval(total[: len(hindsight)] / np.array(hindsight)),
         mean_interval(total[: len(average)] / np.array(average)),

@@ -68,7 +68,7 @@ def _average_bound(case: SchedulingCase, kind: str) -> float:
     from ceas.scheduling.bounds_dual import dual_bound, fluid_bound  # noqa: PLC0415
 
     if kind == "dual":
-        bound = dual_bound(case.network, case.forecast, hops=class_hops(case), arrivals=_arrivals(case))
+        bound = dual_bound(case.network, case.forecast, hops=_fewest_hops(case), arrivals=_arrivals(case))
         return case.n_slots * bound.value + bound.transient
     # A route and class of the requests that came stands for itself; those that did not come are worth nothing here, so
     # the rates are those of the instance and the bound holds for it.
@@ -96,7 +96,7 @@ def utilisation_bound(setting: Setting, *, is_quick: bool = False) -> list[dict[
         return []
     case = setting.case(0, Phase.REPORTING, is_quick=is_quick)
     levels = np.array(QUICK_LEVELS if is_quick else LEVELS)
-    bounds = utilisation_frontier(case.network, case.forecast, levels, hops=class_hops(case), arrivals=_arrivals(case))
+    bounds = utilisation_frontier(case.network, case.forecast, levels, hops=_fewest_hops(case), arrivals=_arrivals(case))
     return [
         {"policy": "nobody above (dual)", "U": float(level), "V": float(bound.normalised), "parameters": ""}
         for level, bound in zip(levels, bounds, strict=True)
@@ -106,6 +106,15 @@ def utilisation_bound(setting: Setting, *, is_quick: bool = False) -> list[dict[
 def _arrivals(case: SchedulingCase) -> Literal["poisson", "one"]:
     """Return how requests come: to the one link at most one a slot, elsewhere as Poisson counts."""
     return "one" if case.network.n_links == 1 else "poisson"
+
+
+def _fewest_hops(case: SchedulingCase) -> Int64s:
+    """Return the fewest links that a request of each class takes, at least 1, `(C,)`; the dual bound needs no more."""
+    fewest = np.full(len(case.forecast.weight), np.iinfo(np.int64).max)
+    np.minimum.at(fewest, case.requests.request_class, np.diff(case.requests.route_first))
+    # A class of which no request came: single links bound it whatever its routes are.
+    fewest[np.bincount(case.requests.request_class, minlength=len(fewest)) == 0] = 1
+    return np.asarray(np.maximum(fewest, 1))
 
 
 def class_hops(case: SchedulingCase) -> Int64s:

@@ -279,7 +279,10 @@ def preset_defaults(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
 
     The coherence time is that of the depolarising memory whose pairs lose fidelity as fast at first as in memories of
     the preset's T1 and T2: 3 / (1/T1 + 2/T2). A gate that depolarises with probability p has a Pauli error of 3p/4 on
-    each of its qubits. One mode attempts at a time. Both are empty for an unknown name.
+    each of its qubits. One mode attempts at a time. A perfect efficiency has no spread, for draws are cut off at 1 and
+    half of the nodes would be worse. The section has no keys for durations of gates and readout, the speed of light
+    (200,000 km/s everywhere), the emitting qubit's own memory and the loss of a transducer; presets' values of these
+    are not used. Both are empty for an unknown name.
     """
     from ceas.physics import load_preset, preset_names  # noqa: PLC0415 - reads a data file
 
@@ -305,6 +308,8 @@ def preset_defaults(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         "readout_error": preset.readout_error,
     }
     known = {key: value for key, value in stated.items() if value is not None}
+    if preset.device_efficiency == 1.0:
+        known["device_efficiency_spread"] = 0.0
     if preset.protocol == "single_click" and preset.bright_state_probability is not None:
         known["bright_state_probability"] = preset.bright_state_probability
     return known, tuple(key for key, value in stated.items() if value is None)

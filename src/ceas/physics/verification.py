@@ -99,7 +99,10 @@ def sequential_test(
         good_fidelity: Fidelity of pairs to be accepted, in (0, 1).
         bad_fidelity: Fidelity of pairs to be rejected, below that, in (0, 1).
         false_alarm: alpha, the chance to reject a good node.
-        missed: beta, the chance to accept a bad node.
+        missed: beta, the chance to accept a bad node; alpha + beta must be below 1.
+
+    Raises:
+        DomainError: An argument is outside its domain.
 
     Source:
         Wald, Annals of Mathematical Statistics 16, 117, 1945.
@@ -108,6 +111,9 @@ def sequential_test(
     if np.any(bad >= good):
         raise DomainError("Argument `bad_fidelity` must be below `good_fidelity`, but is not.")
     alpha, beta = _open_unit("false_alarm", false_alarm), _open_unit("missed", missed)
+    if np.any(alpha + beta >= 1.0):
+        # Then a guess without tests keeps both promises, and the two limits would change places.
+        raise DomainError("Argument `missed` must be below 1 - `false_alarm`, but is not.")
     p_good, p_bad = (1.0 + 2.0 * good) / 3.0, (1.0 + 2.0 * bad) / 3.0
     pass_step, fail_step = np.log(p_bad / p_good), np.log((1.0 - p_bad) / (1.0 - p_good))
     accept, reject = np.log(beta / (1.0 - alpha)), np.log((1.0 - beta) / alpha)

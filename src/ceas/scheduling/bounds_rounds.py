@@ -4,15 +4,12 @@ It takes the births that the links' random streams allow (`ceas.network.replay.p
 share: each has the memories of its ends for itself. What remains, for each link alone:
 
 - A shot through m pairs, the newest born at b, begins at the first time t >= b at which the link's learners run shots,
-or
-  later. Its value is at most `learning_value * prod_j w(t - b_j)^2`. Later is never better.
+  or later. Its value is at most `learning_value * prod_j w(t - b_j)^2`. Later is never better.
 - Of the pairs born before a learning window, at most as many as fit the memory can be stored when it begins. Because
-only ages
-  count, that may as well be the newest of them.
+  only ages count, that may as well be the newest of them.
 - A pair serves once; a learner begins at most floor(window / shot duration) shots a round.
 - A choice of pairs becomes a test with the probability s, independently of all that is known when it is made. So a
-choice is
-  worth `(1 - s) value + s m test_value` in the mean, and counts as 1 - s of a shot or of a key.
+  choice is worth `(1 - s) value + s m test_value` in the mean, and counts as 1 - s of a shot or of a key.
 - Keys are served by pairs just born, as many as are asked for up to the end.
 
 The optimum over shots, sets of m pairs of which each is in at most one, is bounded by its Lagrangian dual: with prices

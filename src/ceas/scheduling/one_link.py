@@ -126,7 +126,7 @@ class OneLinkPolicy:
 
     Args:
         attempt: What to do in step 2 of a slot in each state, shape `(n_states,)`: 0 nothing, 1 an attempt for a free
-            slot, 2 an attempt for the place of the oldest pair.
+            slot, 2 (full memory only) an attempt for the place of the oldest pair.
         serve: Position of the pair that serves a request of each class in each state, freshest 0, or -1 to refuse,
             shape `(n_classes, n_states)`.
     """
@@ -362,6 +362,7 @@ def _always(problem: OneLinkProblem) -> npt.NDArray[np.int8]:
 
 
 def check_policy(problem: OneLinkProblem, policy: OneLinkPolicy) -> None:
+    """Raise DomainError unless the policy keeps to the problem's rules."""
     states = problem.states
     shape = (len(problem.value), states.n_states)
     if policy.serve.shape != shape or policy.attempt.shape != shape[1:]:
@@ -374,6 +375,9 @@ def check_policy(problem: OneLinkProblem, policy: OneLinkPolicy) -> None:
         raise DomainError("Argument `policy` must attempt only where a new pair has a place, but does elsewhere.")
     if np.any(attempt == ATTEMPT_REPLACE) and not problem.may_replace:
         raise DomainError("Argument `policy` must not replace pairs where `may_replace` is False, but does.")
+    # Otherwise an attempt could use a free slot without its price, and no bound of `solve_one_link` would hold for it.
+    if np.any((attempt == ATTEMPT_REPLACE) & (states.n_stored < problem.memory_slots)):
+        raise DomainError("Argument `policy` must replace pairs only where the memory is full, but does elsewhere.")
     serve = policy.serve.astype(np.int64)
     in_range = (serve >= -1) & (serve < problem.memory_slots)
     qualifies = np.take_along_axis(_qualifies(problem), np.clip(serve, 0, problem.memory_slots - 1)[:, :, None], axis=2)

@@ -157,7 +157,7 @@ class PriceCache:
 def oldest_qualifying_age(kind: LinkKind, request: RequestKind) -> int:
     """Return the largest whole age at which a pair has the fidelity that the request asks for, -1 if none has.
 
-    A request that any fidelity serves is cut off where W^2 has fallen to 1 % of a new pair's.
+    However low a fidelity serves, a pair is given up where W^2 has fallen to 1 % of a new pair's.
     """
     fraction = (4.0 * request.min_fidelity - 1.0) / 3.0
     least = max(fraction, 0.1 * kind.initial_werner)
