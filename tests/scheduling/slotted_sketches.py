@@ -1,11 +1,12 @@
 """Small random slotted networks, a policy that does anything that is allowed, and a clairvoyant by exhaustion."""
 
+import math
 from itertools import combinations, product
 
 import numpy as np
 
 from ceas.network.draws import unit_interval
-from ceas.network.slot_policy import DISCARD, SlotPolicy, SlotSnapshot, slot_attempt_rule, slot_serve_rule
+from ceas.network.slot_policy import DISCARD, PURIFY, SlotPolicy, SlotSnapshot, slot_attempt_rule, slot_serve_rule
 from ceas.network.slots import RequestTable, SamplePath, SlottedNetwork, ValueKind, draw_sample_path
 from ceas.physics.keys import secret_key_fraction
 
@@ -137,6 +138,46 @@ def any_policy(network: SlottedNetwork, attempt: float, replace: float, serve: f
     """Return a policy that attempts, replaces, serves and discards at random with these probabilities."""
     parameters = np.tile([attempt, replace, serve, discard], (network.n_links, 1))
     return SlotPolicy(name="any", attempt=_any_attempt, serve=_any_service, parameters=parameters, tables=np.zeros(1))
+
+
+@slot_serve_rule
+def _purifying_service(snapshot: SlotSnapshot, action, pairs) -> int:  # type: ignore[no-untyped-def]
+    rows = 0
+    for at in range(len(snapshot.waiting)):
+        request = snapshot.waiting[at]
+        first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
+        if snapshot.arrival[request] > snapshot.slot or end - first > 1 or snapshot.n_pairs[request] > 1:
+            continue
+        link = snapshot.route_link[first]
+        for position in range(snapshot.n_stored[link]):
+            age = snapshot.slot - snapshot.stock_birth[link, position]
+            decay = math.exp(-snapshot.decay_per_slot[link] * age)
+            fidelity = 0.25 + 0.75 * snapshot.stock_werner[link, position] * decay
+            if snapshot.used[link, position] == 0 and fidelity >= snapshot.minimum_fidelity[request]:
+                snapshot.used[link, position] = 1
+                action[rows], pairs[rows, 0] = request, position
+                rows += 1
+                break
+    for link in range(len(snapshot.edges)):
+        kept = -1
+        for position in range(snapshot.n_stored[link]):
+            if snapshot.used[link, position] != 0:
+                continue
+            if kept >= 0:
+                action[rows], pairs[rows, 0], pairs[rows, 1], pairs[rows, 2] = PURIFY, link, kept, position
+                rows += 1
+                kept = -1
+            else:
+                kept = position
+    return rows
+
+
+def purifying_policy(network: SlottedNetwork) -> SlotPolicy:
+    """Return a policy that serves single pairs with the first that is good enough and purifies all others."""
+    parameters = np.tile([1.0, 0.0, 1.0, 0.0], (network.n_links, 1))
+    return SlotPolicy(
+        name="purifying", attempt=_any_attempt, serve=_purifying_service, parameters=parameters, tables=np.zeros(1)
+    )
 
 
 def clairvoyant_by_exhaustion(network: SlottedNetwork, requests: RequestTable, path: SamplePath) -> float:

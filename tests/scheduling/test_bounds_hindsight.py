@@ -194,6 +194,44 @@ def test_purification_only_loosens() -> None:
     assert purified.value <= requests.weight.sum() + TIGHT
 
 
+def test_who_purifies_passes_the_plain_bound_but_not_its_own() -> None:
+    """No new pair serves these requests, so the plain bound is 0; pairs that are purified do.
+
+    Policies that also serve old pairs at once, on random networks, stay below the bound for those who purify.
+    """
+    network = SlottedNetwork(
+        edges=np.array([[0, 1]]),
+        success_probability=np.array([0.8]),
+        initial_werner=np.array([0.8]),
+        claimed_werner=np.array([0.8]),
+        coherence_slots=np.array([200.0]),
+        lifetime_slots=np.array([20]),
+        memory_slots=np.full(2, 4),
+        attempts_per_slot=np.ones(2, dtype=np.int64),
+    )
+    requests = replace(
+        _singles(link=[0] * 30, arrival=list(range(10, 40)), deadline=[40] * 30, weight=[1.0] * 30),
+        minimum_fidelity=np.full(30, 0.87),
+    )
+    path = draw_sample_path(network, 40, np.random.default_rng(1))
+    record = run_slotted(network, requests, path, sketches.purifying_policy(network))
+    assert record.purified.sum() > 0
+    assert record.served_value.sum() > 0.0
+    assert hindsight_bound(network, requests, path).value == 0.0
+    assert record.served_value.sum() <= hindsight_bound(network, requests, path, purification=True).value + TIGHT
+    n_purified = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        network = sketches.sketch_network(rng, 5, 7, memory=4)
+        requests = sketches.sketch_requests(rng, network, 30, 60)
+        path = draw_sample_path(network, 30, rng)
+        record = run_slotted(network, requests, path, sketches.purifying_policy(network))
+        n_purified += int(record.purified.sum())
+        bound = hindsight_bound(network, requests, path, purification=True)
+        assert 0.0 < record.served_value.sum() <= bound.value + TIGHT
+    assert n_purified > 50
+
+
 def test_nothing_to_serve() -> None:
     rng = np.random.default_rng(0)
     network = sketches.sketch_network(rng, 3, 2)

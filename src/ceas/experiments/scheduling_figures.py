@@ -96,7 +96,9 @@ def utilisation_bound(setting: Setting, *, is_quick: bool = False) -> list[dict[
         return []
     case = setting.case(0, Phase.REPORTING, is_quick=is_quick)
     levels = np.array(QUICK_LEVELS if is_quick else LEVELS)
-    bounds = utilisation_frontier(case.network, case.forecast, levels, hops=_fewest_hops(case), arrivals=_arrivals(case))
+    bounds = utilisation_frontier(
+        case.network, case.forecast, levels, hops=_fewest_hops(case), arrivals=_arrivals(case)
+    )
     return [
         {"policy": "nobody above (dual)", "U": float(level), "V": float(bound.normalised), "parameters": ""}
         for level, bound in zip(levels, bounds, strict=True)
