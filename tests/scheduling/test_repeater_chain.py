@@ -220,6 +220,14 @@ def test_certain_links_make_a_chain_periodic():
     assert evaluate_chain(chain(5, 1.0, 0.5, 2), swap_asap).expected_slots == pytest.approx(8.0, rel=1e-12)
 
 
+def test_certain_links_reach_few_states() -> None:
+    """The bound on the number of states is for links that may fail; a long cutoff adds few where none does."""
+    assert fewest_states(4, 200) > 400_000
+    solution = solve_chain(chain(4, 1.0, 1.0, 200))
+    assert solution.expected_slots == 1.0
+    assert solution.n_states_after_swaps < 1000
+
+
 def test_a_chain_that_is_almost_periodic_settles():
     """Two new links wait for a slot; then every other slot delivers, and the distribution oscillates by rounding.
 

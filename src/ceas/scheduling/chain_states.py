@@ -176,7 +176,7 @@ def _joined(parts: list[tuple[_Ints, _Ints, _Floats]]) -> Outcomes:
 
 
 def fewest_states(n_nodes: int, cutoff: int) -> int:
-    """Return a lower bound on the number of states of a chain, for a message before any is enumerated.
+    """Return a lower bound on the number of states of a chain whose attempts may all fail, before any is enumerated.
 
     Source:
         Iñesta et al., npj Quantum Information 9:46 (2023).

@@ -279,7 +279,8 @@ def _choices_of_rule(chain: RepeaterChain, transitions: _Transitions, rule: Swap
 
 
 def _transitions(chain: RepeaterChain, most_states: int) -> _Transitions:
-    if fewest_states(chain.n_nodes, chain.cutoff) > most_states:
+    # Where a link never fails, few of the states are reached, and only the enumeration tells how many.
+    if np.all(chain.link_success < 1.0) and fewest_states(chain.n_nodes, chain.cutoff) > most_states:
         raise CapacityError(
             f"a chain of {chain.n_nodes} nodes with cutoff {chain.cutoff} has at least "
             f"{fewest_states(chain.n_nodes, chain.cutoff)} states, more than {most_states}"
