@@ -44,7 +44,7 @@ from ceas.network.route_records import NO_PARENT, RouteFate
 from ceas.network.routes import Arrivals, RouteClass
 from ceas.network.waiting import wait_bin
 
-__all__ = ["dispatch_routes", "has_route_room", "ask_review", "push_pending", "rebuild_heap", "run_source"]
+__all__ = ["ask_review", "dispatch_routes", "has_route_room", "push_pending", "rebuild_heap", "run_source"]
 
 _PERIODIC, _POISSON = int(Arrivals.PERIODIC), int(Arrivals.POISSON)
 _SATURATED = int(Arrivals.SATURATED)
