@@ -98,9 +98,8 @@ class Chain:
         self.pairs.append(Pair(link, now))
         self.asked[link], self.current[link] = None, pair
         self.nodes[link].right = self.nodes[link + 1].left = pair
-        for end in (link, link + 1):
-            self.push(now + self.case["cutoff_ns"] + 1, 1, ("grow_old", end))
         for node in range(self.n + 1):
+            self.push(now + self.case["cutoff_ns"] + 1, 1, ("grow_old", node))
             near = link if node <= link else link + 1
             self.push(now + self.latency(near, node), 2, ("hear", node, ("made", pair, link)))
 
@@ -161,11 +160,14 @@ class Chain:
         self.push(now, 3, ("settle", at))
 
     def settle(self, now: int, at: int) -> None:
-        """After all that is heard at one time: deliver, give up, ask again, decide."""
+        """After all that is heard at one time: give up, deliver, ask again, decide."""
+        self.grow_old(now, at)
+        self.push(now, 4, ("finish", at))
+
+    def finish(self, now: int, at: int) -> None:
         self.deliver(now)
         if self.result is not None:
             return
-        self.grow_old(now, at)
         for link in range(self.n):
             pair = self.current[link]
             if pair is None:

@@ -13,8 +13,8 @@ Rules of the machine:
 - A node hears of what happened at another at the time of the event plus the latency of the route between them. So
   nobody needs a message in a queue: what a node knows follows from times and latencies.
 - A pair is delivered when both ends know that it spans the route; until then it decays and holds their slots.
-- At one time, a request's deadline goes before all else, then measurements that end, delivery, pairs given up for
-  their age, news of losses, links asked again, measurements that begin. Events of links go before those of requests.
+- At one time, a request's deadline goes before all else, then measurements that end, pairs given up for their age,
+  delivery, news of losses, links asked again, measurements that begin. Events of links go before those of requests.
 """
 
 import math
@@ -302,6 +302,48 @@ def _lose_coverage(arena: Arena, slot: int, count: int) -> None:
 
 
 @outlined
+def _spread_news(
+    hops: npt.NDArray[Any],
+    offset_ns: npt.NDArray[np.int64],
+    slot: int,
+    first: int,
+    last: int,
+    cut_left_ns: int,
+    cut_right_ns: int,
+    first_node: int,
+    n_hops: int,
+    origin: int,
+    since_ns: int,
+) -> None:
+    """Work out who hears when of the loss of a segment, at position `origin`, at `since_ns`.
+
+    An end that has not heard of it gives up its half for its age at `cut_left_ns` or `cut_right_ns`, and tells so too.
+    """
+    here = offset_ns[first_node + origin]
+    left, right = offset_ns[first_node + first], offset_ns[first_node + last + 1]
+    for at in range(first, last + 1):
+        hop = hops[slot, at]
+        if hop.state != BROKEN or hop.broken_ns != since_ns or hop.broken_at != origin:
+            continue
+        place = offset_ns[first_node + at]
+        left_ns = min(since_ns + abs(here - place), cut_left_ns + abs(left - place), cut_right_ns + abs(right - place))
+        place = offset_ns[first_node + at + 1]
+        right_ns = min(since_ns + abs(here - place), cut_left_ns + abs(left - place), cut_right_ns + abs(right - place))
+        hop.learn_left_ns = left_ns
+        hop.learn_right_ns = right_ns
+        hop.give_up_left_ns = cut_left_ns
+        hop.give_up_right_ns = cut_right_ns
+        # A measurement goes on although its pair is lost; only then is the slot free.
+        if hop.is_held_left:
+            until_ns = _measuring_until(hops, slot, at, n_hops)
+            left_ns = max(left_ns, until_ns) if until_ns < NEVER else left_ns
+        if hop.is_held_right:
+            until_ns = _measuring_until(hops, slot, at + 1, n_hops)
+            right_ns = max(right_ns, until_ns) if until_ns < NEVER else right_ns
+        hop.reset_ns = max(left_ns, right_ns)
+
+
+@outlined
 def _spread_loss(
     hops: npt.NDArray[Any],
     offset_ns: npt.NDArray[np.int64],
@@ -314,30 +356,21 @@ def _spread_loss(
 ) -> None:
     """Mark the segment at hop `first` lost at position `origin`, and work out who hears of it when."""
     last = hops[slot, first].last
-    here = offset_ns[first_node + origin]
-    cut_left_ns = _cut_time(hops, offset_ns, slot, first, _LEFT, first_node)
-    cut_right_ns = _cut_time(hops, offset_ns, slot, last, _RIGHT, first_node)
+    cut_left_ns = cut_right_ns = NEVER
+    if hops[slot, first].is_held_left and _measuring_until(hops, slot, first, n_hops) == NEVER:
+        cut_left_ns = _cut_time(hops, offset_ns, slot, first, _LEFT, first_node)
+    if hops[slot, last].is_held_right and _measuring_until(hops, slot, last + 1, n_hops) == NEVER:
+        cut_right_ns = _cut_time(hops, offset_ns, slot, last, _RIGHT, first_node)
     for at in range(first, last + 1):
         hop = hops[slot, at]
-        left_ns = since_ns + abs(here - offset_ns[first_node + at])
-        right_ns = since_ns + abs(here - offset_ns[first_node + at + 1])
-        if at == first and hop.is_held_left:
-            left_ns = min(left_ns, cut_left_ns)
-        if at == last and hop.is_held_right:
-            right_ns = min(right_ns, cut_right_ns)
-        hop.learn_left_ns = left_ns
-        hop.learn_right_ns = right_ns
-        # A measurement goes on although its pair is lost; only then is the slot free.
-        if hop.is_held_left:
-            until_ns = _measuring_until(hops, slot, at, n_hops)
-            left_ns = max(left_ns, until_ns) if until_ns < NEVER else left_ns
-        if hop.is_held_right:
-            until_ns = _measuring_until(hops, slot, at + 1, n_hops)
-            right_ns = max(right_ns, until_ns) if until_ns < NEVER else right_ns
-        hop.reset_ns = max(left_ns, right_ns)
         hop.state = BROKEN
         hop.broken_ns = since_ns
         hop.broken_at = origin
+        hop.lost_first = first
+        hop.lost_last = last
+    _spread_news(
+        hops, offset_ns, slot, first, last, cut_left_ns, cut_right_ns, first_node, n_hops, origin, since_ns
+    )
 
 
 @inlined
@@ -399,6 +432,7 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
     hop.state = PRESENT
     hop.number = arena.stock_number[link, position]
     hop.birth_ns = birth_ns
+    hop.old_commit_ns = hop.commit_ns
     hop.commit_ns = now_ns
     hop.expiry_ns = birth_ns + min(constant.lifetime_ns, routes.cutoff_ns[link] + 1)
     hop.is_held_left = hop.is_held_right = 1
@@ -407,7 +441,14 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
     hop.parent_left = hop.parent_right = NO_PARENT
     hop.segment_birth_ns = birth_ns
     hop.reference_ns = birth_ns
+    hop.old_broken_ns, hop.old_broken_at = hop.broken_ns, hop.broken_at
+    hop.old_lost_first, hop.old_lost_last = hop.lost_first, hop.lost_last
+    hop.old_give_up_left_ns, hop.old_give_up_right_ns = hop.give_up_left_ns, hop.give_up_right_ns
     hop.broken_ns = NEVER
+    if not routes.swaps_at_once:
+        for side in range(2):
+            for position_of in range(routes.heard_ns.shape[3]):
+                routes.heard_ns[slot, at, side, position_of] = NEVER
     hop.x, hop.y, hop.z = routes.start[link, 0], routes.start[link, 1], routes.start[link, 2]
     if routes.has_drift:
         shift = math.exp(arena.stock_shift[link, position])
@@ -476,7 +517,8 @@ def _arrive(arena: Arena, source: int, now_ns: int) -> None:
         hop = routes.hops[slot, at]
         hop.link = routes.route_link[flow.first_hop + at]
         hop.is_held_left = hop.is_held_right = 0
-        hop.swap_ns = hop.measuring_until_ns = hop.broken_ns = hop.commit_ns = NEVER
+        hop.swap_ns = hop.measuring_until_ns = NEVER
+        hop.broken_ns = hop.commit_ns = hop.old_broken_ns = hop.old_commit_ns = NEVER
         hop.tries = 0
         routes.n_live_on_link[hop.link] += 1
         _ask(arena, slot, at)
@@ -542,6 +584,24 @@ def _drop(arena: Arena, slot: int, now_ns: int) -> None:
 
 
 @inlined
+def _tell_of_swap(arena: Arena, slot: int, position: int, first: int, last: int, now_ns: int) -> None:
+    """Note when the nodes at both ends hear of the swap at `position`, and of those that they hear of through it."""
+    routes = arena.routes
+    heard_ns = routes.heard_ns
+    left_ns = _latency_ns(routes, slot, position, first)
+    right_ns = _latency_ns(routes, slot, position, last + 1)
+    for other in range(heard_ns.shape[3]):
+        if heard_ns[slot, position, _LEFT, other] < NEVER:
+            through_ns = heard_ns[slot, position, _LEFT, other] + left_ns
+            heard_ns[slot, first, _LEFT, other] = min(heard_ns[slot, first, _LEFT, other], through_ns)
+        if heard_ns[slot, position - 1, _RIGHT, other] < NEVER:
+            through_ns = heard_ns[slot, position - 1, _RIGHT, other] + right_ns
+            heard_ns[slot, last, _RIGHT, other] = min(heard_ns[slot, last, _RIGHT, other], through_ns)
+    heard_ns[slot, first, _LEFT, position] = now_ns + left_ns
+    heard_ns[slot, last, _RIGHT, position] = now_ns + right_ns
+
+
+@inlined
 def _join(arena: Arena, slot: int, position: int, now_ns: int) -> None:
     """End the Bell measurement of the node at `position`: join its two segments, or lose them."""
     routes = arena.routes
@@ -560,6 +620,8 @@ def _join(arena: Arena, slot: int, position: int, now_ns: int) -> None:
     first, last = left.first, right.last
     _free_half(arena, slot, position - 1, _RIGHT, now_ns)
     _free_half(arena, slot, position, _LEFT, now_ns)
+    if not routes.swaps_at_once:
+        _tell_of_swap(arena, slot, position, first, last, now_ns)
     if is_left_whole and is_right_whole and is_success:
         _age_segment(arena, slot, first, now_ns)
         _age_segment(arena, slot, position, now_ns)
@@ -714,30 +776,72 @@ def _give_up_old(arena: Arena, slot: int, now_ns: int) -> None:
 
 
 @inlined
+def _near_latency_ns(routes: RouteArena, slot: int, at: int, position: int) -> int:
+    return int(min(_latency_ns(routes, slot, at, position), _latency_ns(routes, slot, at + 1, position)))
+
+
+@inlined
+def _news_ns(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    routes: RouteArena,
+    slot: int,
+    first: int,
+    last: int,
+    position: int,
+    broken_ns: int,
+    broken_at: int,
+    give_up_left_ns: int,
+    give_up_right_ns: int,
+) -> int:
+    """Return when the node at `position` hears of the loss of a segment, from where it was lost or from its ends."""
+    heard_ns = broken_ns + _latency_ns(routes, slot, broken_at, position)
+    if give_up_left_ns < NEVER:
+        heard_ns = min(heard_ns, give_up_left_ns + _latency_ns(routes, slot, first, position))
+    if give_up_right_ns < NEVER:
+        heard_ns = min(heard_ns, give_up_right_ns + _latency_ns(routes, slot, last + 1, position))
+    return int(heard_ns)
+
+
+@inlined
 def _swap_view(arena: Arena, slot: int, position: int, now_ns: int) -> SwapView:
     """Return what the node at `position` knows."""
     routes = arena.routes
     request = routes.requests[slot]
     n_hops = routes.flows[request.flow].n_hops
     low, high = position - 1, position + 1
-    while low > 0:
-        swap_ns = routes.hops[slot, low - 1].swap_ns
-        if swap_ns == NEVER or swap_ns + _latency_ns(routes, slot, low, position) > now_ns:
-            break
+    while low > 0 and routes.heard_ns[slot, position - 1, _RIGHT, low] <= now_ns:
         low -= 1
-    while high < n_hops:
-        swap_ns = routes.hops[slot, high - 1].swap_ns
-        if swap_ns == NEVER or swap_ns + _latency_ns(routes, slot, high, position) > now_ns:
-            break
+    while high < n_hops and routes.heard_ns[slot, position, _LEFT, high] <= now_ns:
         high += 1
     n_known = 0
     for at in range(n_hops):
         hop = routes.hops[slot, at]
-        near = at if at >= position else at + 1
-        has_heard = hop.commit_ns < NEVER and hop.commit_ns + _latency_ns(routes, slot, near, position) <= now_ns
-        if has_heard and hop.broken_ns < NEVER:
-            has_heard = hop.broken_ns + _latency_ns(routes, slot, hop.broken_at, position) > now_ns
-        n_known += has_heard
+        near_ns = _near_latency_ns(routes, slot, at, position)
+        is_known = hop.commit_ns < NEVER and hop.commit_ns + near_ns <= now_ns
+        if is_known and hop.broken_ns < NEVER:
+            is_known = now_ns < _news_ns(
+                routes,
+                slot,
+                hop.lost_first,
+                hop.lost_last,
+                position,
+                hop.broken_ns,
+                hop.broken_at,
+                hop.give_up_left_ns,
+                hop.give_up_right_ns,
+            )
+        if not is_known and hop.old_broken_ns < NEVER and hop.old_commit_ns + near_ns <= now_ns:
+            is_known = now_ns < _news_ns(
+                routes,
+                slot,
+                hop.old_lost_first,
+                hop.old_lost_last,
+                position,
+                hop.old_broken_ns,
+                hop.old_broken_at,
+                hop.old_give_up_left_ns,
+                hop.old_give_up_right_ns,
+            )
+        n_known += is_known
     return SwapView(
         n_hops,
         position,
@@ -765,9 +869,26 @@ def _begin_swaps(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
             node = routes.route_node[flow.first_node + position]
             until_ns = now_ns + routes.nodes[node].swap_ns
             left.measuring_until_ns = until_ns
-            # What is lost already, unknown to the node, is asked for again only when the measurement is over.
-            left.reset_ns = max(left.reset_ns, until_ns)
-            right.reset_ns = max(right.reset_ns, until_ns)
+            # What is lost already, unknown to the node, is not given up for its age any more, and is asked for again
+            # only when the measurement is over.
+            for side in range(2):
+                at = position - 1 + side
+                hop = routes.hops[slot, at]
+                if hop.state != BROKEN:
+                    continue
+                _spread_news(
+                    routes.hops,
+                    routes.offset_ns,
+                    slot,
+                    hop.lost_first,
+                    hop.lost_last,
+                    NEVER if side else hop.give_up_left_ns,
+                    hop.give_up_right_ns if side else NEVER,
+                    flow.first_node,
+                    flow.n_hops,
+                    hop.broken_at,
+                    hop.broken_ns,
+                )
 
 
 @inlined
@@ -783,12 +904,11 @@ def _next_news_ns(arena: Arena, slot: int, now_ns: int) -> int:
         for at in range(n_hops):
             hop = routes.hops[slot, at]
             if hop.commit_ns < NEVER:
-                near = at if at >= position else at + 1
-                heard_ns = hop.commit_ns + _latency_ns(routes, slot, near, position)
+                heard_ns = hop.commit_ns + _near_latency_ns(routes, slot, at, position)
                 if heard_ns > now_ns:
                     next_ns = min(next_ns, heard_ns)
-            if hop.swap_ns < NEVER:
-                heard_ns = hop.swap_ns + _latency_ns(routes, slot, at + 1, position)
+            for near, side in ((position - 1, _RIGHT), (position, _LEFT)):
+                heard_ns = routes.heard_ns[slot, near, side, at]
                 if heard_ns > now_ns:
                     next_ns = min(next_ns, heard_ns)
     return int(next_ns)
@@ -840,9 +960,9 @@ def _run_request(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
         for position in range(1, n_hops):
             if routes.hops[slot, position - 1].measuring_until_ns <= now_ns:
                 _join(arena, slot, position, now_ns)
+        _give_up_old(arena, slot, now_ns)
         if request.deliver_ns <= now_ns and _deliver(arena, slot, now_ns):
             return
-        _give_up_old(arena, slot, now_ns)
         _hear_of_losses(arena, slot, now_ns)
         _reset(arena, slot, now_ns)
         _begin_swaps(arena, slot, now_ns, swap)
