@@ -12,8 +12,11 @@ from scipy import stats
 
 import ceas.scheduling as policies
 from ceas.errors import DomainError
+from ceas.network import simulation
+from ceas.network.drift import apply_drift
 from ceas.network.policy import LinkView, attempt_always, priority_rule
 from ceas.network.records import Fate, NetworkModel
+from ceas.network.route_state import link_values
 from ceas.network.routes import DriftSchedule
 from ceas.network.simulation import advance_round, initial_state
 
@@ -114,28 +117,17 @@ def test_pairs_expire_when_they_reach_the_minimum_under_the_new_rate(sketch: Ske
         early["birth_ns"] + life <= 1_000, early["birth_ns"] + life, 1_000 + (early["birth_ns"] + life - 1_000) / 2
     )
     assert np.all(np.abs(early["end_ns"] - expected) <= 2)
-    np.testing.assert_allclose(expired["werner_at_end"], (4 * model.minimum_fidelity - 1) / 3, rtol=1e-5)
+    # To the nanosecond, in which a pair loses 4e-4.
+    np.testing.assert_allclose(expired["werner_at_end"], (4 * model.minimum_fidelity - 1) / 3, rtol=4e-4)
 
 
 @pytest.mark.parametrize("is_announced", [True, False])
 def test_policies_see_the_new_values_if_they_are_announced(is_announced: bool, sketch: Sketches) -> None:
     drift = drift_of((5_000, 0, 1.0, 1.0, 0.9), is_announced=is_announced)
     model = sketch(success=(0.3,), keys=(100.0,), drift=drift)
-    seen: list[float] = []
-
-    def spy(view: LinkView) -> int:
-        seen.append(view.initial_werner)
-        return len(view.stock_birth_ns)
-
-    # The view is a named tuple of plain numbers, so its Python form can be read from the arena itself.
-    from ceas.network import simulation
-
     state = initial_state(model, seed=1)
     policy = policies.oldest_first(model)
     arena = simulation._round_arena(state, model, policy)
-    from ceas.network.drift import apply_drift
-    from ceas.network.route_state import link_values
-
     values = link_values(model, 5_000)
     apply_drift(arena, model, values, simulation._link_constants(model, state.seeds, values), 5_000)
     assert math.isclose(arena.constants["initial_werner"][0], 0.95 * 0.9)

@@ -15,7 +15,12 @@ from ceas.network.simulation import advance_round, initial_state
 from ceas.scheduling import ceas, freshest_first
 
 GOLDEN = Path(__file__).with_name("golden_records.json")
-CASES = [(name, policy, seed) for name in ("quickstart", "headline") for policy in ("ceas", "freshest_first") for seed in (1, 2)]
+CASES = [
+    (name, policy, seed)
+    for name in ("quickstart", "headline")
+    for policy in ("ceas", "freshest_first")
+    for seed in (1, 2)
+]
 N_ROUNDS = 3
 # The columns and fates of the first release; later ones say nothing about these networks.
 INTEGERS = (

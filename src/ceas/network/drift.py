@@ -65,9 +65,7 @@ def _age_held_pairs(arena: Arena, differs: npt.NDArray[np.bool_], now_ns: int) -
             routes.hops["reference_ns"][slot, at] = now_ns
 
 
-def _shift_stock(
-    arena: Arena, constants: npt.NDArray[Any], link: int, minimum_fidelity: float, now_ns: int
-) -> None:
+def _shift_stock(arena: Arena, constants: npt.NDArray[Any], link: int, minimum_fidelity: float, now_ns: int) -> None:
     """Give a link's stored pairs the shift of their logarithm with which they keep their state under new constants."""
     n_stored = int(arena.states["n_stored"][link])
     if n_stored == 0:
@@ -84,5 +82,3 @@ def _shift_stock(
     expiry_ns = now_ns + np.minimum(left_ns, float(NEVER // 4)).astype(np.int64)
     arena.stock_expiry_ns[link, :n_stored] = expiry_ns
     arena.next_ns[link, EXPIRY] = expiry_ns.min()
-
-

@@ -139,6 +139,8 @@ def violation(arena: Arena, before_ns: int, next_ns: int) -> int:
             return number
     for slot in range(len(routes.requests)):
         is_live = routes.requests[slot].is_live != 0
-        if is_live and (routes.source_ns[routes.n_flows + slot] < next_ns or routes.requests[slot].deadline_ns < next_ns):
+        if is_live and (
+            routes.source_ns[routes.n_flows + slot] < next_ns or routes.requests[slot].deadline_ns < next_ns
+        ):
             return 5
     return 0

@@ -49,7 +49,17 @@ from ceas.network.route_arena import N_REVIEW, RouteArena
 from ceas.network.route_kernel import ask_review, dispatch_routes, has_route_room, push_pending, run_source
 from ceas.network.waiting import wait_bin
 
-__all__ = ["ALL_DONE", "BAD_CHOICE", "BUFFER_FULL", "NO_ROUTE_ROOM", "VIOLATION", "reschedule_success", "run_links_until", "run_until", "schedule_success"]
+__all__ = [
+    "ALL_DONE",
+    "BAD_CHOICE",
+    "BUFFER_FULL",
+    "NO_ROUTE_ROOM",
+    "VIOLATION",
+    "reschedule_success",
+    "run_links_until",
+    "run_until",
+    "schedule_success",
+]
 
 # Why the kernel stopped. `VIOLATION` and all above it are invariants that do not hold, found when they are checked.
 ALL_DONE, BUFFER_FULL, BAD_CHOICE, NO_ROUTE_ROOM, VIOLATION = 0, 1, 2, 3, 4

@@ -352,4 +352,3 @@ def route_record(arena: RouteArena, extra: Extra, pieces: list[npt.NDArray[Any]]
         pairs=np.concatenate(pieces) if pieces else np.empty(0, dtype=ROUTE_PAIR_DTYPE),
         **{name: tallies[name].copy() for name in names},
     )
-

@@ -355,9 +355,7 @@ def _empty_buffers(arena: Arena) -> tuple[npt.NDArray[Any], ...]:
     )
 
 
-def _window_record(
-    window: int, arena: Arena, state: NetworkState, columns: list[npt.NDArray[Any]]
-) -> WindowRecord:
+def _window_record(window: int, arena: Arena, state: NetworkState, columns: list[npt.NDArray[Any]]) -> WindowRecord:
     """Return the record of a round from its tallies and from what the kernel wrote, which is in order of time."""
     shot_learner, shot_time_ns, shot_werner, test_link, test_werner, test_is_of_shot, pairs, route_pairs = columns
     by_learner = np.argsort(shot_learner, kind="stable")
