@@ -473,6 +473,7 @@ def _without_extensions(arena: Arena) -> Arena:
             routes.mode_free_ns,
             routes.requests,
             routes.hops,
+            routes.heard_ns,
             routes.free_request,
             routes.asks,
             routes.n_asks,
