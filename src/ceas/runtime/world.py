@@ -174,7 +174,7 @@ def key_margin(routes: "RouteTable", repeaters: "RepeaterTable", links: LinkTabl
         first, last = int(routes.first_hop[route]), int(routes.first_hop[route + 1])
         inner = visited[first + route + 1 : last + route]
         margin[route] = fresh[routes.link[first:last]].sum() + swaps[inner].sum()
-    return margin - np.log((4.0 * LEAST_KEY_FIDELITY - 1.0) / 3.0)
+    return np.asarray(margin - np.log((4.0 * LEAST_KEY_FIDELITY - 1.0) / 3.0))
 
 
 def _hops(links: LinkTable, n_nodes: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:

@@ -277,8 +277,8 @@ def serve_by_price(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, 
 def route_by_price(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:
     """Give the oldest route request the freshest pair, if its part of the request's value exceeds the pair's price.
 
-    A key is worth its weight times the secret fraction of this pair alone, which the others of the route can only lower,
-    and each of the route's links gets an equal part of that.
+    A key is worth its weight times the secret fraction of this pair alone, which the others of the route can only
+    lower, and each of the route's links gets an equal part of that.
     """
     n_stored = len(view.stock_birth_ns)
     age_ns = view.now_ns - view.stock_birth_ns[n_stored - 1]
