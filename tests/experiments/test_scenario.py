@@ -63,6 +63,8 @@ key_value = 0.05
 test_value = 0.1
 key_pairs_per_round = 20.0
 key_deadline_s = 2.4
+route_key_pairs_per_round = 0.0
+route_hops = 2
 test_share = 0.1
 shot_duration_s = 1e-3
 [data]
@@ -153,6 +155,8 @@ CHANGES = {
     "schedule.test_value": ["schedule.test_value=0"],
     "schedule.key_pairs_per_round": ["schedule.key_pairs_per_round=2"],
     "schedule.key_deadline_s": ["schedule.key_deadline_s=1"],
+    "schedule.route_key_pairs_per_round": ["schedule.route_key_pairs_per_round=3"],
+    "schedule.route_hops": ["schedule.route_hops=3"],
     "schedule.test_share": ["schedule.test_share=0"],
     "schedule.shot_duration_s": ["schedule.shot_duration_s=1e-4"],
     "data.dataset": ["data.dataset=mine:load"],

@@ -113,7 +113,9 @@ class Sketch:
 def chain(n_hops: int, flow: dict[str, Any] | None = None, **fields: Any) -> NetworkModel:
     """Make a chain of equal links with one flow from end to end; columns of links may be given as one number."""
     columns = {"period_ns": 10, "success": 0.1, "initial_werner": 0.95, "latency_ns": 0, "keys": 0.0} | {
-        name: value for name, value in fields.items() if name in ("period_ns", "success", "initial_werner", "latency_ns")
+        name: value
+        for name, value in fields.items()
+        if name in ("period_ns", "success", "initial_werner", "latency_ns")
     }
     spread = {name: value if isinstance(value, tuple) else (value,) * n_hops for name, value in columns.items()}
     others = {name: value for name, value in fields.items() if name not in columns}

@@ -37,7 +37,9 @@ def route_policy(model: NetworkModel, **rules: Any) -> Policy:
     return replace(policies.oldest_first(model), **({"attempt": attempt_on_request} | rules))
 
 
-def run(model: NetworkModel, seed: int = 1, *, trace_every: int = 0, rounds: int = 1, **rules: Any) -> list[WindowRecord]:
+def run(
+    model: NetworkModel, seed: int = 1, *, trace_every: int = 0, rounds: int = 1, **rules: Any
+) -> list[WindowRecord]:
     policy = route_policy(model, **rules)
     state = initial_state(model, seed=seed, trace_every=trace_every)
     return [advance_round(state, model, policy) for _ in range(rounds)]
@@ -94,14 +96,18 @@ def noisy_swap_correlators(w: float, gate_error: float, single_error: float, rea
                     chance = (1 - readout_error if read_control == control else readout_error) * (
                         1 - readout_error if read_target == target else readout_error
                     )
-                    fix = np.linalg.matrix_power(PAULIS[3], read_control) @ np.linalg.matrix_power(PAULIS[1], read_target)
+                    fix = np.linalg.matrix_power(PAULIS[3], read_control) @ np.linalg.matrix_power(
+                        PAULIS[1], read_target
+                    )
                     operator = np.kron(np.eye(2), fix)
                     out += chance * operator @ ends @ operator.conj().T
     signs = (1, -1, 1)
     return [float(s * np.trace(out @ np.kron(p, p)).real) for s, p in zip(signs, PAULIS[1:], strict=True)]
 
 
-@pytest.mark.parametrize(("gate", "single", "readout"), [(0, 0, 0), (0.03, 0, 0), (0, 0.02, 0), (0, 0, 0.04), (0.1, 0.05, 0.07)])
+@pytest.mark.parametrize(
+    ("gate", "single", "readout"), [(0, 0, 0), (0.03, 0, 0), (0, 0.02, 0), (0, 0, 0.04), (0.1, 0.05, 0.07)]
+)
 def test_swap_contraction_equals_density_matrices(gate: float, single: float, readout: float) -> None:
     found = swap_contraction(two_qubit_error=gate, one_qubit_error=single, readout_error=readout) * 0.9**2
     np.testing.assert_allclose(found, noisy_swap_correlators(0.9, gate, single, readout), atol=1e-12)
@@ -130,7 +136,9 @@ def test_perfect_memories_give_the_product_of_all_factors(n_hops: int, swap: Any
 
 
 def test_key_bits_are_those_of_physics(make_chain: Chains) -> None:
-    model = make_chain(2, {"per_round": 20, "use_class": RouteClass.KEY, "weight": 3.0}, success=0.5, initial_werner=0.98)
+    model = make_chain(
+        2, {"per_round": 20, "use_class": RouteClass.KEY, "weight": 3.0}, success=0.5, initial_werner=0.98
+    )
     (record,) = routes_of(run(model))
     bits = float(secret_key_fraction(0.98**2)) * record.served[0]
     np.testing.assert_allclose([record.key_bits[0], record.delivered_value[0]], [bits, 3 * bits], rtol=1e-9)
@@ -173,7 +181,9 @@ def test_two_links_with_cutoff_follow_closed_form(p: float, tau: int, p_s: float
 # ---- one link as a stock of perishable pairs -------------------------------------------------------------------------
 
 
-def stock_model(make_chain: Chains, *, supply: float, demand: float, tau: float, slots: int, rate: float = 0.0) -> NetworkModel:
+def stock_model(
+    make_chain: Chains, *, supply: float, demand: float, tau: float, slots: int, rate: float = 0.0
+) -> NetworkModel:
     """Supply and demand per 1 us, nearly Poisson supply: an attempt of 1 ns succeeds with supply / 1000."""
     decay_hz = rate * 1e6
     minimum = 0.2501
@@ -213,7 +223,9 @@ def test_one_slot_stock_follows_closed_form(make_chain: Chains) -> None:
 
 @pytest.mark.parametrize(("supply", "demand", "tau"), [(1.0, 1.0, 3.0), (1.0, 1.5, 2.0)])
 @pytest.mark.parametrize("is_oldest_first", [True, False])
-def test_perishable_stock_follows_closed_form(supply: float, demand: float, tau: float, is_oldest_first: bool, make_chain: Chains) -> None:
+def test_perishable_stock_follows_closed_form(
+    supply: float, demand: float, tau: float, is_oldest_first: bool, make_chain: Chains
+) -> None:
     """Utilisation of a stock with lost sales, oldest first (FIFO) and freshest first (LIFO).
 
     FIFO: U = 1 - P0 e^{(l-m)t}, 1/P0 = 1 + l (e^{(l-m)t} - 1)/(l - m). LIFO: a pair's age when used is a busy period,
@@ -230,7 +242,9 @@ def test_perishable_stock_follows_closed_form(supply: float, demand: float, tau:
     else:
         x = np.linspace(1e-9, tau, 20_001)
         root = math.sqrt(supply * demand)
-        density = math.sqrt(demand / supply) * special.ive(1, 2 * x * root) * np.exp((2 * root - supply - demand) * x) / x
+        density = (
+            math.sqrt(demand / supply) * special.ive(1, 2 * x * root) * np.exp((2 * root - supply - demand) * x) / x
+        )
         exact = float(np.trapezoid(density, x))
     generated = int(record.generated[0])
     used = int(record.fates[0, Fate.ROUTE])
@@ -327,12 +341,17 @@ def test_nested_order_waits_for_news_of_the_inner_swap(make_chain: Chains) -> No
     """Four links at 10 ns: nodes 1 and 3 swap at once, node 2 only when it has heard of both, 6 ns later."""
     swaps = {}
     for swap in (swap_asap, swap_nested, swap_when_complete):
-        model = make_chain(4, {"arrivals": Arrivals.SATURATED}, success=1.0, latency_ns=(6, 6, 6, 6), round_ns=60, learning_ns=60)
+        model = make_chain(
+            4, {"arrivals": Arrivals.SATURATED}, success=1.0, latency_ns=(6, 6, 6, 6), round_ns=60, learning_ns=60
+        )
         (record,) = run(model, swap=swap, trace_every=1)
         assert record.routes is not None
         pairs = record.routes.pairs[record.routes.pairs["request"] == 0]
         swaps[swap.function.__name__] = pairs["end_ns"][pairs["fate"] == RouteFate.SWAPPED].tolist()
-        assert pairs["end_ns"][-1] == {"swap_asap": 28, "swap_nested": 28, "swap_when_complete": 40}[swap.function.__name__]
+        assert (
+            pairs["end_ns"][-1]
+            == {"swap_asap": 28, "swap_nested": 28, "swap_when_complete": 40}[swap.function.__name__]
+        )
     assert swaps["swap_asap"] == [10] * 6
     assert swaps["swap_nested"] == [10] * 4 + [16] * 2
     # Node 2 hears of the outer links after 6 ns; nodes 1 and 3 of the farthest after 12.
@@ -340,7 +359,9 @@ def test_nested_order_waits_for_news_of_the_inner_swap(make_chain: Chains) -> No
 
 
 def test_swapped_pairs_record_their_parents(make_chain: Chains) -> None:
-    model = make_chain(3, {"per_round": 30}, success=0.3, latency_ns=(2, 2, 2), repeaters={"swap_success_probability": 0.7})
+    model = make_chain(
+        3, {"per_round": 30}, success=0.3, latency_ns=(2, 2, 2), repeaters={"swap_success_probability": 0.7}
+    )
     (record,) = run(model, trace_every=1)
     assert record.routes is not None
     rows = {int(row["pair_id"]): row for row in record.routes.pairs}
@@ -416,7 +437,9 @@ def test_deadline_drops_and_frees(make_chain: Chains) -> None:
     policy = route_policy(model)
     state = initial_state(model, seed=3, checks_invariants=True)
     records = routes_of([advance_round(state, model, policy) for _ in range(3)])
-    requested, served, dropped = (sum(int(getattr(r, name)[0]) for r in records) for name in ("requested", "served", "dropped"))
+    requested, served, dropped = (
+        sum(int(getattr(r, name)[0]) for r in records) for name in ("requested", "served", "dropped")
+    )
     assert min(served, dropped) > 20
     assert requested == served + dropped + records[-1].waiting[0]
 

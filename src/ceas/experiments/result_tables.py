@@ -30,7 +30,7 @@ def _columns(**types_and_names: str) -> Mapping[str, str]:
 TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "rounds": _columns(
-            int64="round generated learning key test expired discarded alive shots key_bits_generated "
+            int64="round generated learning key test expired discarded route alive shots key_bits_generated "
             "key_bits_consumed frames starved_frames rejected_frames delivered_updates",
             float64="time_s utilisation delivered_value_learning delivered_value_key delivered_value_test "
             "fidelity_at_use_mean fidelity_at_use_p05 test_accuracy test_loss train_loss gradient_squared_error "
@@ -43,7 +43,7 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             bool="is_byzantine",
         ),
         "links": _columns(
-            int64="link node_a node_b generated learning key test expired discarded alive key_bits_generated "
+            int64="link node_a node_b generated learning key test expired discarded route alive key_bits_generated "
             "key_bits_consumed starved",
             float64="length_km attempt_rate_hz success_probability pair_rate_hz initial_fidelity fidelity_at_use_mean "
             "certified_werner",
@@ -70,7 +70,7 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "compare_curves": _columns(string="scenario_id method attack", int64="seed round", float64="test_accuracy"),
         "schedule": _columns(
             string="study_id policy parameters ceas_version",
-            int64="seed generated learning key test expired discarded alive shots",
+            int64="seed generated learning key test expired discarded route alive shots",
             float64="utilisation delivered_value value_learning value_key value_test fidelity_at_use_mean "
             "fidelity_at_use_p05 keys_served shots_served key_wait_mean_s key_wait_p99_s shot_wait_mean_s "
             "shot_wait_p99_s learner_fairness bounded_value bound",
@@ -82,7 +82,7 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         ),
         "schedule_links": _columns(
             string="study_id policy parameters",
-            int64="seed link node_a node_b generated learning key test expired discarded alive",
+            int64="seed link node_a node_b generated learning key test expired discarded route alive",
             float64="length_km pair_rate_hz initial_fidelity fidelity_at_use_mean",
         ),
         "schedule_nodes": _columns(

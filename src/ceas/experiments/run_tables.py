@@ -21,7 +21,7 @@ from ceas.scheduling import fidelity_mean, fidelity_quantile
 
 __all__ = ["run_result"]
 
-_FATES = (Fate.LEARNING, Fate.KEY, Fate.TEST, Fate.EXPIRED, Fate.DISCARDED)
+_FATES = (Fate.LEARNING, Fate.KEY, Fate.TEST, Fate.EXPIRED, Fate.DISCARDED, Fate.ROUTE)
 _LAST_EVALUATIONS = 5
 
 
@@ -108,7 +108,7 @@ def _training_summary(world: World, simulation: CoSimulation, rounds: Columns) -
 def _pair_summary(totals: Totals) -> dict[str, Any]:
     fates = totals.fates.sum(axis=0)
     generated = int(totals.generated.sum())
-    served = int(fates[[Fate.LEARNING, Fate.KEY, Fate.TEST]].sum())
+    served = int(fates[[Fate.LEARNING, Fate.KEY, Fate.TEST]].sum() + totals.route_used.sum())
     uses = totals.fidelity_at_use.sum(axis=0)
     learning, key, test = totals.delivered_value.tolist()
     return {
@@ -117,6 +117,12 @@ def _pair_summary(totals: Totals) -> dict[str, Any]:
         "delivered_value": learning + key + test,
         "delivered_value_by_class": {"learning": learning, "key": key, "test": test},
         "fates": {fate.name.lower(): int(fates[fate]) for fate in (*_FATES, Fate.ALIVE)},
+        "routes": {
+            "requested": totals.route_requested,
+            "served": totals.route_served,
+            "pairs": int(fates[Fate.ROUTE]),
+            "pairs_used": int(totals.route_used.sum()),
+        },
         "fidelity_at_use": {"mean": float(fidelity_mean(uses)), "p05": float(fidelity_quantile(uses, 0.05))},
     }
 
@@ -127,7 +133,8 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
     n_node_pairs = n_nodes * (n_nodes - 1) // 2
     return {
         "key_bits": {
-            "generated": int(totals.key_bits_generated.sum()),
+            "generated": int(totals.key_bits_generated.sum() + totals.route_key_bits[0]),
+            "over_routes": int(totals.route_key_bits[0]),
             "consumed": totals.key_bits_consumed,
             "enrolled": scenario.authentication.enrolled_key_bits * n_node_pairs,
         },

@@ -18,7 +18,7 @@ from ceas.scheduling import fidelity_mean, fidelity_quantile, jain_index, learne
 __all__ = ["ScheduleRun", "bound_of", "links_of", "nodes_of", "run_policy"]
 
 _USED = (Fate.LEARNING, Fate.KEY, Fate.TEST)
-_ENDED = (*_USED, Fate.EXPIRED, Fate.DISCARDED)
+_ENDED = (*_USED, Fate.EXPIRED, Fate.DISCARDED, Fate.ROUTE)
 # The round in which single pairs are kept; the first one begins with empty memories.
 _TRACED_ROUND = 1
 # Links whose pairs are kept: a figure shows one, the others let a reader look elsewhere.
@@ -94,12 +94,12 @@ def _figures(windows: Sequence[WindowRecord], model: NetworkModel, bounded_round
     learning, key, test = metrics.delivered_value.tolist()
     uses = np.sum([window.fidelity_at_use.sum(axis=0) for window in windows], axis=0)
     waits = np.sum([window.wait_histogram for window in windows], axis=0)
-    bounded = sum(float(window.delivered_value.sum()) for window in windows[:bounded_rounds])
+    bounded = float(schedule_metrics(windows[:bounded_rounds]).delivered_value.sum()) if bounded_rounds else 0.0
     return {
         "generated": metrics.generated,
         **{fate.name.lower(): metrics.fates[fate] for fate in (*_ENDED, Fate.ALIVE)},
         "shots": metrics.n_shots,
-        "utilisation": _ratio(sum(metrics.fates[fate] for fate in _USED), metrics.generated),
+        "utilisation": _ratio(sum(metrics.fates[fate] for fate in _USED) + metrics.route_used, metrics.generated),
         "delivered_value": learning + key + test,
         "value_learning": learning,
         "value_key": key,

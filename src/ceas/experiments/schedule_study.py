@@ -60,6 +60,7 @@ SCHEDULE_METRICS = (
     "test",
     "expired",
     "discarded",
+    "route",
     "alive",
 )
 

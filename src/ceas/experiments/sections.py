@@ -336,6 +336,12 @@ class ScheduleSection(Section):
     test_value: float = Field(default=0.1, ge=0, description="Value of one tested pair")
     key_pairs_per_round: float = Field(default=20.0, ge=0, description="Pairs that each link asks for keys in a round")
     key_deadline_s: float = Field(default=2.4, gt=0, description="Time after which an unserved request for keys lapses")
+    route_key_pairs_per_round: float = Field(
+        default=0.0,
+        ge=0,
+        description="End-to-end pairs that two nodes without a common fibre ask for keys in a round; 0: no swapping",
+    )
+    route_hops: int = Field(default=2, ge=2, description="Most links of such a pair's route; others get no pairs")
     test_share: float = Field(default=0.1, ge=0, lt=1, description="Share of the pairs about to be used that is tested")
     shot_duration_s: float = Field(default=1e-3, gt=0, description="Time that one shot takes on a processor")
 

@@ -45,45 +45,58 @@ def _wants(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> bool:
 
 
 @inlined
-def review_attempts(arena: Arena, now_ns: int, attempt: CompiledRule, priority: CompiledRule) -> None:
-    """At every node to review, take communication qubits from links that want none and give them to those that do."""
+def _release_unwanted(arena: Arena, node: int, now_ns: int, attempt: CompiledRule) -> None:
+    """Take communication qubits from the links of a node that want none or have had their turn."""
     routes = arena.routes
-    while routes.counts[N_REVIEW] > 0:
-        routes.counts[N_REVIEW] -= 1
-        node = routes.review_node[routes.counts[N_REVIEW]]
-        routes.is_review[node] = False
-        first, end = arena.first_neighbour[node], arena.first_neighbour[node + 1]
-        for at in range(first, end):
-            link = arena.neighbour_link[at]
-            is_wanting = _wants(arena, link, now_ns, attempt)
-            if routes.is_active[link] and (routes.is_renewed[link] or not is_wanting):
-                routes.is_active[link] = False
-                node_a, node_b = arena.constants[link].node_a, arena.constants[link].node_b
-                routes.free_communication[node_a] += 1
-                routes.free_communication[node_b] += 1
-                routes.wanted_since_ns[link] = NEVER
-                ask_review(routes, node_a)
-                ask_review(routes, node_b)
-            routes.is_renewed[link] = False
-            if is_wanting and routes.wanted_since_ns[link] == NEVER:
-                routes.wanted_since_ns[link] = now_ns
-            elif not is_wanting:
-                routes.wanted_since_ns[link] = NEVER
-        while routes.free_communication[node] > 0:
-            best = -1
-            best_priority = 0.0
-            for at in range(first, end):
+    for at in range(arena.first_neighbour[node], arena.first_neighbour[node + 1]):
+        link = arena.neighbour_link[at]
+        is_wanting = _wants(arena, link, now_ns, attempt)
+        if routes.is_active[link] and (routes.is_renewed[link] or not is_wanting):
+            routes.is_active[link] = False
+            node_a, node_b = arena.constants[link].node_a, arena.constants[link].node_b
+            routes.free_communication[node_a] += 1
+            routes.free_communication[node_b] += 1
+            routes.wanted_since_ns[link] = NEVER
+            ask_review(routes, node_a)
+            ask_review(routes, node_b)
+        routes.is_renewed[link] = False
+        if is_wanting and routes.wanted_since_ns[link] == NEVER:
+            routes.wanted_since_ns[link] = now_ns
+        elif not is_wanting:
+            routes.wanted_since_ns[link] = NEVER
+
+
+@inlined
+def review_attempts(arena: Arena, now_ns: int, attempt: CompiledRule, priority: CompiledRule) -> None:
+    """At the nodes to review, take communication qubits from links that want none, and give them to the most urgent."""
+    routes = arena.routes
+    # Whoever gives back a qubit at one node may free it at another, which joins the list.
+    at_node = 0
+    while at_node < routes.counts[N_REVIEW]:
+        _release_unwanted(arena, routes.review_node[at_node], now_ns, attempt)
+        at_node += 1
+    best = 0
+    while best >= 0:
+        best = -1
+        best_priority = 0.0
+        for at_node in range(routes.counts[N_REVIEW]):
+            node = routes.review_node[at_node]
+            if routes.free_communication[node] == 0:
+                continue
+            for at in range(arena.first_neighbour[node], arena.first_neighbour[node + 1]):
                 link = arena.neighbour_link[at]
                 other = arena.constants[link].node_a + arena.constants[link].node_b - node
                 is_waiting = not routes.is_active[link] and routes.wanted_since_ns[link] < NEVER
                 if not is_waiting or routes.free_communication[other] == 0:
                     continue
                 found = priority(link_view(arena, link, now_ns), routes.wanted_since_ns[link])
-                if best < 0 or found > best_priority:
+                if best < 0 or found > best_priority or (found == best_priority and link < best):
                     best, best_priority = link, found
-            if best < 0:
-                break
+        if best >= 0:
             routes.is_active[best] = True
             routes.free_communication[arena.constants[best].node_a] -= 1
             routes.free_communication[arena.constants[best].node_b] -= 1
             arena.states[best].resume_ns = now_ns
+    for at_node in range(routes.counts[N_REVIEW]):
+        routes.is_review[routes.review_node[at_node]] = False
+    routes.counts[N_REVIEW] = 0

@@ -98,7 +98,7 @@ def _link_violation(arena: Arena, link: int, next_ns: int) -> int:
         expiry_ns = arena.stock_birth_ns[link, position] + arena.constants[link].lifetime_ns
         if arena.routes.has_drift:
             expiry_ns = arena.stock_expiry_ns[link, position]
-        if expiry_ns < next_ns and next_ns < NEVER:
+        if expiry_ns < next_ns < NEVER:
             return 3
     closed = 0
     for fate in range(1, arena.fates.shape[1]):

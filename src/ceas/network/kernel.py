@@ -28,9 +28,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.network.arena import ARRIVAL, DEADLINE, EXPIRY, GENERATION, N_EVENT_KINDS, QPU, WAKE, Arena, link_view
+from ceas.network.attempts import has_attempt, review_attempts, wants_for_routes
 from ceas.network.compilation import CompiledRule, compiled, constant, inlined
 from ceas.network.draws import geometric_gap, unit_interval
-from ceas.network.attempts import has_attempt, review_attempts, wants_for_routes
 from ceas.network.invariants import violation
 from ceas.network.memory import (
     DISCARDED,
@@ -473,6 +473,7 @@ def _without_extensions(arena: Arena) -> Arena:
             routes.mode_free_ns,
             routes.requests,
             routes.hops,
+            routes.heard_ns,
             routes.free_request,
             routes.asks,
             routes.n_asks,

@@ -25,6 +25,7 @@ __all__ = [
     "WindowRecord",
     "learners_of_link",
     "lifetime_ns",
+    "used_by_routes",
 ]
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -319,6 +320,16 @@ def lifetime_ns(initial_werner: Float64s, decay_rate_hz: Float64s, minimum_fidel
     with np.errstate(divide="ignore", invalid="ignore"):
         lifetime = np.where(excess > 1.0, np.log(excess) / decay_rate_hz * 1e9, 0.0)
     return np.minimum(lifetime, float(_LONGEST_NS)).astype(np.int64)
+
+
+def used_by_routes(record: WindowRecord) -> Int64s:
+    """Return how many pairs of each link ended in a delivered or tested end-to-end pair, shape `(n_links,)`."""
+    if record.routes is None:
+        return np.zeros(len(record.generated), dtype=np.int64)
+    from ceas.network.route_records import RouteFate  # noqa: PLC0415 - only where there are routes
+
+    ends = record.routes.pair_fates[:, [RouteFate.DELIVERED, RouteFate.TESTED]]
+    return np.asarray(ends.sum(axis=1), dtype=np.int64)
 
 
 def learners_of_link(learner_link: Int32s, n_links: int) -> Int32s:

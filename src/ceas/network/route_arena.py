@@ -109,6 +109,7 @@ REQUEST_DTYPE = np.dtype(
         ("deliver_ns", np.int64),  # when both ends know of the whole pair, or never
         ("n_present", np.int64),
         ("tries", np.int64),  # deliveries so far
+        ("n_losses", np.int64),
     ],
     align=True,
 )
@@ -130,6 +131,17 @@ HOP_DTYPE = np.dtype(
         ("reset_ns", np.int64),  # when the link may be asked again
         ("broken_ns", np.int64),
         ("broken_at", np.int64),  # position of the node where it was lost
+        ("lost_id", np.int64),  # of the lost pairs that were joined to this one, and the hops that they span
+        ("lost_first", np.int64),
+        ("lost_last", np.int64),
+        ("give_up_left_ns", np.int64),  # when the node there gives up its half for its age if it has heard nothing
+        ("give_up_right_ns", np.int64),
+        ("old_commit_ns", np.int64),  # the same of the pair before this
+        ("old_broken_ns", np.int64),
+        ("old_broken_at", np.int64),
+        ("old_lost_id", np.int64),
+        ("old_learn_left_ns", np.int64),
+        ("old_learn_right_ns", np.int64),
         ("first", np.int64),
         ("last", np.int64),
         ("pair_id", np.int64),
@@ -152,7 +164,8 @@ class RouteArena(NamedTuple):
     """All arrays of the routes; empty if there are none.
 
     An event source is a flow, `source < n_flows`, or a request in slot `source - n_flows`. `heap` orders all sources by
-    (time, source), `place` says where each is in it.
+    (time, source), `place` says where each is in it. `heard_ns[slot, hop, side, position]` is when the node that holds
+    that side of a hop's pair hears that the node at `position` has joined it to others; kept if the swap rule asks.
     """
 
     flows: npt.NDArray[Any]
@@ -169,6 +182,7 @@ class RouteArena(NamedTuple):
     mode_free_ns: npt.NDArray[np.int64]
     requests: npt.NDArray[Any]
     hops: npt.NDArray[Any]
+    heard_ns: npt.NDArray[np.int64]
     free_request: npt.NDArray[np.int64]
     asks: npt.NDArray[Any]
     n_asks: npt.NDArray[np.int64]

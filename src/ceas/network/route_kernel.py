@@ -13,8 +13,8 @@ Rules of the machine:
 - A node hears of what happened at another at the time of the event plus the latency of the route between them. So
   nobody needs a message in a queue: what a node knows follows from times and latencies.
 - A pair is delivered when both ends know that it spans the route; until then it decays and holds their slots.
-- At one time, a request's deadline goes before all else, then measurements that end, delivery, pairs given up for
-  their age, news of losses, links asked again, measurements that begin. Events of links go before those of requests.
+- At one time, a request's deadline goes before all else, then measurements that end, pairs given up for their age,
+  delivery, news of losses, links asked again, measurements that begin. Events of links go before those of requests.
 """
 
 import math
@@ -44,7 +44,7 @@ from ceas.network.route_records import NO_PARENT, RouteFate
 from ceas.network.routes import Arrivals, RouteClass
 from ceas.network.waiting import wait_bin
 
-__all__ = ["dispatch_routes", "has_route_room", "ask_review", "push_pending", "rebuild_heap", "run_source"]
+__all__ = ["ask_review", "dispatch_routes", "has_route_room", "push_pending", "rebuild_heap", "run_source"]
 
 _PERIODIC, _POISSON = int(Arrivals.PERIODIC), int(Arrivals.POISSON)
 _SATURATED = int(Arrivals.SATURATED)
@@ -302,31 +302,27 @@ def _lose_coverage(arena: Arena, slot: int, count: int) -> None:
 
 
 @outlined
-def _spread_loss(
+def _spread_news(
     hops: npt.NDArray[Any],
     offset_ns: npt.NDArray[np.int64],
     slot: int,
+    lost_id: int,
     first: int,
-    origin: int,
+    last: int,
+    position: int,
     since_ns: int,
     first_node: int,
     n_hops: int,
 ) -> None:
-    """Mark the segment at hop `first` lost at position `origin`, and work out who hears of it when."""
-    last = hops[slot, first].last
-    here = offset_ns[first_node + origin]
-    cut_left_ns = _cut_time(hops, offset_ns, slot, first, _LEFT, first_node)
-    cut_right_ns = _cut_time(hops, offset_ns, slot, last, _RIGHT, first_node)
+    """Tell the nodes that hold lost pairs of the hops `first`, ..., `last` what the node at `position` knows or tells."""
+    here = offset_ns[first_node + position]
     for at in range(first, last + 1):
         hop = hops[slot, at]
-        left_ns = since_ns + abs(here - offset_ns[first_node + at])
-        right_ns = since_ns + abs(here - offset_ns[first_node + at + 1])
-        if at == first and hop.is_held_left:
-            left_ns = min(left_ns, cut_left_ns)
-        if at == last and hop.is_held_right:
-            right_ns = min(right_ns, cut_right_ns)
-        hop.learn_left_ns = left_ns
-        hop.learn_right_ns = right_ns
+        if hop.state != BROKEN or hop.lost_id != lost_id:
+            continue
+        hop.learn_left_ns = min(hop.learn_left_ns, since_ns + abs(here - offset_ns[first_node + at]))
+        hop.learn_right_ns = min(hop.learn_right_ns, since_ns + abs(here - offset_ns[first_node + at + 1]))
+        left_ns, right_ns = hop.learn_left_ns, hop.learn_right_ns
         # A measurement goes on although its pair is lost; only then is the slot free.
         if hop.is_held_left:
             until_ns = _measuring_until(hops, slot, at, n_hops)
@@ -335,21 +331,116 @@ def _spread_loss(
             until_ns = _measuring_until(hops, slot, at + 1, n_hops)
             right_ns = max(right_ns, until_ns) if until_ns < NEVER else right_ns
         hop.reset_ns = max(left_ns, right_ns)
+
+
+@outlined
+def _mark_lost(
+    hops: npt.NDArray[Any],
+    offset_ns: npt.NDArray[np.int64],
+    slot: int,
+    first: int,
+    lost_id: int,
+    position: int,
+    since_ns: int,
+    first_node: int,
+) -> None:
+    """Mark a whole segment lost at `position` at `since_ns`; nobody knows yet."""
+    last = hops[slot, first].last
+    give_up_left_ns = _cut_time(hops, offset_ns, slot, first, _LEFT, first_node)
+    give_up_right_ns = _cut_time(hops, offset_ns, slot, last, _RIGHT, first_node)
+    for at in range(first, last + 1):
+        hop = hops[slot, at]
         hop.state = BROKEN
         hop.broken_ns = since_ns
-        hop.broken_at = origin
+        hop.broken_at = position
+        hop.lost_id = lost_id
+        hop.lost_first = first
+        hop.lost_last = last
+        hop.learn_left_ns = hop.learn_right_ns = hop.reset_ns = NEVER
+        hop.give_up_left_ns = give_up_left_ns
+        hop.give_up_right_ns = give_up_right_ns
+
+
+@outlined
+def _age_through(
+    hops: npt.NDArray[Any],
+    offset_ns: npt.NDArray[np.int64],
+    slot: int,
+    position: int,
+    side: int,
+    first_node: int,
+    now_ns: int,
+    far: int,
+) -> int:
+    """Return when the node at `far` gives up its half for the age of what was joined to it, at `position`, now.
+
+    That is the segment on `side` of the node at `position`: whole, or lost without the far node's knowledge.
+    """
+    hop = hops[slot, position] if side == _RIGHT else hops[slot, position - 1]
+    here = offset_ns[first_node + position]
+    away_ns = abs(here - offset_ns[first_node + far])
+    if hop.state != PRESENT:
+        give_up_ns = hop.give_up_left_ns if side == _RIGHT else hop.give_up_right_ns
+        # When the others' ages came to be known here is not kept, so the far node reckons with them a little late.
+        return int(max(now_ns + away_ns, min(hop.expiry_ns, give_up_ns + away_ns)))
+    known_ns = now_ns
+    cut_ns = max(now_ns + away_ns, hop.expiry_ns)
+    if side == _RIGHT:
+        for other in range(position + 1, hop.last + 1):
+            known_ns = max(known_ns, hops[slot, other - 1].swap_ns + abs(here - offset_ns[first_node + other]))
+            cut_ns = min(cut_ns, max(known_ns + away_ns, hops[slot, other].expiry_ns))
+    else:
+        for other in range(position - 2, hop.first - 1, -1):
+            known_ns = max(known_ns, hops[slot, other].swap_ns + abs(here - offset_ns[first_node + other + 1]))
+            cut_ns = min(cut_ns, max(known_ns + away_ns, hops[slot, other].expiry_ns))
+    return int(cut_ns)
+
+
+@outlined
+def _merge_losses(hops: npt.NDArray[Any], slot: int, position: int, lost_id: int) -> None:
+    """Make one of the lost segments on both sides of the node at `position`, which has joined them."""
+    left, right = hops[slot, position - 1], hops[slot, position]
+    left_id, right_id, first, last = left.lost_id, right.lost_id, left.lost_first, right.lost_last
+    for at in range(first, last + 1):
+        hop = hops[slot, at]
+        mine = left_id if at < position else right_id
+        if hop.state == BROKEN and hop.lost_id == mine:
+            hop.lost_id = lost_id
+            hop.lost_first = first
+            hop.lost_last = last
 
 
 @inlined
-def _lose_segment(arena: Arena, slot: int, first: int, origin: int, since_ns: int, now_ns: int, fate: int) -> None:
-    """End a segment by a loss at position `origin`, of which that node knows since, or will know at, `since_ns`."""
+def _lose_segment(arena: Arena, slot: int, first: int, position: int, now_ns: int, fate: int) -> None:
+    """End a whole segment by a loss at `position`; nobody knows yet."""
     routes = arena.routes
     request = routes.requests[slot]
-    flow = routes.flows[request.flow]
     _end_segment(arena, slot, first, now_ns, fate)
     _lose_coverage(arena, slot, routes.hops[slot, first].last - first + 1)
     request.deliver_ns = NEVER
-    _spread_loss(routes.hops, routes.offset_ns, slot, first, origin, since_ns, flow.first_node, flow.n_hops)
+    request.n_losses += 1
+    first_node = routes.flows[request.flow].first_node
+    _mark_lost(routes.hops, routes.offset_ns, slot, first, request.n_losses, position, now_ns, first_node)
+
+
+@inlined
+def _tell_of_loss(arena: Arena, slot: int, at: int, position: int, since_ns: int) -> None:
+    """Let the node at `position` tell all that hold pairs lost with that of a hop."""
+    routes = arena.routes
+    hop = routes.hops[slot, at]
+    flow = routes.flows[routes.requests[slot].flow]
+    _spread_news(
+        routes.hops,
+        routes.offset_ns,
+        slot,
+        hop.lost_id,
+        hop.lost_first,
+        hop.lost_last,
+        position,
+        since_ns,
+        flow.first_node,
+        flow.n_hops,
+    )
 
 
 # ---- asking and getting ----------------------------------------------------------------------------------------------
@@ -399,6 +490,7 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
     hop.state = PRESENT
     hop.number = arena.stock_number[link, position]
     hop.birth_ns = birth_ns
+    hop.old_commit_ns = hop.commit_ns
     hop.commit_ns = now_ns
     hop.expiry_ns = birth_ns + min(constant.lifetime_ns, routes.cutoff_ns[link] + 1)
     hop.is_held_left = hop.is_held_right = 1
@@ -407,7 +499,14 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
     hop.parent_left = hop.parent_right = NO_PARENT
     hop.segment_birth_ns = birth_ns
     hop.reference_ns = birth_ns
+    hop.old_broken_ns, hop.old_broken_at = hop.broken_ns, hop.broken_at
+    hop.old_lost_id = hop.lost_id
+    hop.old_learn_left_ns, hop.old_learn_right_ns = hop.learn_left_ns, hop.learn_right_ns
     hop.broken_ns = NEVER
+    if not routes.swaps_at_once:
+        for side in range(2):
+            for position_of in range(routes.heard_ns.shape[3]):
+                routes.heard_ns[slot, at, side, position_of] = NEVER
     hop.x, hop.y, hop.z = routes.start[link, 0], routes.start[link, 1], routes.start[link, 2]
     if routes.has_drift:
         shift = math.exp(arena.stock_shift[link, position])
@@ -471,13 +570,14 @@ def _arrive(arena: Arena, source: int, now_ns: int) -> None:
     request.arrival_ns = now_ns
     request.deadline_ns = now_ns + flow.deadline_ns
     request.wake_ns = request.deliver_ns = NEVER
-    request.n_present = request.tries = 0
+    request.n_present = request.tries = request.n_losses = 0
     for at in range(flow.n_hops):
         hop = routes.hops[slot, at]
         hop.link = routes.route_link[flow.first_hop + at]
         hop.is_held_left = hop.is_held_right = 0
-        hop.swap_ns = hop.measuring_until_ns = hop.broken_ns = hop.commit_ns = NEVER
-        hop.tries = 0
+        hop.swap_ns = hop.measuring_until_ns = NEVER
+        hop.broken_ns = hop.commit_ns = hop.old_broken_ns = hop.old_commit_ns = NEVER
+        hop.tries = hop.lost_id = hop.old_lost_id = 0
         routes.n_live_on_link[hop.link] += 1
         _ask(arena, slot, at)
     flow_state.number += 1
@@ -542,6 +642,24 @@ def _drop(arena: Arena, slot: int, now_ns: int) -> None:
 
 
 @inlined
+def _tell_of_swap(arena: Arena, slot: int, position: int, first: int, last: int, now_ns: int) -> None:
+    """Note when the nodes at both ends hear of the swap at `position`, and of those that they hear of through it."""
+    routes = arena.routes
+    heard_ns = routes.heard_ns
+    left_ns = _latency_ns(routes, slot, position, first)
+    right_ns = _latency_ns(routes, slot, position, last + 1)
+    for other in range(heard_ns.shape[3]):
+        if heard_ns[slot, position, _LEFT, other] < NEVER:
+            through_ns = heard_ns[slot, position, _LEFT, other] + left_ns
+            heard_ns[slot, first, _LEFT, other] = min(heard_ns[slot, first, _LEFT, other], through_ns)
+        if heard_ns[slot, position - 1, _RIGHT, other] < NEVER:
+            through_ns = heard_ns[slot, position - 1, _RIGHT, other] + right_ns
+            heard_ns[slot, last, _RIGHT, other] = min(heard_ns[slot, last, _RIGHT, other], through_ns)
+    heard_ns[slot, first, _LEFT, position] = now_ns + left_ns
+    heard_ns[slot, last, _RIGHT, position] = now_ns + right_ns
+
+
+@inlined
 def _join(arena: Arena, slot: int, position: int, now_ns: int) -> None:
     """End the Bell measurement of the node at `position`: join its two segments, or lose them."""
     routes = arena.routes
@@ -560,6 +678,8 @@ def _join(arena: Arena, slot: int, position: int, now_ns: int) -> None:
     first, last = left.first, right.last
     _free_half(arena, slot, position - 1, _RIGHT, now_ns)
     _free_half(arena, slot, position, _LEFT, now_ns)
+    if not routes.swaps_at_once:
+        _tell_of_swap(arena, slot, position, first, last, now_ns)
     if is_left_whole and is_right_whole and is_success:
         _age_segment(arena, slot, first, now_ns)
         _age_segment(arena, slot, position, now_ns)
@@ -583,14 +703,47 @@ def _join(arena: Arena, slot: int, position: int, now_ns: int) -> None:
                 known_ns = max(_latency_ns(routes, slot, at, _FIRST), _latency_ns(routes, slot, at, length))
                 request.deliver_ns = max(request.deliver_ns, routes.hops[slot, at - 1].swap_ns + known_ns)
         return
-    # A whole pair that was joined to a lost one is lost here when the news arrives, or now if the measurement failed.
-    left_ns = now_ns if is_left_whole or not is_success else max(left.learn_right_ns, now_ns)
-    right_ns = now_ns if is_right_whole or not is_success else max(right.learn_left_ns, now_ns)
+    _join_losses(arena, slot, position, is_success, now_ns)
+
+
+@inlined
+def _join_losses(arena: Arena, slot: int, position: int, is_success: bool, now_ns: int) -> None:
+    """Join segments of which one is lost, or lose both by a measurement that failed.
+
+    News of what is lost on one side reaches the other through this node, and ends reckon with the age of what was
+    joined to their pairs.
+    """
+    routes = arena.routes
+    request = routes.requests[slot]
+    first_node = routes.flows[request.flow].first_node
+    left, right = routes.hops[slot, position - 1], routes.hops[slot, position]
+    is_left_whole, is_right_whole = left.state == PRESENT, right.state == PRESENT
+    left_ns = now_ns if not is_success else (NEVER if is_left_whole else max(left.learn_right_ns, now_ns))
+    right_ns = now_ns if not is_success else (NEVER if is_right_whole else max(right.learn_left_ns, now_ns))
+    first = left.first if is_left_whole else left.lost_first
+    last = right.last if is_right_whole else right.lost_last
+    age_left_ns = _age_through(routes.hops, routes.offset_ns, slot, position, _RIGHT, first_node, now_ns, first)
+    age_right_ns = _age_through(routes.hops, routes.offset_ns, slot, position, _LEFT, first_node, now_ns, last + 1)
     left.swap_ns = now_ns
     if is_left_whole:
-        _lose_segment(arena, slot, first, position, right_ns, now_ns, _FAILED)
+        _lose_segment(arena, slot, first, position, now_ns, _FAILED)
     if is_right_whole:
-        _lose_segment(arena, slot, position, position, left_ns, now_ns, _FAILED)
+        _lose_segment(arena, slot, position, position, now_ns, _FAILED)
+    for at in range(first, position):
+        hop = routes.hops[slot, at]
+        if hop.lost_id == left.lost_id:
+            hop.give_up_left_ns = min(hop.give_up_left_ns, age_left_ns)
+    for at in range(position, last + 1):
+        hop = routes.hops[slot, at]
+        if hop.lost_id == right.lost_id:
+            hop.give_up_right_ns = min(hop.give_up_right_ns, age_right_ns)
+    # What this node knew of either side, it tells the other.
+    if right_ns < NEVER:
+        _tell_of_loss(arena, slot, position - 1, position, right_ns)
+    if left_ns < NEVER:
+        _tell_of_loss(arena, slot, position, position, left_ns)
+    request.n_losses += 1
+    _merge_losses(routes.hops, slot, position, request.n_losses)
 
 
 @inlined
@@ -686,11 +839,12 @@ def _deliver(arena: Arena, slot: int, now_ns: int) -> bool:
         _finish_request(arena, slot, now_ns)
     else:
         # Both ends know; the links between are asked again when they have heard from the nearer end.
-        _lose_segment(arena, slot, _FIRST, _FIRST, now_ns, now_ns, fate)
+        _lose_segment(arena, slot, _FIRST, _FIRST, now_ns, fate)
         for at in range(n_hops):
             hop = routes.hops[slot, at]
             left_ns = min(_latency_ns(routes, slot, at, _FIRST), _latency_ns(routes, slot, at, n_hops))
             right_ns = min(_latency_ns(routes, slot, at + 1, _FIRST), _latency_ns(routes, slot, at + 1, n_hops))
+            hop.learn_left_ns, hop.learn_right_ns = now_ns + left_ns, now_ns + right_ns
             hop.reset_ns = now_ns + max(left_ns, right_ns)
     return is_served
 
@@ -704,13 +858,52 @@ def _give_up_old(arena: Arena, slot: int, now_ns: int) -> None:
         hop = routes.hops[slot, at]
         for side in range(2):
             is_held = (hop.is_held_right if side else hop.is_held_left) != 0
-            if hop.state != PRESENT or not is_held:
+            if hop.state == ASKING or not is_held:
                 continue
             if _measuring_until(routes.hops, slot, at + side, flow.n_hops) != NEVER:
                 continue
-            if _cut_time(routes.hops, routes.offset_ns, slot, at, side, flow.first_node) <= now_ns:
-                first = hop.first if side else at
-                _lose_segment(arena, slot, first, at + side, now_ns, now_ns, _CUT)
+            if hop.state == BROKEN:
+                give_up_ns = hop.give_up_right_ns if side else hop.give_up_left_ns
+                learn_ns = hop.learn_right_ns if side else hop.learn_left_ns
+                if give_up_ns <= now_ns < learn_ns:
+                    _tell_of_loss(arena, slot, at, at + side, now_ns)
+            elif _cut_time(routes.hops, routes.offset_ns, slot, at, side, flow.first_node) <= now_ns:
+                _lose_segment(arena, slot, hop.first if side else at, at + side, now_ns, _CUT)
+                _tell_of_loss(arena, slot, at, at + side, now_ns)
+
+
+@inlined
+def _near_latency_ns(routes: RouteArena, slot: int, at: int, position: int) -> int:
+    return int(min(_latency_ns(routes, slot, at, position), _latency_ns(routes, slot, at + 1, position)))
+
+
+@inlined
+def _news_ns(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    routes: RouteArena,
+    slot: int,
+    at: int,
+    position: int,
+    lost_id: int,
+    broken_ns: int,
+    broken_at: int,
+    learn_left_ns: int,
+    learn_right_ns: int,
+) -> int:
+    """Return when the node at `position` hears that a link's pair is lost: from where it was, or through its ends."""
+    heard_ns = broken_ns + _latency_ns(routes, slot, broken_at, position)
+    heard_ns = min(heard_ns, learn_left_ns + _latency_ns(routes, slot, at, position))
+    heard_ns = min(heard_ns, learn_right_ns + _latency_ns(routes, slot, at + 1, position))
+    # A node that held pairs lost with it has heard of those.
+    left, right = routes.hops[slot, position - 1], routes.hops[slot, position]
+    if left.lost_id == lost_id:
+        heard_ns = min(heard_ns, left.learn_right_ns)
+    elif left.old_lost_id == lost_id:
+        heard_ns = min(heard_ns, left.old_learn_right_ns)
+    if right.lost_id == lost_id:
+        heard_ns = min(heard_ns, right.learn_left_ns)
+    elif right.old_lost_id == lost_id:
+        heard_ns = min(heard_ns, right.old_learn_left_ns)
+    return int(heard_ns)
 
 
 @inlined
@@ -720,24 +913,40 @@ def _swap_view(arena: Arena, slot: int, position: int, now_ns: int) -> SwapView:
     request = routes.requests[slot]
     n_hops = routes.flows[request.flow].n_hops
     low, high = position - 1, position + 1
-    while low > 0:
-        swap_ns = routes.hops[slot, low - 1].swap_ns
-        if swap_ns == NEVER or swap_ns + _latency_ns(routes, slot, low, position) > now_ns:
-            break
+    while low > 0 and routes.heard_ns[slot, position - 1, _RIGHT, low] <= now_ns:
         low -= 1
-    while high < n_hops:
-        swap_ns = routes.hops[slot, high - 1].swap_ns
-        if swap_ns == NEVER or swap_ns + _latency_ns(routes, slot, high, position) > now_ns:
-            break
+    while high < n_hops and routes.heard_ns[slot, position, _LEFT, high] <= now_ns:
         high += 1
     n_known = 0
     for at in range(n_hops):
         hop = routes.hops[slot, at]
-        near = at if at >= position else at + 1
-        has_heard = hop.commit_ns < NEVER and hop.commit_ns + _latency_ns(routes, slot, near, position) <= now_ns
-        if has_heard and hop.broken_ns < NEVER:
-            has_heard = hop.broken_ns + _latency_ns(routes, slot, hop.broken_at, position) > now_ns
-        n_known += has_heard
+        near_ns = _near_latency_ns(routes, slot, at, position)
+        is_known = hop.commit_ns < NEVER and hop.commit_ns + near_ns <= now_ns
+        if is_known and hop.broken_ns < NEVER:
+            is_known = now_ns < _news_ns(
+                routes,
+                slot,
+                at,
+                position,
+                hop.lost_id,
+                hop.broken_ns,
+                hop.broken_at,
+                hop.learn_left_ns,
+                hop.learn_right_ns,
+            )
+        if not is_known and hop.old_broken_ns < NEVER and hop.old_commit_ns + near_ns <= now_ns:
+            is_known = now_ns < _news_ns(
+                routes,
+                slot,
+                at,
+                position,
+                hop.old_lost_id,
+                hop.old_broken_ns,
+                hop.old_broken_at,
+                hop.old_learn_left_ns,
+                hop.old_learn_right_ns,
+            )
+        n_known += is_known
     return SwapView(
         n_hops,
         position,
@@ -783,12 +992,11 @@ def _next_news_ns(arena: Arena, slot: int, now_ns: int) -> int:
         for at in range(n_hops):
             hop = routes.hops[slot, at]
             if hop.commit_ns < NEVER:
-                near = at if at >= position else at + 1
-                heard_ns = hop.commit_ns + _latency_ns(routes, slot, near, position)
+                heard_ns = hop.commit_ns + _near_latency_ns(routes, slot, at, position)
                 if heard_ns > now_ns:
                     next_ns = min(next_ns, heard_ns)
-            if hop.swap_ns < NEVER:
-                heard_ns = hop.swap_ns + _latency_ns(routes, slot, at + 1, position)
+            for near, side in ((position - 1, _RIGHT), (position, _LEFT)):
+                heard_ns = routes.heard_ns[slot, near, side, at]
                 if heard_ns > now_ns:
                     next_ns = min(next_ns, heard_ns)
     return int(next_ns)
@@ -813,6 +1021,7 @@ def _next_of_request(arena: Arena, slot: int, now_ns: int) -> int:
                 continue
             if hop.state == BROKEN:
                 next_ns = min(next_ns, hop.learn_right_ns if side else hop.learn_left_ns)
+                next_ns = min(next_ns, hop.give_up_right_ns if side else hop.give_up_left_ns)
             else:
                 cut_ns = _cut_time(routes.hops, routes.offset_ns, slot, at, side, flow.first_node)
                 next_ns = min(next_ns, cut_ns)
@@ -840,9 +1049,9 @@ def _run_request(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
         for position in range(1, n_hops):
             if routes.hops[slot, position - 1].measuring_until_ns <= now_ns:
                 _join(arena, slot, position, now_ns)
+        _give_up_old(arena, slot, now_ns)
         if request.deliver_ns <= now_ns and _deliver(arena, slot, now_ns):
             return
-        _give_up_old(arena, slot, now_ns)
         _hear_of_losses(arena, slot, now_ns)
         _reset(arena, slot, now_ns)
         _begin_swaps(arena, slot, now_ns, swap)

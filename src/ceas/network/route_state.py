@@ -231,6 +231,8 @@ def route_arena(model: NetworkModel, extra: Extra, policy: Policy, *, start_ns: 
     values = link_values(model, start_ns - 1)
     no_nodes = np.zeros(0, dtype=np.int64)
     rates = np.zeros((1, 3)) if repeaters is None else repeaters.memory_rate_hz
+    if policy.swap is not swap_asap and "heard_ns" not in extra:
+        extra["heard_ns"] = np.full(_heard_shape(extra), NEVER, dtype=np.int64)
     has_nodes = model.routes is not None and demand is not None
     return RouteArena(
         flows=_flows(model, extra["flow_seeds"]),
@@ -247,6 +249,7 @@ def route_arena(model: NetworkModel, extra: Extra, policy: Policy, *, start_ns: 
         mode_free_ns=extra["mode_free_ns"],
         requests=extra["requests"],
         hops=extra["hops"],
+        heard_ns=extra.get("heard_ns", np.zeros((0, 0, 2, 0), dtype=np.int64)),
         free_request=extra["free_request"],
         asks=extra["asks"],
         n_asks=extra["n_asks"],
@@ -282,12 +285,21 @@ def route_arena(model: NetworkModel, extra: Extra, policy: Policy, *, start_ns: 
     )
 
 
+def _heard_shape(extra: Extra) -> tuple[int, int, int, int]:
+    slots, longest = extra["hops"].shape
+    return slots, longest, 2, longest + 1
+
+
 def grow_requests(extra: Extra, arena: RouteArena) -> RouteArena:
     """Double the room for requests and asks, in the state and in the arena."""
     slots = len(extra["requests"])
     if extra["counts"][N_FREE] == 0:
         extra["requests"] = np.concatenate([extra["requests"], np.zeros(slots, dtype=REQUEST_DTYPE)])
         extra["hops"] = np.concatenate([extra["hops"], np.zeros_like(extra["hops"])])
+        if "heard_ns" in extra:
+            more = np.full_like(extra["heard_ns"], NEVER)
+            extra["heard_ns"] = np.concatenate([extra["heard_ns"], more])
+            arena = arena._replace(heard_ns=extra["heard_ns"])
         free = np.zeros(2 * slots, dtype=np.int64)
         free[:slots] = np.arange(slots, 2 * slots)[::-1]
         extra["free_request"] = free

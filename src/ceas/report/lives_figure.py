@@ -17,7 +17,14 @@ from ceas.report.source import Run, Table
 
 __all__ = ["Lives", "draw_lives", "ended_pairs", "lives_figure"]
 
-_SHAPES = {"learning": "circle", "key": "diamond", "test": "square", "expired": "cross", "discarded": "bar"}
+_SHAPES = {
+    "learning": "circle",
+    "key": "diamond",
+    "test": "square",
+    "expired": "cross",
+    "discarded": "bar",
+    "route": "square",
+}
 _MOST_PAIRS, _FEWEST_PAIRS = 60, 12
 _MAXIMUM_CLOUD = 1500
 _GOLDEN_RATIO = 0.618033988749895

@@ -63,7 +63,11 @@ def _fates_chart(run: Run) -> Markup:
         description=", ".join(
             f"{fate} {format_number(float(s), '%')}" for fate, s in zip(FATE_COLOURS, shares, strict=True)
         ),
-        keys=[Key(label=fate, colour=colour, kind="area") for fate, colour in FATE_COLOURS.items()],
+        keys=[
+            Key(label=fate, colour=colour, kind="area")
+            for (fate, colour), share in zip(FATE_COLOURS.items(), shares, strict=True)
+            if share > 0 or fate != "route"
+        ],
         height=300,
     )
 

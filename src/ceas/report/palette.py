@@ -20,11 +20,19 @@ GREEN = "#009E73"
 SKY = "#56B4E9"
 VERMILLION = "#D55E00"
 PURPLE = "#CC79A7"
+YELLOW = "#F0E442"
 
 HONEST = BLUE
 ATTACKER = VERMILLION
 
-FATE_COLOURS = {"learning": BLUE, "key": GREEN, "test": SKY, "expired": ORANGE, "discarded": PURPLE}
+FATE_COLOURS = {
+    "learning": BLUE,
+    "key": GREEN,
+    "test": SKY,
+    "route": YELLOW,
+    "expired": ORANGE,
+    "discarded": PURPLE,
+}
 SERIES_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, INK, SKY, VERMILLION, MUTED)
 
 _VIRIDIS = np.array(

@@ -342,7 +342,7 @@ def _fates_chart(study: ScheduleStudy) -> Markup:
         return parts
 
     words = (
-        f"{one.label}: {format_number(float(shares[row, 3:].sum()), '%')} expired or discarded"
+        f"{one.label}: {format_number(float(shares[row, -2:].sum()), '%')} expired or discarded"
         for row, one in enumerate(rows)
     )
     return chart(

@@ -41,7 +41,7 @@ def _accuracy(run: Run) -> str:
 
 def _pairs(run: Run) -> str:
     result, fates = run.result, run.result["fates"]
-    ended = sum(fates[name] for name in ("learning", "key", "test", "expired", "discarded"))
+    ended = sum(fates[name] for name in ("learning", "key", "test", "expired", "discarded", "route"))
     if ended == 0:
         return "No Bell pair was used or lost."
     fidelity = result["fidelity_at_use"]["mean"]

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.network import Fate
+from ceas.network.records import used_by_routes
 from ceas.runtime.outcome import RoundOutcome
 from ceas.runtime.world import World
 from ceas.scheduling import fidelity_mean, fidelity_quantile
@@ -13,7 +14,7 @@ from ceas.scheduling import fidelity_mean, fidelity_quantile
 __all__ = ["learner_rows", "mean_of_measured", "round_row"]
 
 _USED = (Fate.LEARNING, Fate.KEY, Fate.TEST)
-_CLOSED = (*_USED, Fate.EXPIRED, Fate.DISCARDED)
+_CLOSED = (*_USED, Fate.EXPIRED, Fate.DISCARDED, Fate.ROUTE)
 
 
 def round_row(world: World, outcome: RoundOutcome) -> dict[str, float]:
@@ -50,14 +51,15 @@ def learner_rows(world: World, outcome: RoundOutcome) -> dict[str, NDArray[np.ge
 def _pair_figures(outcome: RoundOutcome) -> Mapping[str, float]:
     window = outcome.window
     fates = window.fates.sum(axis=0)
-    used, closed = fates[list(_USED)].sum(), fates[list(_CLOSED)].sum()
+    used, closed = fates[list(_USED)].sum() + used_by_routes(window).sum(), fates[list(_CLOSED)].sum()
+    route_value = 0.0 if window.routes is None else float(window.routes.delivered_value.sum())
     uses = window.fidelity_at_use.sum(axis=0)
     return {
         "generated": float(window.generated.sum()),
         **{fate.name.lower(): float(fates[fate]) for fate in (*_CLOSED, Fate.ALIVE)},
         "utilisation": float(used / closed) if closed else float("nan"),
         "delivered_value_learning": float(window.delivered_value[0]),
-        "delivered_value_key": float(window.delivered_value[1]),
+        "delivered_value_key": float(window.delivered_value[1]) + route_value,
         "delivered_value_test": float(window.delivered_value[2]),
         "fidelity_at_use_mean": float(fidelity_mean(uses)),
         "fidelity_at_use_p05": float(fidelity_quantile(uses, 0.05)),
@@ -84,7 +86,7 @@ def _training_figures(outcome: RoundOutcome) -> Mapping[str, float]:
 def _exchange_figures(outcome: RoundOutcome) -> Mapping[str, float]:
     exchange = outcome.exchange
     return {
-        "key_bits_generated": float(np.floor(exchange.key_bits_generated.sum())),
+        "key_bits_generated": float(np.floor(exchange.key_bits_generated.sum() + exchange.route_key_bits)),
         "key_bits_consumed": float(exchange.consumed_total),
         "frames": float(exchange.frames),
         "starved_frames": float(exchange.starved_frames),

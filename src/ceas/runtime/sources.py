@@ -71,6 +71,7 @@ class ExchangeRecord:
         key_bits_generated: Key made of pairs on each link, shape `(links,)`.
         key_bits_consumed: Key used on each link since the first training round, shape `(links,)`.
         consumed_total: Key used in this training round by all pairs of nodes.
+        route_key_bits: Key made of end-to-end pairs between nodes without a common fibre.
     """
 
     is_delivered: NDArray[np.bool_]
@@ -83,6 +84,7 @@ class ExchangeRecord:
     key_bits_generated: NDArray[np.float64]
     key_bits_consumed: NDArray[np.int64]
     consumed_total: int
+    route_key_bits: float
 
 
 class Source(Protocol):
@@ -167,7 +169,19 @@ class LiveSource:
         starved = self._authenticator.starved_reseeds[self._pool_index] > before
         consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
         generated = pools.deposit(links.node_a, links.node_b, window.key_count, window.key_werner_sum)
-        return _record(outcome, starved, generated, consumed)
+        return _record(outcome, starved, generated, consumed, self._deposit_of_routes(window))
+
+    def _deposit_of_routes(self, window: WindowRecord) -> float:
+        """Deposit the key that the round's end-to-end pairs give, and return its bits.
+
+        Of a flow's pairs only their mean state counts, twirled; of all states of one fidelity that gives the least key.
+        """
+        routes, demand = self._world.network.routes, self._world.network.route_demand
+        if window.routes is None or routes is None or demand is None:
+            return 0.0
+        werner_sum = window.routes.correlator_sum.mean(axis=1)
+        source, target = routes.source[demand.route], routes.target[demand.route]
+        return float(self._authenticator.pools.deposit(source, target, window.routes.served, werner_sum).sum())
 
     def to_arrays(self) -> Arrays:
         """Return the state of the network and of the authenticator."""
@@ -261,6 +275,7 @@ def _record(
     starved_links: NDArray[np.bool_],
     generated: NDArray[np.float64],
     consumed: NDArray[np.int64],
+    route_key_bits: float,
 ) -> ExchangeRecord:
     # An instance counts only when every honest node holds the same value; there is no later agreement to repair it.
     is_delivered = np.array([value is not None for value in outcome.values])
@@ -276,4 +291,5 @@ def _record(
         key_bits_generated=generated,
         key_bits_consumed=consumed.copy(),
         consumed_total=outcome.key_bits_consumed,
+        route_key_bits=route_key_bits,
     )

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.network import Fate
-from ceas.network.records import FIDELITY_BINS
+from ceas.network.records import FIDELITY_BINS, used_by_routes
 from ceas.runtime.checkpoint import Arrays
 from ceas.runtime.outcome import RoundOutcome
 from ceas.runtime.world import World
@@ -37,6 +37,10 @@ class Totals:
         rejected_frames: Frames that honest nodes rejected.
         frames: Frames sent.
         message_delays: Longest chain of frames that ended in a delivery.
+        route_used: Pairs that ended in a delivered or tested end-to-end pair.
+        route_requested: Requests for end-to-end pairs.
+        route_served: Of these, those that got one.
+        route_key_bits: Key made of end-to-end pairs (bits), a scalar.
     """
 
     generated: IntArray
@@ -48,6 +52,10 @@ class Totals:
     key_bits_generated: FloatArray
     key_bits_consumed_by_link: IntArray
     starved_links: IntArray
+    route_used: IntArray
+    route_key_bits: FloatArray
+    route_requested: int = 0
+    route_served: int = 0
     key_bits_consumed: int = 0
     starved_frames: int = 0
     rejected_frames: int = 0
@@ -67,6 +75,8 @@ class Totals:
             key_bits_generated=np.zeros(n_links),
             key_bits_consumed_by_link=np.zeros(n_links, np.int64),
             starved_links=np.zeros(n_links, np.int64),
+            route_used=np.zeros(n_links, np.int64),
+            route_key_bits=np.zeros(1),
         )
 
     def add(self, world: World, outcome: RoundOutcome) -> None:
@@ -76,6 +86,7 @@ class Totals:
         self.key_bits_generated += exchange.key_bits_generated
         self.key_bits_consumed_by_link = exchange.key_bits_consumed.copy()
         self.starved_links += exchange.starved_links
+        self.route_key_bits += exchange.route_key_bits
         self.key_bits_consumed += exchange.consumed_total
         self.starved_frames += exchange.starved_frames
         self.rejected_frames += exchange.rejected_frames
@@ -101,6 +112,11 @@ class Totals:
         self.fates += window.fates
         self.fates[:, Fate.ALIVE] = window.fates[:, Fate.ALIVE]
         self.fidelity_at_use += window.fidelity_at_use
+        self.route_used += used_by_routes(window)
+        if window.routes is not None:
+            self.route_requested += int(window.routes.requested.sum())
+            self.route_served += int(window.routes.served.sum())
+            self.delivered_value[1] += float(window.routes.delivered_value.sum())
         self.delivered_value += window.delivered_value
         shot_link = world.network.demand.learner_link[window.shot_learner]
         shot_werner = window.shot_werner.sum(axis=1, dtype=np.float64)

@@ -39,6 +39,7 @@ by one; a test is worth the same whatever it takes the place of, and so plays no
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,10 +54,12 @@ from ceas.network.policy import (
     Policy,
     attempt_rule,
     key_fraction,
+    route_rule,
     serve_rule,
     werner_at,
 )
 from ceas.network.records import NetworkModel, learners_of_link
+from ceas.network.routes import RouteClass
 from ceas.physics import secret_key_fraction
 from ceas.scheduling.baselines import can_start_shot, choose_from, memory_share
 
@@ -66,6 +69,7 @@ __all__ = ["attempt_by_price", "ceas", "serve_by_price"]
 _SHOTS_AHEAD = 4
 _MANY = 100.0
 _FRESH, _OLDEST = constant(0), constant(0)
+_KEY_CLASS = constant(RouteClass.KEY)
 # Columns of the parameters.
 _WASTE, _MEMORY_SHARE = 0, 1
 
@@ -269,6 +273,25 @@ def serve_by_price(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, 
     return request, wake_ns
 
 
+@route_rule
+def route_by_price(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:
+    """Give the oldest route request the freshest pair, if its part of the request's value exceeds the pair's price.
+
+    A key is worth its weight times the secret fraction of this pair alone, which the others of the route can only
+    lower, and each of the route's links gets an equal part of that.
+    """
+    n_stored = len(view.stock_birth_ns)
+    age_ns = view.now_ns - view.stock_birth_ns[n_stored - 1]
+    worth = asks[0]["weight"] / asks[0]["n_hops"]
+    if asks[0]["use_class"] == _KEY_CLASS:
+        worth *= key_fraction(werner_at(view.initial_werner, view.decay_per_ns, age_ns))
+    price = max(learning_price(view, next_shot_ns(view), n_stored, age_ns), key_price(view, n_stored, age_ns))
+    if worth > price:
+        return 0, n_stored - 1
+    slack_ns = asks[0]["deadline_ns"] - view.now_ns
+    return WAIT, view.now_ns + max(slack_ns // 4, 1_000)
+
+
 @attempt_rule
 def attempt_by_price(view: LinkView) -> int:
     """Attempt if a new pair would be worth more than `waste_share`; out of memory, in the place of the oldest."""
@@ -316,4 +339,10 @@ def ceas(model: NetworkModel, *, waste_share: float = 0.02) -> Policy:
     if not 0.0 <= waste_share <= 1.0:
         raise DomainError(f"Argument `waste_share` must be in [0, 1], but is {waste_share}.")
     parameters = np.column_stack([waste_share * fresh_value(model), memory_share(model)])
-    return Policy(name="ceas", serve=serve_by_price, attempt=attempt_by_price, parameters=parameters)
+    return Policy(
+        name="ceas",
+        serve=serve_by_price,
+        attempt=attempt_by_price,
+        parameters=parameters,
+        route=route_by_price,
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
-from ceas.network.records import FIDELITY_BINS, Fate, NetworkModel, WindowRecord
+from ceas.network.records import FIDELITY_BINS, Fate, NetworkModel, WindowRecord, used_by_routes
 
 __all__ = [
     "ScheduleMetrics",
@@ -28,6 +28,7 @@ class ScheduleMetrics:
     Args:
         generated: Pairs born.
         fates: Pairs closed in these rounds by fate; `Fate.ALIVE` is the stock at the end of the last.
+        route_used: Pairs of fate ROUTE that ended in a delivered or tested end-to-end pair.
         utilisation: Part of the closed pairs that were used, for learning, keys or tests; expired and discarded pairs
             count in full.
         utilisation_without_tests: The same with tested pairs as not used.
@@ -46,6 +47,7 @@ class ScheduleMetrics:
 
     generated: int
     fates: dict[Fate, int]
+    route_used: int
     utilisation: float
     utilisation_without_tests: float
     delivered_value: npt.NDArray[np.float64]
@@ -123,7 +125,10 @@ def schedule_metrics(records: Sequence[WindowRecord]) -> ScheduleMetrics:
     fates = {fate: int(closed[fate]) for fate in Fate}
     fates[Fate.ALIVE] = int(records[-1].fates[:, Fate.ALIVE].sum())
     n_closed = sum(fates[fate] for fate in Fate if fate is not Fate.ALIVE)
-    n_used = sum(fates[fate] for fate in USED)
+    route_used = sum(int(used_by_routes(record).sum()) for record in records)
+    n_used = sum(fates[fate] for fate in USED) + route_used
+    delivered_value = np.sum([record.delivered_value for record in records], axis=0)
+    delivered_value[1] += sum(float(record.routes.delivered_value.sum()) for record in records if record.routes)
     histogram = np.sum([record.fidelity_at_use for record in records], axis=0)
     n_shots = sum(len(record.shot_learner) for record in records)
     served, dropped = fates[Fate.KEY], _total(records, "key_dropped")
@@ -131,9 +136,10 @@ def schedule_metrics(records: Sequence[WindowRecord]) -> ScheduleMetrics:
     return ScheduleMetrics(
         generated=_total(records, "generated"),
         fates=fates,
+        route_used=route_used,
         utilisation=_ratio(n_used, n_closed),
         utilisation_without_tests=_ratio(n_used - fates[Fate.TEST], n_closed),
-        delivered_value=np.sum([record.delivered_value for record in records], axis=0),
+        delivered_value=delivered_value,
         fidelity_at_use_mean=fidelity_mean(histogram),
         fidelity_at_use_p05=fidelity_quantile(histogram, 0.05),
         n_shots=n_shots,
