@@ -209,8 +209,8 @@ KINDS_OF_OTHERS = (
 
 def test_golden_identities() -> None:
     scenario = scenario_from_toml(COMPLETE)
-    assert scenario.scenario_id == "84288a0d01f1a17f"
-    assert scenario.network_id == "6130d50f5e68afb0"
+    assert scenario.scenario_id == "4440b7195ef8ee75"
+    assert scenario.network_id == "5d73cda44ac18528"
 
 
 def test_every_key_has_a_change() -> None:

@@ -335,7 +335,7 @@ def test_reference_lines_stand_where_they_belong(run_page: Page) -> None:
 def test_fates_are_stacked_to_the_number_of_pairs_that_ended(run_page: Page, finished_run: RunResult) -> None:
     chart = run_page.chart("Pairs that ended")
     areas = [one for one in run_page.all("path", chart) if one.get("fill-opacity") == "1" and "z" in one["d"]]
-    assert len(areas) == 5
+    assert len(areas) == 6
     tops = [float(part(r"M[\d.]+ ([\d.]+)", one["d"])) for one in areas]
     fates = ("learning", "key", "test", "expired", "discarded")
     first = np.cumsum([finished_run.rounds[fate][0] for fate in fates])
