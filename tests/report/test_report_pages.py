@@ -337,7 +337,7 @@ def test_fates_are_stacked_to_the_number_of_pairs_that_ended(run_page: Page, fin
     areas = [one for one in run_page.all("path", chart) if one.get("fill-opacity") == "1" and "z" in one["d"]]
     assert len(areas) == 6
     tops = [float(part(r"M[\d.]+ ([\d.]+)", one["d"])) for one in areas]
-    fates = ("learning", "key", "test", "expired", "discarded")
+    fates = ("learning", "key", "test", "route", "expired", "discarded")
     first = np.cumsum([finished_run.rounds[fate][0] for fate in fates])
     floor = float(part(r"([\d.]+)z", areas[0]["d"]))
     assert (floor - np.array(tops)) / (floor - tops[-1]) == pytest.approx(first / first[-1], abs=2e-3)
