@@ -202,10 +202,9 @@ def _read(directory: Path | None, setting: Setting, fingerprint: str) -> Documen
 def _fingerprint(setting: Setting, seeds: int, is_quick: bool) -> str:
     """Hash what a setting's results depend on: its parameters, those of the benchmark, and the program."""
     digest = hashlib.sha256()
-    for room in ("network", "scheduling"):
-        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
-            digest.update(path.read_bytes())
-    for path in sorted(Path(__file__).parent.glob("*scheduling*.py")):
+    package = Path(__file__).parents[1]
+    rooms = [path for room in ("network", "physics", "scheduling") for path in sorted((package / room).glob("*.py"))]
+    for path in (*rooms, package / "streams.py", *sorted(Path(__file__).parent.glob("*scheduling*.py"))):
         digest.update(path.read_bytes())
     digest.update(repr((setting.name, dict(setting.parameters), seeds, is_quick)).encode())
     return digest.hexdigest()[:16]
