@@ -273,11 +273,11 @@ def setting_rows(document: Document) -> list[Row]:
                 "wait p99": _mean(_values(policy, "wait_p99")),
                 "fairness": _mean(_values(policy, "fairness")),
                 "of LP": of_hindsight.mean,
+                "V - best baseline": math.nan if best else mean,
+                "in s.e.": math.nan if best else ratio,
+                "s.e.": math.nan if best else error,
                 "of LP ±": of_hindsight.high - of_hindsight.mean,
                 "of average bound": of_average.mean,
-                "V - best baseline": math.nan if best else mean,
-                "s.e.": math.nan if best else error,
-                "in s.e.": math.nan if best else ratio,
                 "ms/slot": float(np.median(_values(policy, "ms_per_slot"))),
                 "build ms": policy["build_ms"],
                 "seeds": len(policy["figures"]["V"]),
@@ -333,7 +333,7 @@ def verdict_row(document: Document) -> Row:
     return {
         "table": "verdicts",
         "setting": document["setting"],
-        "regime": document["regime"],
+        "verdict": verdict,
         "policy": policy["policy"],
         "U": _mean(_values(policy, "U")),
         "V": _mean(_values(policy, "V")),
@@ -343,7 +343,7 @@ def verdict_row(document: Document) -> Row:
         "its V": _mean(_values(baseline, "V")),
         "difference": mean,
         "s.e.": error,
-        "verdict": verdict,
+        "regime": document["regime"],
         "wall s": document["wall_s"],
     }
 
