@@ -16,6 +16,7 @@ from ceas.experiments.scheduling_exact_tables import one_link_gain
 from ceas.experiments.scheduling_extras import adversary_entrants, drift_entrants, extra_measure
 from ceas.experiments.scheduling_figures import bounds_of, frontier_of, measure, utilisation_bound
 from ceas.experiments.scheduling_settings import SETTINGS, Setting
+from ceas.runtime.progress import ProgressEvent
 
 
 def setting_of(name: str) -> Setting:
@@ -238,7 +239,12 @@ def test_a_baseline_that_wins_is_called_the_winner(sketched: None) -> None:
 
 
 def test_what_is_finished_is_not_repeated(sketched: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = benchmark(only="S3", seeds=2, out=str(tmp_path), processes=1)
+    told: list[ProgressEvent] = []
+    first = benchmark(only="S3", seeds=2, out=str(tmp_path), processes=1, progress=told.append)
+    assert [(event.phase, event.training_round, event.rounds) for event in told] == [
+        ("settings", 0, 1),
+        (TINY.name, 1, 1),
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["S3_load_0.7_memory_2.json", "rows.json"]
 
     def refuse(*_: object, **__: object) -> None:

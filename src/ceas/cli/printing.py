@@ -57,7 +57,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str = "", is_dense: 
 
 def fitting_columns(rows: Sequence[Mapping[str, Any]], width: int, *, is_dense: bool = False) -> list[str]:
     """Return the first columns that a terminal of a width can show without folding a number; one at least."""
-    left, kept = width - 2, []
+    left = width - 2
+    kept: list[str] = []
     for key in rows[0]:
         texts = [text_of(row.get(key, "")) for row in rows]
         is_text = any(isinstance(row.get(key), str) for row in rows)

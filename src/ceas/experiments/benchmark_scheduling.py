@@ -55,7 +55,7 @@ def benchmark(
         out: Folder that keeps each setting's results as soon as it is finished; a later call with the same parameters
             and the same program does not repeat them. Default: nothing is kept.
         processes: Processes, at least 1.
-        progress: Told after every setting.
+        progress: Told at the start, since the first setting takes minutes, and after every setting.
 
     Returns:
         The rows of all tables; `table` says which.
@@ -73,6 +73,8 @@ def benchmark(
     settings = choose_settings(scenarios, is_quick=quick)
     directory = _folder(out)
     documents: dict[str, Document] = {}
+    if progress is not None and settings:
+        progress(ProgressEvent(phase="settings", training_round=0, rounds=len(settings)))
     for index, (setting, document) in enumerate(_finished(settings, int(seeds), quick, directory, int(processes)), 1):
         documents[setting.name] = document
         if progress is not None:
