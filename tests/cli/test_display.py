@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ceas.cli import printing
+from ceas.cli.catalogue import tables_of
 from ceas.cli.progress import progress_display
 from ceas.experiments import ProgressEvent
 
@@ -76,3 +77,45 @@ def test_tables_in_files_keep_long_lines_and_have_no_trailing_blanks(capsys: pyt
 def test_a_table_without_rows_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     printing.print_rows([], title="[policies]")
     assert capsys.readouterr().out == "[policies]: nothing to show\n"
+
+
+WIDE = [{"policy": "a" * 40, "value": 1.0 / 3, "none": None, "words": "b" * 90, "last": 12345678} for _ in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("width", "kept"),
+    [
+        (200, ["policy", "value", "none", "words", "last"]),
+        # 27 for each of the texts, which fold; 9, 7 and 11 for numbers; 2 for the edges.
+        (83, ["policy", "value", "none", "words", "last"]),
+        (82, ["policy", "value", "none", "words"]),
+        (40, ["policy", "value"]),
+        (5, ["policy"]),
+    ],
+)
+def test_no_number_is_folded_on_a_narrow_terminal(width: int, kept: list[str]) -> None:
+    assert printing.fitting_columns(WIDE, width) == kept
+
+
+def test_columns_left_out_of_a_terminal_are_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "82")
+    printing.print_rows(WIDE)
+    shown = capsys.readouterr().out
+    assert "12345678" not in shown
+    assert "not shown for lack of width, see --json: last" in shown
+    assert "0.3333" in shown
+
+
+def test_a_table_of_several_settings_is_one_table_for_each() -> None:
+    rows = [{"table": "t", "setting": setting, "policy": policy} for setting in ("x", "y") for policy in ("a", "b")]
+    verdicts = [{"table": "v", "setting": setting, "verdict": "ahead"} for setting in ("x", "y")]
+    others = [{"case": "z"}]
+    assert tables_of([*rows, *verdicts, *others]) == {
+        "t: x": [{"policy": "a"}, {"policy": "b"}],
+        "t: y": [{"policy": "a"}, {"policy": "b"}],
+        "v": [{"setting": "x", "verdict": "ahead"}, {"setting": "y", "verdict": "ahead"}],
+        "": others,
+    }

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from ceas.errors import DomainError
-from ceas.experiments import benchmark_network
-from ceas.experiments.benchmark_network import AGREEMENT, COLUMNS, Effort, benchmark
+from ceas.experiments import benchmark_network, run_benchmark
+from ceas.experiments.benchmark_network import AGREEMENT, COLUMNS, QUICK_EFFORT, Effort, benchmark
 from ceas.experiments.benchmark_network_ceas import (
     LinkHardware,
     connect,
@@ -21,16 +21,22 @@ from ceas.experiments.benchmark_network_ceas import (
 )
 from ceas.experiments.repeater_benchmark import Estimate, Repeater, RepeaterRun, batch_estimates, one_memory_expectation
 from ceas.network.topology import chain, random_recursive
+from ceas.runtime.progress import ProgressEvent
 
 TINY = Effort(ceas_s=0.2, simqn_s=0.02, sequence_s=0.005, chicago_s=0.5, random_s=0.02, random_sizes=((16, 20),))
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Mapping[str, Any]]:
+def told() -> list[ProgressEvent]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def rows(told: list[ProgressEvent]) -> list[Mapping[str, Any]]:
     with pytest.MonkeyPatch.context() as patch:
         peers = {name: ("no_such_module", run) for name, (_, run) in benchmark_network.PEERS.items()}
         patch.setattr(benchmark_network, "PEERS", peers)
-        return benchmark(TINY, seed=1)
+        return benchmark(TINY, seed=1, progress=told.append)
 
 
 def test_all_rows_have_all_columns(rows: list[Mapping[str, Any]]) -> None:
@@ -58,6 +64,24 @@ def test_our_rows_tell_time_memory_and_agreement(rows: list[Mapping[str, Any]]) 
     closed_form = [row for row in ours if row["case"] == "1 memory, closed form"]
     assert len(closed_form) == 1
     assert max(closed_form[0]["rate_deviation"], closed_form[0]["fidelity_deviation"]) <= AGREEMENT
+
+
+def test_it_says_which_process_it_starts(rows: list[Mapping[str, Any]], told: list[ProgressEvent]) -> None:
+    phases = ["repeater, 10 memories, ceas", "repeater, 1 memories, ceas", "chicago", "random, 16 nodes"]
+    assert [event.phase for event in told] == phases
+    assert [(event.training_round, event.rounds) for event in told] == [(at, 4) for at in range(4)]
+
+
+def test_the_short_benchmark_has_every_part_with_less_effort() -> None:
+    for name in ("ceas_s", "simqn_s", "sequence_s", "chicago_s", "random_s"):
+        assert 0.0 < getattr(QUICK_EFFORT, name) < getattr(Effort(), name)
+    assert 0 < len(QUICK_EFFORT.random_sizes) < len(Effort().random_sizes)
+
+
+def test_an_effort_is_an_effort() -> None:
+    """The command line can only give numbers and texts."""
+    with pytest.raises(DomainError, match="`effort` must be"):
+        run_benchmark("network", {"effort": 1})
 
 
 def exactly(repeater: Repeater) -> tuple[Estimate, Estimate]:

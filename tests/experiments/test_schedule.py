@@ -245,8 +245,9 @@ def test_mistakes_are_told_before_anything_runs(scenario: Scenario, tmp_path: Pa
         schedule_policies(scenario, policies=(), seeds=(0,))
     with pytest.raises(DomainError, match="on which policies are tuned"):
         schedule_policies(scenario, policies=("ceas",), seeds=TUNING_SEEDS, tuning_rounds=1)
-    with pytest.raises(DomainError, match="`bound_rounds` must be at least 0"):
-        schedule_policies(scenario, policies=("ceas",), seeds=(0,), bound_rounds=-1)
+    for name, count, least in (("bound_rounds", -1, 0), ("tuning_rounds", -1, 0), ("rounds", 0, 1)):
+        with pytest.raises(DomainError, match=f"`{name}` must be at least {least}"):
+            schedule_policies(scenario, policies=("ceas",), seeds=(0,), **{name: count})
     with pytest.raises(ScenarioError, match="on_demnd"):
         schedule_policies(scenario, policies=("on_demnd",), seeds=(0,), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -73,7 +73,6 @@ def test_three_nodes_have_the_published_form() -> None:
 
 
 def test_chains_agree_with_closed_form_and_published_numbers() -> None:
-    pytest.importorskip("ceas.scheduling.repeater_chain")
     rows = chain_rows(is_quick=True)
     deviation = [row["largest deviation"] for row in rows if math.isfinite(row["largest deviation"])]
     assert len(deviation) >= 13

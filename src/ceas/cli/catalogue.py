@@ -12,7 +12,7 @@ from ceas.cli.arguments import JsonOption
 from ceas.cli.printing import print_json, print_rows
 from ceas.errors import DomainError
 
-__all__ = ["bench", "presets", "report", "scenarios"]
+__all__ = ["bench", "presets", "report", "scenarios", "tables_of"]
 
 
 def scenarios(
@@ -134,8 +134,8 @@ def bench(
         print_json({"benchmarks": results})
         return
     for one, rows in results.items():
-        for table, part in _tables(rows).items():
-            print_rows(part, title=table or one)
+        for table, part in tables_of(rows).items():
+            print_rows(part, title=table or one, is_dense=True)
 
 
 def _parsed_settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -156,9 +156,21 @@ def _parsed_settings(settings: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-def _tables(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Sort rows by their `table`, in the order in which tables first appear; rows without one are one table."""
+def tables_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Sort rows by their `table`, in the order in which tables first appear; rows without one are one table.
+
+    A table with several rows for each `setting` becomes one table a setting, which leaves more room for the others.
+    """
     tables: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         tables.setdefault(str(row.get("table", "")), []).append({k: v for k, v in row.items() if k != "table"})
-    return tables
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for table, members in tables.items():
+        settings = [row["setting"] for row in members if "setting" in row]
+        if len(settings) < len(members) or len(set(settings)) == len(settings):
+            parts[table] = members
+            continue
+        for row in members:
+            rest = {key: value for key, value in row.items() if key != "setting"}
+            parts.setdefault(f"{table}: {row['setting']}", []).append(rest)
+    return parts

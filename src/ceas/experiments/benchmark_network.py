@@ -37,8 +37,9 @@ from ceas.experiments.repeater_benchmark import (
     batch_estimates,
     one_memory_expectation,
 )
+from ceas.runtime.progress import Progress, ProgressEvent
 
-__all__ = ["AGREEMENT", "COLUMNS", "RANDOM_SIZES", "Effort", "benchmark"]
+__all__ = ["AGREEMENT", "COLUMNS", "QUICK_EFFORT", "RANDOM_SIZES", "Effort", "benchmark"]
 
 # Standard errors of the difference within which two programs agree. With 32 batches a difference follows Student's law
 # with at least 31 degrees of freedom, and one so large comes by chance once in 50,000 times.
@@ -92,6 +93,12 @@ class Effort:
     random_sizes: Sequence[tuple[int, int]] = RANDOM_SIZES
 
 
+# Shows that everything works; its times are no measurement.
+QUICK_EFFORT = Effort(
+    ceas_s=1.0, simqn_s=0.05, sequence_s=0.005, chicago_s=5.0, random_s=0.05, random_sizes=RANDOM_SIZES[:2]
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Measured:
     """What came back from a process."""
@@ -101,12 +108,16 @@ class _Measured:
     peak_memory_mb: float
 
 
-def benchmark(effort: Effort | None = None, *, seed: int = 0) -> list[Mapping[str, Any]]:
+def benchmark(
+    effort: Effort | None = None, *, seed: int = 0, quick: bool = False, progress: Progress | None = None
+) -> list[Mapping[str, Any]]:
     """Run all parts.
 
     Args:
         effort: Simulated times; the default takes about two minutes where all programs are installed.
         seed: Seed of everything random.
+        quick: Whether the default effort is a short one, which shows that everything works and measures nothing.
+        progress: Told before every process that is started.
 
     Returns:
         Rows with the keys `COLUMNS`. `pairs_per_s` counts simulated seconds. `rate_deviation` and `fidelity_deviation`
@@ -114,33 +125,70 @@ def benchmark(effort: Effort | None = None, *, seed: int = 0) -> list[Mapping[st
         `status` is `"ok"` within `AGREEMENT`, else `"disagrees"`, or says that a program has a protocol of its own or
         how to install it. `times_ceas` is a program's processor time for one pair over ours, which other work on the
         machine changes little. What does not apply is None.
+
+    Raises:
+        DomainError: `effort` is no `Effort`.
     """
-    effort = Effort() if effort is None else effort
-    return [*_repeater_rows(effort, seed), *_chicago_rows(effort, seed), *_random_rows(effort, seed)]
+    if effort is None:
+        effort = QUICK_EFFORT if quick else Effort()
+    if not isinstance(effort, Effort):
+        raise DomainError(f"Argument `effort` must be an `Effort`, but is {effort!r}.")
+    n_processes = 2 * (1 + sum(map(_is_installed, PEERS))) + 1 + len(effort.random_sizes)
+    processes = _Processes(progress=progress, n_processes=n_processes)
+    return [
+        *_repeater_rows(effort, seed, processes),
+        *_chicago_rows(effort, seed, processes),
+        *_random_rows(effort, seed, processes),
+    ]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Processes:
+    """Runs functions in processes of their own, one after the other, and says which."""
+
+    progress: Progress | None
+    n_processes: int
+    started: int = 0
+
+    def run(self, what: str, function: Callable[..., Any], *arguments: Any) -> _Measured:
+        """Run a function in a process of its own."""
+        if self.progress is not None:
+            self.progress(ProgressEvent(phase=what, training_round=self.started, rounds=self.n_processes))
+        self.started += 1
+        # Spawned, not forked: a fork would inherit this process's memory, which then counts as its own.
+        with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(_measure, function, *arguments).result()
+
+
+def _is_installed(program: str) -> bool:
+    return importlib.util.find_spec(PEERS[program][0]) is not None
 
 
 # ---- the repeater in every program -----------------------------------------------------------------------------------
 
 
-def _repeater_rows(effort: Effort, seed: int) -> list[Mapping[str, Any]]:
+def _repeater_rows(effort: Effort, seed: int, processes: _Processes) -> list[Mapping[str, Any]]:
     from ceas.experiments.benchmark_network_ceas import run_repeater  # noqa: PLC0415 - brings Numba
 
     rows: list[Mapping[str, Any]] = []
     for memories in (10, 1):
         repeater = Repeater(memories=memories)
-        ours = _in_own_process(run_repeater, repeater, _N_BATCHES, effort.ceas_s, seed)
+        ours = processes.run(
+            f"repeater, {memories} memories, ceas", run_repeater, repeater, _N_BATCHES, effort.ceas_s, seed
+        )
         reference = batch_estimates(ours.result)
         if memories == 1:
             rate, fidelity = one_memory_expectation(repeater)
             reference = Estimate(mean=rate, error=0.0), Estimate(mean=fidelity, error=0.0)
         case = f"{memories} memories" if memories > 1 else "1 memory, closed form"
         rows.append(_repeater_row(case, "ceas", ours, reference if memories == 1 else None, ours.result))
-        for program, (module, run) in PEERS.items():
-            if importlib.util.find_spec(module) is None:
+        for program, (_, run) in PEERS.items():
+            if not _is_installed(program):
                 rows.append(_row("repeater", case, program, _NOT_INSTALLED))
                 continue
             batch_s = effort.sequence_s if program == "sequence" else effort.simqn_s
-            measured = _in_own_process(run, repeater, _N_BATCHES, batch_s, seed)
+            what = f"repeater, {memories} memories, {program}"
+            measured = processes.run(what, run, repeater, _N_BATCHES, batch_s, seed)
             rows.append(_repeater_row(case, program, measured, reference, ours.result))
     return rows
 
@@ -180,8 +228,8 @@ def _repeater_row(
 # ---- networks --------------------------------------------------------------------------------------------------------
 
 
-def _chicago_rows(effort: Effort, seed: int) -> list[Mapping[str, Any]]:
-    measured = _in_own_process(_run_chicago, effort.chicago_s, seed)
+def _chicago_rows(effort: Effort, seed: int, processes: _Processes) -> list[Mapping[str, Any]]:
+    measured = processes.run("chicago", _run_chicago, effort.chicago_s, seed)
     labels, run = measured.result
     rows = [_network_row("chicago", f"{len(labels)} pairs of 9 routers", measured, run)]
     for label, pairs, fidelity in zip(labels, run.pairs.tolist(), run.fidelity.tolist(), strict=True):
@@ -226,10 +274,10 @@ def _run_chicago(simulated_s: float, seed: int) -> tuple[list[str], Any]:
     return labels, run_connections(model, n_rounds, seed)
 
 
-def _random_rows(effort: Effort, seed: int) -> list[Mapping[str, Any]]:
+def _random_rows(effort: Effort, seed: int, processes: _Processes) -> list[Mapping[str, Any]]:
     rows = []
     for n_nodes, n_links in effort.random_sizes:
-        measured = _in_own_process(_run_random, n_nodes, n_links, effort.random_s, seed)
+        measured = processes.run(f"random, {n_nodes} nodes", _run_random, n_nodes, n_links, effort.random_s, seed)
         run = measured.result
         case = f"{n_nodes} nodes, {n_links} links, {len(run.pairs)} connections"
         rows.append(_network_row("random", case, measured, run))
@@ -298,12 +346,6 @@ def _row(benchmark_name: str, case: str, program: str, status: str, **numbers: A
     if unknown:
         raise DomainError(f"Argument `numbers` must name columns, but has {sorted(unknown)}.")
     return {column: given.get(column) for column in COLUMNS}
-
-
-def _in_own_process(run: Callable[..., Any], *arguments: Any) -> _Measured:
-    # Spawned, not forked: a fork would inherit this process's memory, which then counts as its own.
-    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, run, *arguments).result()
 
 
 def _measure(run: Callable[..., Any], *arguments: Any) -> _Measured:

@@ -55,7 +55,7 @@ def benchmark(
         out: Folder that keeps each setting's results as soon as it is finished; a later call with the same parameters
             and the same program does not repeat them. Default: nothing is kept.
         processes: Processes, at least 1.
-        progress: Told after every setting.
+        progress: Told at the start, since the first setting takes minutes, and after every setting.
 
     Returns:
         The rows of all tables; `table` says which.
@@ -73,6 +73,8 @@ def benchmark(
     settings = choose_settings(scenarios, is_quick=quick)
     directory = _folder(out)
     documents: dict[str, Document] = {}
+    if progress is not None and settings:
+        progress(ProgressEvent(phase="settings", training_round=0, rounds=len(settings)))
     for index, (setting, document) in enumerate(_finished(settings, int(seeds), quick, directory, int(processes)), 1):
         documents[setting.name] = document
         if progress is not None:
@@ -202,10 +204,9 @@ def _read(directory: Path | None, setting: Setting, fingerprint: str) -> Documen
 def _fingerprint(setting: Setting, seeds: int, is_quick: bool) -> str:
     """Hash what a setting's results depend on: its parameters, those of the benchmark, and the program."""
     digest = hashlib.sha256()
-    for room in ("network", "scheduling"):
-        for path in sorted((Path(__file__).parents[1] / room).glob("*.py")):
-            digest.update(path.read_bytes())
-    for path in sorted(Path(__file__).parent.glob("*scheduling*.py")):
+    package = Path(__file__).parents[1]
+    rooms = [path for room in ("network", "physics", "scheduling") for path in sorted((package / room).glob("*.py"))]
+    for path in (*rooms, package / "streams.py", *sorted(Path(__file__).parent.glob("*scheduling*.py"))):
         digest.update(path.read_bytes())
     digest.update(repr((setting.name, dict(setting.parameters), seeds, is_quick)).encode())
     return digest.hexdigest()[:16]
@@ -274,11 +275,11 @@ def setting_rows(document: Document) -> list[Row]:
                 "wait p99": _mean(_values(policy, "wait_p99")),
                 "fairness": _mean(_values(policy, "fairness")),
                 "of LP": of_hindsight.mean,
+                "V - best baseline": math.nan if best else mean,
+                "in s.e.": math.nan if best else ratio,
+                "s.e.": math.nan if best else error,
                 "of LP ±": of_hindsight.high - of_hindsight.mean,
                 "of average bound": of_average.mean,
-                "V - best baseline": math.nan if best else mean,
-                "s.e.": math.nan if best else error,
-                "in s.e.": math.nan if best else ratio,
                 "ms/slot": float(np.median(_values(policy, "ms_per_slot"))),
                 "build ms": policy["build_ms"],
                 "seeds": len(policy["figures"]["V"]),
@@ -334,7 +335,7 @@ def verdict_row(document: Document) -> Row:
     return {
         "table": "verdicts",
         "setting": document["setting"],
-        "regime": document["regime"],
+        "verdict": verdict,
         "policy": policy["policy"],
         "U": _mean(_values(policy, "U")),
         "V": _mean(_values(policy, "V")),
@@ -344,7 +345,7 @@ def verdict_row(document: Document) -> Row:
         "its V": _mean(_values(baseline, "V")),
         "difference": mean,
         "s.e.": error,
-        "verdict": verdict,
+        "regime": document["regime"],
         "wall s": document["wall_s"],
     }
 

@@ -118,20 +118,23 @@ def schedule_policies(
         DomainError: There is no policy or seed, a seed is one of `TUNING_SEEDS` while tuning, or a count is negative.
         RunDirectoryError: The directory cannot be written, or holds what does not fit this version.
     """
+    n_rounds = scenario.clock.rounds if rounds is None else rounds
     for name, values in (("policies", policies), ("seeds", seeds)):
         if not values:
             raise DomainError(f"Argument `{name}` must not be empty.")
-    for name, count, least in (("rounds", rounds or 1, 1), ("tuning_rounds", tuning_rounds, 0)):
+    for name, count, least in (
+        ("rounds", n_rounds, 1),
+        ("tuning_rounds", tuning_rounds, 0),
+        ("bound_rounds", bound_rounds, 0),
+    ):
         if count < least:
             raise DomainError(f"Argument `{name}` must be at least {least}, but is {count}.")
-    if bound_rounds < 0:
-        raise DomainError(f"Argument `bound_rounds` must be at least 0, but is {bound_rounds}.")
     if tuning_rounds and set(seeds) & set(TUNING_SEEDS):
         raise DomainError(f"Argument `seeds` must not hold {TUNING_SEEDS}, on which policies are tuned.")
     plan = {
-        "rounds": rounds or scenario.clock.rounds,
+        "rounds": n_rounds,
         "tuning_rounds": tuning_rounds,
-        "bound_rounds": min(bound_rounds, rounds or scenario.clock.rounds),
+        "bound_rounds": min(bound_rounds, n_rounds),
     }
     chosen_seeds = tuple(dict.fromkeys(seeds))
     entrants = _entrants(scenario, policies, **plan)

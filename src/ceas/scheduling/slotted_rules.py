@@ -93,9 +93,9 @@ N_TABLES = 10
 # Places in `snapshot.parameters[link]`.
 LIMIT, CUTOFF, DEMAND, COLOUR = range(4)
 
-_ARRIVAL, _DEADLINE, _WEIGHT = int(RequestOrder.ARRIVAL), int(RequestOrder.DEADLINE), int(RequestOrder.WEIGHT)
+_DEADLINE, _WEIGHT = int(RequestOrder.DEADLINE), int(RequestOrder.WEIGHT)
 _RANDOM_REQUEST, _BACKLOG, _FIDELITY = int(RequestOrder.RANDOM), int(RequestOrder.BACKLOG), int(RequestOrder.FIDELITY)
-_OLDEST, _FRESHEST, _RANDOM_PAIR = int(PairOrder.OLDEST), int(PairOrder.FRESHEST), int(PairOrder.RANDOM)
+_OLDEST, _FRESHEST = int(PairOrder.OLDEST), int(PairOrder.FRESHEST)
 _STALE, _FIRST_REQUEST, _PENDING = int(AttemptOrder.STALE), int(AttemptOrder.FIRST_REQUEST), int(AttemptOrder.PENDING)
 _BY_BACKLOG, _BY_FIDELITY = int(AttemptOrder.BACKLOG), int(AttemptOrder.FIDELITY)
 _BY_DEMAND, _TIME_SLOT = int(AttemptOrder.DEMAND), int(AttemptOrder.TIME_SLOT)
