@@ -263,8 +263,8 @@ def request_table(
     )
 
 
-def forecast_of(rate: Float64s, classes: Sequence[RequestClass]) -> Forecast:
-    """Return the forecast of classes with these rates by link and class, `(E, C)`."""
+def forecast_of(rate: Float64s, classes: Sequence[RequestClass], *, quorum: int = 0) -> Forecast:
+    """Return the forecast of classes with these rates by link and class, `(E, C)`, and a quorum of their barriers."""
     return Forecast(
         rate=rate,
         minimum_fidelity=np.array([one.minimum_fidelity for one in classes]),
@@ -272,6 +272,7 @@ def forecast_of(rate: Float64s, classes: Sequence[RequestClass]) -> Forecast:
         kind=np.array([one.kind for one in classes], dtype=np.int64),
         patience_slots=np.array([one.patience_slots for one in classes], dtype=np.int64),
         n_pairs=np.array([one.n_pairs for one in classes], dtype=np.int64),
+        quorum=quorum,
     )
 
 

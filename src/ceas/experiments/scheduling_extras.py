@@ -18,8 +18,8 @@ from ceas.experiments.scheduling_settings import Setting
 from ceas.experiments.scheduling_training_cases import (
     CLAIM_EXCESS,
     MINIMUM_FIDELITY,
-    N_LIARS,
     N_WORKERS,
+    QUORUM,
     round_figures,
     training_loss,
 )
@@ -31,7 +31,7 @@ __all__ = ["adversary_entrants", "drift_entrants", "extra_measure"]
 Int64s = npt.NDArray[np.int64]
 
 # Participants a round needs: everybody, or all but as many as can be Byzantine.
-QUORUMS = {"all": N_WORKERS, "quorum": N_WORKERS - N_LIARS}
+QUORUMS = {"all": N_WORKERS, "quorum": QUORUM}
 # Chance that the sequential test of an audit clears a liar or accuses an honest worker, at most.
 AUDIT_ERROR = 0.01
 
@@ -60,6 +60,8 @@ def _training(case: SchedulingCase, record: SlottedRecord, round_slots: int) -> 
         loss = training_loss(figures, quorum)
         out[f"rounds_{name}"] = float((figures.participants >= quorum).mean())
         out[f"loss_{name}"] = float(loss[-1])
+        # Mean over the wall clock: a round that is lost holds it up, a good one speeds it up.
+        out[f"descent_{name}"] = -float(np.log(loss).mean())
         reached = np.flatnonzero(loss <= 0.1)
         # Wall clock to a tenth of the first loss; a run that does not get there counts as its whole length.
         out[f"slots_to_tenth_{name}"] = float((reached[0] + 1) * round_slots if len(reached) else case.n_slots)

@@ -20,6 +20,8 @@ __all__ = [
     "N_COLUMNS",
     "N_STATES",
     "OFFSET",
+    "QUORUM",
+    "QUORUM_VALUE",
     "TABLE_SLOTS",
     "adjacency_table",
     "attempt_chance",
@@ -35,7 +37,8 @@ __all__ = [
     "wait_worth",
 ]
 
-# Columns of the parameters; those from `AVAILABILITY` on are one for each class of requests.
+# Columns of the parameters; those from `AVAILABILITY` on are one for each class of requests, then one more for each
+# that says whether its requests are known ahead.
 (
     OFFSET,
     TABLE_SLOTS,
@@ -47,8 +50,10 @@ __all__ = [
     APPOINTMENT_SHARE,
     HAS_MATCHING,
     USER_SCALE,
+    QUORUM,
+    QUORUM_VALUE,
     AVAILABILITY,
-) = range(11)
+) = range(13)
 N_COLUMNS = AVAILABILITY
 # Which of the two tables of a block: the bias at the end of a slot, or between attempt and request.
 AT_END, AT_REQUEST = 0, 1

@@ -44,6 +44,8 @@ from ceas.scheduling.price_tables import (
     N_COLUMNS,
     N_STATES,
     OFFSET,
+    QUORUM,
+    QUORUM_VALUE,
     RECLAIM,
     TABLE_SLOTS,
     USER_SCALE,
@@ -82,6 +84,7 @@ def ceas_slotted(
     route_hops: int | Sequence[int] = 1,
     announced_classes: Sequence[int] = (),
     user_scale: float = 0.0,
+    quorum_price: float = 0.0,
     ratio: float = 1.1,
 ) -> SlotPolicy:
     """Return CEAS's policy for a slotted network.
@@ -103,6 +106,7 @@ def ceas_slotted(
         route_hops: Links of a request's route, for all classes or by class.
         announced_classes: Classes whose requests are all known before they arrive, and need no forecast.
         user_scale: Value after which a user's requests count half, for fairness between users; 0 counts all alike.
+        quorum_price: Value of a round that reaches the forecast's quorum, for each worker that it takes, at least 0.
         ratio: Step between link figures that are told apart, as a factor of at least 1; 1 solves every link as it is.
 
     Raises:
@@ -115,6 +119,7 @@ def ceas_slotted(
         ("contention", contention),
         ("reclaim", reclaim),
         ("user_scale", user_scale),
+        ("quorum_price", quorum_price),
     ):
         require_non_negative(name, value)
     require_between("patience_share", patience_share, 0.0, 1.0)
@@ -150,7 +155,7 @@ def ceas_slotted(
     head = adjacency_table(network.edges, network.n_nodes)
     offset = len(head) + np.cumsum([0, *(len(block) for block in prices.blocks)])
     most_links = int(np.bincount(network.edges.ravel(), minlength=1).max())
-    parameters = np.zeros((network.n_links, N_COLUMNS + n_classes))
+    parameters = np.zeros((network.n_links, N_COLUMNS + 2 * n_classes))
     by_block = {
         OFFSET: offset[:-1],
         TABLE_SLOTS: prices.table_slots,
@@ -166,10 +171,13 @@ def ceas_slotted(
         APPOINTMENT_SHARE: appointment_share,
         HAS_MATCHING: float(most_links <= _MOST_LINKS_OF_NODE),
         USER_SCALE: user_scale,
+        QUORUM: forecast.quorum,
+        QUORUM_VALUE: quorum_price * scale * forecast.quorum,
     }
     for column, one in alike.items():
         parameters[:, column] = one
-    parameters[:, AVAILABILITY:] = share
+    parameters[:, AVAILABILITY : AVAILABILITY + n_classes] = share
+    parameters[:, AVAILABILITY + n_classes :] = is_announced
     return SlotPolicy(
         name="ceas",
         attempt=attempt_by_bid,
