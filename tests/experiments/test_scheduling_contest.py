@@ -11,8 +11,8 @@ from ceas.errors import DomainError
 from ceas.experiments import benchmark_scheduling, scheduling_entrants
 from ceas.experiments.benchmark_scheduling import benchmark, run_setting, setting_rows, verdict_row
 from ceas.experiments.scheduling_cases import Phase, SchedulingCase
-from ceas.experiments.scheduling_contest import Run, contest, run_case, search_grid
-from ceas.experiments.scheduling_extras import adversary_entrants, drift_entrants, extra_measure
+from ceas.experiments.scheduling_contest import Run, contest, run_case
+from ceas.experiments.scheduling_extras import adversary_entrants, extra_measure
 from ceas.experiments.scheduling_figures import bounds_of, frontier_of, measure, utilisation_bound
 from ceas.experiments.scheduling_settings import SETTINGS, Setting
 

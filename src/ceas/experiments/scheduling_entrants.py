@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from ceas.experiments.scheduling_cases import SchedulingCase
 from ceas.experiments.scheduling_contest import Entrant
-from ceas.experiments.scheduling_extras import adversary_entrants, drift_entrants
+from ceas.experiments.scheduling_extras import adversary_entrants
 from ceas.experiments.scheduling_figures import class_hops
+from ceas.experiments.scheduling_learning import drift_entrants
 from ceas.experiments.scheduling_settings import Setting
 from ceas.network.slot_policy import SlotPolicy
 
@@ -20,11 +21,13 @@ Int64s = npt.NDArray[np.int64]
 
 
 def entrants_of(setting: Setting) -> list[Entrant]:
-    """Return ours and all baselines; where parameters drift or nodes lie, each as it learns and as it is told."""
+    """Return ours and all baselines; where parameters drift or nodes lie, also as they learn of it."""
     from ceas.scheduling.slotted_baselines import BASELINES, TUNING_GRIDS  # noqa: PLC0415 (compiled when first used)
-    from ceas.scheduling.slotted_ceas import TUNING_GRID, ceas_slotted  # noqa: PLC0415
+    from ceas.scheduling.slotted_ceas import QUORUM_GRID, RETUNED, TUNING_GRID, ceas_slotted  # noqa: PLC0415
 
-    ours = Entrant(name="ceas", build=partial(_build_ours, ceas_slotted), grid=TUNING_GRID, is_ours=True)
+    # Whether a quorum decides is in the forecast, for all to see.
+    grid = QUORUM_GRID if setting.goal else TUNING_GRID
+    ours = Entrant(name="ceas", build=partial(_build_ours, ceas_slotted), grid=grid, is_ours=True, scalars=RETUNED)
     baselines = [
         Entrant(name=name, build=partial(_build, make), grid=TUNING_GRIDS[name]) for name, make in BASELINES.items()
     ]

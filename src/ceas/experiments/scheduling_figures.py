@@ -126,7 +126,7 @@ def frontier_of(policies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for policy in policies:
         for point in policy["candidates"]:
             text = ", ".join(f"{key}={value}" for key, value in point["parameters"].items())
-            own = policy["policy"].partition(", U >=")[0]
+            own = policy["policy"].partition(", U >=")[0].partition(", for ")[0]
             # A candidate that made no pairs has no utilisation.
             if point["U"] is None or not np.isfinite(point["U"]):
                 continue

@@ -40,6 +40,7 @@ class Setting:
         has_bound: Whether the clairvoyant bound is computed.
         average_bound: Bound on the mean over coins and requests: `"dual"`, `"fluid"`, or empty where none holds, as
             for requests that are no Poisson process or a network that is not what it was.
+        goal: Figure that every policy is tuned for a second time, the larger the better; empty for none.
         bounds_frontier: Whether the dual bound is computed at several utilisations; it says something where nobody can
             wait.
     """
@@ -55,6 +56,7 @@ class Setting:
     most_seeds: int | None = None
     has_bound: bool = True
     average_bound: str = ""
+    goal: str = ""
     bounds_frontier: bool = False
 
     def case(self, seed: int, phase: Phase, *, is_quick: bool = False) -> SchedulingCase:
@@ -68,7 +70,9 @@ class Setting:
         return replace(made, name=self.name, regime=self.regime)
 
 
-_OPTIONS = ("tuning_parameters", "most_seeds", "has_bound", "average_bound", "bounds_frontier")
+# How fast training descends, where a round without a quorum of workers is lost.
+_DESCENT = "descent_quorum"
+_OPTIONS = ("tuning_parameters", "most_seeds", "has_bound", "average_bound", "goal", "bounds_frontier")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +151,7 @@ def _settings() -> tuple[Setting, ...]:
     made.append(drift.setting("load 0.7 memory 2", load=0.7, memory_slots=2, tuning_parameters={"drifts": False}))
     liars = _Scenario(key="S10", generator=adversary_case, quick_parameters={"n_slots": 400})
     made += [
-        liars.setting(label, drops=drops, has_bound=False, tuning_parameters={"n_slots": 1000})
+        liars.setting(label, drops=drops, has_bound=False, goal=_DESCENT, tuning_parameters={"n_slots": 1000})
         for label, drops in (("inflated claims", False), ("dropped halves", True))
     ]
     scale = _Scenario(key="S11", generator=deadline_mix_case, quick_parameters={"n_slots": 50})
@@ -176,6 +180,7 @@ def _training_settings() -> list[Setting]:
             round_slots=slots,
             n_pairs=pairs,
             coherence_rounds=coherence,
+            goal=_DESCENT,
         )
         for slots in (20, 60)
         for pairs in (1, 4)

@@ -53,7 +53,7 @@ from ceas.scheduling.price_tables import (
     adjacency_table,
 )
 
-__all__ = ["TUNING_GRID", "ceas_slotted"]
+__all__ = ["QUORUM_GRID", "RETUNED", "TUNING_GRID", "ceas_slotted"]
 
 # What is worth a try, the defaults first.
 TUNING_GRID: Mapping[str, Sequence[float]] = MappingProxyType(
@@ -64,6 +64,12 @@ TUNING_GRID: Mapping[str, Sequence[float]] = MappingProxyType(
         "appointment_share": (0.8, 1.0),
     }
 )
+
+# The same where rounds of training need a quorum.
+QUORUM_GRID: Mapping[str, Sequence[float]] = MappingProxyType({"quorum_price": (0.0, 0.3, 1.0, 3.0), **TUNING_GRID})
+
+# What is tuned again when a change is seen.
+RETUNED = ("memory_price", "patience_share")
 
 # Exchanges at a node of many links cost their square; above this, attempts are granted by score alone.
 _MOST_LINKS_OF_NODE = 64
