@@ -41,6 +41,7 @@ __all__ = ["attempt_by_bid", "serve_by_bid"]
 _NOTHING = -math.inf
 _NEW = constant(0)
 _NONE = constant(-1)
+_UNKNOWN = constant(-2)
 
 
 # ---- attempts --------------------------------------------------------------------------------------------------------
@@ -365,6 +366,30 @@ def _cheapest_pair(snapshot: SlotSnapshot, node: int) -> tuple[float, int, int]:
 
 
 @compiled
+def _forget_cheapest(snapshot: SlotSnapshot, node: int) -> None:
+    """Forget which pair of a node is the cheapest."""
+    snapshot.work_int[_rooms(snapshot) + node] = _UNKNOWN
+
+
+@compiled
+def _rooms(snapshot: SlotSnapshot) -> int:
+    """Return the size of one of the four rooms that a workspace has, each for all links, nodes or requests."""
+    return (len(snapshot.work_int) - MOST_APPOINTMENTS) // 4
+
+
+@compiled
+def _known_cheapest(snapshot: SlotSnapshot, node: int) -> tuple[float, int, int]:
+    """Return what `_cheapest_pair` does, kept in the second and third room of the workspace until forgotten."""
+    room = _rooms(snapshot)
+    if snapshot.work_int[room + node] == _UNKNOWN:
+        least, link, position = _cheapest_pair(snapshot, node)
+        snapshot.work_float[room + node] = least
+        snapshot.work_int[room + node] = link
+        snapshot.work_int[2 * room + node] = position
+    return snapshot.work_float[room + node], snapshot.work_int[room + node], snapshot.work_int[2 * room + node]
+
+
+@compiled
 def _waiting_gain(snapshot: SlotSnapshot, link: int) -> float:
     """Return the most that a request may expect from new pairs of a link that has none left."""
     for position in range(snapshot.n_stored[link]):
@@ -391,6 +416,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
     row = n_rows
     for node in range(len(snapshot.free_slots)):
         snapshot.work_float[node] = snapshot.free_slots[node]
+        _forget_cheapest(snapshot, node)
     for link in range(len(snapshot.edges)):
         for position in range(snapshot.n_stored[link]):
             if snapshot.used[link, position] != 0:
@@ -407,7 +433,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
         for side in range(2):
             node = snapshot.edges[link, side]
             if snapshot.work_float[node] <= 0.0:
-                least, dropped, position = _cheapest_pair(snapshot, node)
+                least, dropped, position = _known_cheapest(snapshot, node)
                 cost += least
                 if side == 0:
                     first_link, first_position = dropped, position
@@ -426,6 +452,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
             snapshot.used[dropped, position] = 1
             for end in range(2):
                 snapshot.work_float[snapshot.edges[dropped, end]] += 1.0
+                _forget_cheapest(snapshot, snapshot.edges[dropped, end])
             row += 1
     return row
 
