@@ -1,7 +1,8 @@
 """What only some scenarios of the scheduling benchmark report, and how their runs differ.
 
 S1 compares with the exact optimum, S6 says what training makes of the rounds, S8 counts applications, S9 looks at the
-run before and after the drift (`scheduling_learning.py` has how they learn of it). S10 runs a policy in two ways: on what workers claim, and on what audits certify.
+run before and after the drift; how policies learn of it is in `scheduling_learning.py`. S10 runs a policy in two ways:
+on what workers claim, and on what audits certify.
 """
 
 import time

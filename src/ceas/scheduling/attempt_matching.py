@@ -21,16 +21,29 @@ _FREE, _HOPELESS = -1, -2
 
 
 @compiled
+def _lacks_memory(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: int, node: int) -> bool:
+    """Tell whether the chosen links leave no memory at a node to one that needs some."""
+    place = len(snapshot.edges) + len(snapshot.free_slots) + node
+    return bool(replace[link] < 0 and snapshot.work_int[place] >= snapshot.free_slots[node])
+
+
+@compiled
+def _has_room(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: int, side: int) -> bool:
+    """Tell whether nothing that is chosen blocks a link at one end."""
+    node = snapshot.edges[link, side]
+    is_busy = snapshot.work_int[len(snapshot.edges) + node] >= snapshot.attempts_per_slot[node]
+    return not is_busy and not _lacks_memory(snapshot, replace, link, node)
+
+
+@compiled
 def _blocker(
     snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, side: int
 ) -> int:
     """Return which chosen link would have to go at one end for this one: `_FREE` for none, `_HOPELESS` if none can."""
     node = snapshot.edges[link, side]
-    n_links, n_nodes = len(snapshot.edges), len(snapshot.free_slots)
-    needs_memory = replace[link] < 0
-    lacks_memory = needs_memory and snapshot.work_int[n_links + n_nodes + node] >= snapshot.free_slots[node]
-    if not lacks_memory and snapshot.work_int[n_links + node] < snapshot.attempts_per_slot[node]:
+    if _has_room(snapshot, replace, link, side):
         return _FREE
+    lacks_memory = _lacks_memory(snapshot, replace, link, node)
     least, blocker = np.inf, _HOPELESS
     for place in range(node_links_first(snapshot, node), node_links_end(snapshot, node)):
         other = node_link(snapshot, place)
@@ -76,10 +89,7 @@ def _best_free(
         other = node_link(snapshot, place)
         if other == link or snapshot.work_int[other] == 1 or score[other] <= best:
             continue
-        is_free = True
-        for end in range(2):
-            is_free = is_free and _blocker(snapshot, score, replace, other, end) == _FREE
-        if is_free:
+        if _has_room(snapshot, replace, other, 0) and _has_room(snapshot, replace, other, 1):
             best, found = score[other], other
     return found
 

@@ -423,7 +423,10 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
                 for side in range(2):
                     snapshot.work_float[snapshot.edges[link, side]] += 1.0
     for link in range(len(snapshot.edges)):
-        if snapshot.queue_first[link] == snapshot.queue_first[link + 1]:
+        is_full = False
+        for side in range(2):
+            is_full = is_full or snapshot.work_float[snapshot.edges[link, side]] <= 0.0
+        if not is_full or snapshot.queue_first[link] == snapshot.queue_first[link + 1]:
             continue
         allowed = snapshot.parameters[link, RECLAIM] * _waiting_gain(snapshot, link)
         if allowed <= 0.0:
