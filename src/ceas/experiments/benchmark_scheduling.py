@@ -241,10 +241,11 @@ def difference(document: Document, policy: Mapping[str, Any], goal: str = "V") -
 def fractions(document: Document, policy: Mapping[str, Any]) -> tuple[MeanInterval, MeanInterval]:
     """Return delivered value as a fraction of the clairvoyant's and of the average bound, NaN where there is none.
 
-    The clairvoyant's bound is for policies that do not purify; it is no bound on one that does.
+    The clairvoyant's bound is for policies that do not purify, unless the setting lets them; it bounds no others.
     """
     total, bounds = np.array(_values(policy, "total")), document["bounds"]
-    hindsight = bounds["hindsight"] if not any(_values(policy, "purified")) else []
+    holds = bounds.get("purification", False) or not any(_values(policy, "purified"))
+    hindsight = bounds["hindsight"] if holds else []
     average = bounds["average"]
     return (
         mean_interval(total[: len(hindsight)] / np.array(hindsight)),

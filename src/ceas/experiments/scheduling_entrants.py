@@ -1,6 +1,7 @@
 """Who takes part in the scheduling benchmark: every baseline, and our policy."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,12 +33,18 @@ def entrants_of(setting: Setting) -> list[Entrant]:
         Entrant(name=name, build=partial(_build, make), grid=TUNING_GRIDS[name]) for name, make in BASELINES.items()
     ]
     entrants = [ours, *baselines]
+    if setting.purifies:
+        entrants = [replace(one, grid={"purifies": (False, True), **one.grid}) for one in entrants]
     twice = {"S9": drift_entrants, "S10": adversary_entrants}.get(setting.scenario)
     return entrants if twice is None else twice(entrants)
 
 
 def _build(make: Callable[..., SlotPolicy], case: SchedulingCase, parameters: Mapping[str, Any]) -> SlotPolicy:
-    return make(case.network, case.forecast, **parameters)
+    from ceas.scheduling.slotted_baselines import purifying  # noqa: PLC0415
+
+    own = {name: value for name, value in parameters.items() if name != "purifies"}
+    policy = make(case.network, case.forecast, **own)
+    return purifying(policy, case.network, case.forecast) if parameters.get("purifies", False) else policy
 
 
 def _build_ours(make: Callable[..., SlotPolicy], case: SchedulingCase, parameters: Mapping[str, Any]) -> SlotPolicy:

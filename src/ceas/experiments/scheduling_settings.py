@@ -41,6 +41,7 @@ class Setting:
         average_bound: Bound on the mean over coins and requests: `"dual"`, `"fluid"`, or empty where none holds, as
             for requests that are no Poisson process or a network that is not what it was.
         goal: Figure that every policy is tuned for a second time, the larger the better; empty for none.
+        purifies: Whether purification is among what every policy may be tuned to do, and in the clairvoyant bound.
         bounds_frontier: Whether the dual bound is computed at several utilisations; it says something where nobody can
             wait.
     """
@@ -57,6 +58,7 @@ class Setting:
     has_bound: bool = True
     average_bound: str = ""
     goal: str = ""
+    purifies: bool = False
     bounds_frontier: bool = False
 
     def case(self, seed: int, phase: Phase, *, is_quick: bool = False) -> SchedulingCase:
@@ -72,7 +74,7 @@ class Setting:
 
 # How fast training descends, where a round without a quorum of workers is lost.
 _DESCENT = "descent_quorum"
-_OPTIONS = ("tuning_parameters", "most_seeds", "has_bound", "average_bound", "goal", "bounds_frontier")
+_OPTIONS = ("tuning_parameters", "most_seeds", "has_bound", "average_bound", "goal", "purifies", "bounds_frontier")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,17 @@ def _settings() -> tuple[Setting, ...]:
         )
         for load in (0.7, 1.2)
         for memory in (2, 4)
+    ]
+    made += [
+        lost.setting(
+            f"load {load:g} memory 4 low fidelity",
+            memory_slots=4,
+            load=load,
+            initial_fidelity=0.905,
+            coherence_slots=100.0,
+            purifies=True,
+        )
+        for load in (0.3, 0.7)
     ]
     switch = _Scenario(key="S5", generator=switch_case, quick=("load 0.9 leaves 12",))
     made += [

@@ -21,6 +21,7 @@ from ceas.network.slot_policy import SlotSnapshot, stored_werner
 from ceas.scheduling.price_tables import (
     APPOINTMENT_SHARE,
     AVAILABILITY,
+    N_BLOCKS,
     QUORUM,
     QUORUM_VALUE,
     pair_worth,
@@ -41,7 +42,7 @@ def _room(snapshot: SlotSnapshot) -> int:
 @compiled
 def is_of_barrier(snapshot: SlotSnapshot, request: int) -> bool:
     """Tell whether a request is of a class that is always known ahead, over one link."""
-    n_classes = (snapshot.parameters.shape[1] - AVAILABILITY) // 2
+    n_classes = (snapshot.parameters.shape[1] - AVAILABILITY) // N_BLOCKS
     column = AVAILABILITY + n_classes + snapshot.request_class[request]
     is_single = snapshot.route_first[request + 1] - snapshot.route_first[request] == 1
     return bool(is_single and snapshot.parameters[0, column] > 0.0)

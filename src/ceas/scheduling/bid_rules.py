@@ -21,6 +21,7 @@ from ceas.scheduling.price_tables import (
     AT_END,
     AT_REQUEST,
     HAS_MATCHING,
+    PURIFIES,
     QUORUM_VALUE,
     RECLAIM,
     WASTE_PRICE,
@@ -35,6 +36,7 @@ from ceas.scheduling.price_tables import (
     state_bias,
     wait_worth,
 )
+from ceas.scheduling.purify_rules import KEPT_PAIR, gain_of_next, purify_by_gain
 
 __all__ = ["attempt_by_bid", "serve_by_bid"]
 
@@ -181,7 +183,7 @@ def attempt_by_bid(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], repla
         if n_known > 0:
             gain = max(gain, _appointment_worth(snapshot, link, n_known, until, 1) - promised)
         snapshot.used[link, 0] = 0
-        gain -= snapshot.parameters[link, WASTE_PRICE]
+        gain += gain_of_next(snapshot, link) - snapshot.parameters[link, WASTE_PRICE]
         for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
             request = snapshot.queue_request[at]
             if snapshot.arrival[request] < snapshot.slot:
@@ -419,7 +421,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
         _forget_cheapest(snapshot, node)
     for link in range(len(snapshot.edges)):
         for position in range(snapshot.n_stored[link]):
-            if snapshot.used[link, position] != 0:
+            if snapshot.used[link, position] not in (0, KEPT_PAIR):
                 for side in range(2):
                     snapshot.work_float[snapshot.edges[link, side]] += 1.0
     for link in range(len(snapshot.edges)):
@@ -479,6 +481,8 @@ def serve_by_bid(snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs: n
                 continue
             requests = snapshot.queue_request[snapshot.queue_first[part] : snapshot.queue_first[part + 1]]
         row = _serve_best_first(snapshot, requests, action, pairs, row)
+    if snapshot.parameters[0, PURIFIES] > 0.0:
+        row = purify_by_gain(snapshot, action, pairs, row)
     if snapshot.parameters[0, RECLAIM] > 0.0:
         row = _discard_for_waiting(snapshot, action, pairs, row)
     return row
