@@ -188,9 +188,11 @@ def _tuned(
             return figures_at(parameters)[goal], figures_at(parameters)["U"]
 
         best, trials = tune(objective, entrant.grid, budget=budget)
-        points = [{"parameters": dict(one.parameters), **figures_at(one.parameters)} for one in trials]
+        points: list[dict[str, Any]] = [
+            {"parameters": dict(one.parameters), **figures_at(one.parameters)} for one in trials
+        ]
         label = entrant.name if goal == "V" else f"{entrant.name}, for {goal}"
-        kept = {"entrant": entrant, "goal": goal, "candidates": points}
+        kept: dict[str, Any] = {"entrant": entrant, "goal": goal, "candidates": points}
         chosen.append(_Chosen(label=label, parameters=dict(best.parameters), **kept))
         frugal = [point for point in points if point["U"] >= HIGH_UTILISATION]
         if entrant.is_ours and goal == "V" and frugal:

@@ -56,7 +56,8 @@ def _slots_left(snapshot: SlotSnapshot, link: int, werner: float, least: float) 
     decay = snapshot.decay_per_slot[link]
     if werner < least or decay <= 0.0:
         return 0.0
-    return math.floor(math.log(werner / max(least, 1e-3)) / decay + 1e-9)
+    slots: float = math.floor(math.log(werner / max(least, 1e-3)) / decay + 1e-9)
+    return slots
 
 
 @compiled
