@@ -21,7 +21,7 @@ from ceas.scheduling.drift import Counts, DriftMonitor, run_with_monitor
 from ceas.scheduling.tuning import tune
 from ceas.streams import stream
 
-__all__ = ["drift_entrants", "imagined_case", "run_learning"]
+__all__ = ["drift_entrants", "imagined_case", "run_learning", "tuned_again"]
 
 # Imagined instances, their slots, and candidates that are tried on them.
 IMAGINED, IMAGINED_SLOTS, RETUNING_BUDGET = 2, 200, 6
@@ -64,7 +64,7 @@ def run_learning(
         start = time.perf_counter()
         believed = replace(case, network=network, forecast=forecast)
         if retunes and n_built > 0:
-            now = _tuned_again(entrant, believed, now, n_built)
+            now = tuned_again(entrant, believed, now, n_built)
         policy = entrant.build(believed, now)
         n_built += 1
         build_s += time.perf_counter() - start
@@ -83,9 +83,7 @@ def run_learning(
     return Run(record=slotted_record(state), build_s=build_s, run_s=run_s, extra={"builds": float(n_builds)})
 
 
-def _tuned_again(
-    entrant: Entrant, believed: SchedulingCase, parameters: Mapping[str, Any], turn: int
-) -> dict[str, Any]:
+def tuned_again(entrant: Entrant, believed: SchedulingCase, parameters: Mapping[str, Any], turn: int) -> dict[str, Any]:
     """Return the best of a few points around `parameters` on imagined instances."""
     from ceas.network.slot_engine import run_slotted  # noqa: PLC0415
     from ceas.scheduling.slotted_metrics import slotted_metrics  # noqa: PLC0415

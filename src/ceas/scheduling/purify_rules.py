@@ -2,9 +2,10 @@
 
 A class of requests may ask for more fidelity than pairs still have a slot after their birth. Then stock is of no use to
 it, but a purified pair may be. Of a link's two freshest pairs that nobody takes, let the result qualify for class c for
-m_c slots more than the fresher of them would. With rates r_c and their sum r over the classes with m_c > 0 it is worth
+m_c slots more than the fresher of them would, which does so for n_c. With rates r_c and their sum r over the classes
+with m_c > 0 it is worth
 
-    G = sum_c v_c (r_c / r) (1 - exp(-r m_c))
+    G = sum_c v_c (r_c / r) exp(-r n_c) (1 - exp(-r m_c))
 
 beyond what a stored pair is worth to the others. With chance P of success, h the bias of the stock s, and s'' the stock
 without both pairs, they are purified if P (G + h(s'' with the result)) + (1 - P) h(s'') > h(s).
@@ -78,7 +79,9 @@ def _worth_ahead(snapshot: SlotSnapshot, link: int, werner: float, stored: float
         more = _slots_left(snapshot, link, werner, least) - _slots_left(snapshot, link, stored, least)
         if more > 0.0 and total > 0.0:
             asked = parameters[link, rates + label] / total
-            worth += parameters[link, weights + label] * asked * (1.0 - math.exp(-total * more))
+            # Until then the stored pair would have done as well.
+            late = math.exp(-total * _slots_left(snapshot, link, stored, least))
+            worth += parameters[link, weights + label] * asked * late * (1.0 - math.exp(-total * more))
     return worth
 
 
