@@ -10,12 +10,13 @@ import pytest
 
 from ceas.errors import DomainError
 from ceas.experiments import benchmark_scheduling, scheduling_entrants
-from ceas.experiments.benchmark_scheduling import benchmark, run_setting, setting_rows, verdict_row
+from ceas.experiments.benchmark_scheduling import benchmark, goals_of, run_setting, setting_rows, verdict_row
 from ceas.experiments.scheduling_cases import ONE_LINK_CHANCES, Phase, SchedulingCase
-from ceas.experiments.scheduling_contest import Run, contest, run_case, search_grid
+from ceas.experiments.scheduling_contest import Run, contest, run_case
 from ceas.experiments.scheduling_exact_tables import one_link_gain
-from ceas.experiments.scheduling_extras import adversary_entrants, drift_entrants, extra_measure
+from ceas.experiments.scheduling_extras import adversary_entrants, extra_measure
 from ceas.experiments.scheduling_figures import bounds_of, class_hops, frontier_of, measure, utilisation_bound
+from ceas.experiments.scheduling_learning import drift_entrants, imagined_case, tuned_again
 from ceas.experiments.scheduling_settings import SETTINGS, Setting
 from ceas.runtime.progress import ProgressEvent
 
@@ -24,30 +25,13 @@ def setting_of(name: str) -> Setting:
     return next(one for one in SETTINGS if one.name == name)
 
 
+SHORT_ROUNDS = {"round_slots": 20, "n_pairs": 1, "coherence_rounds": 0.5, "n_slots": 100}
 TINY = replace(
     setting_of("S3 load 0.7 memory 2"),
     parameters={"load": 0.7, "memory_slots": 2, "n_slots": 60},
     average_bound="",
     bounds_frontier=False,
 )
-
-
-def test_a_small_grid_is_tried_as_a_whole_and_a_large_one_within_the_budget() -> None:
-    seen: list[dict[str, int]] = []
-
-    def evaluate(point: dict[str, int]) -> dict[str, float]:
-        seen.append(point)
-        return {"U": 0.5, "V": -float((point["a"] - 5) ** 2 + (point["b"] - 3) ** 2)}
-
-    grid = {"a": range(8), "b": range(8)}
-    tried = search_grid(grid, evaluate, 40)
-    assert [point["parameters"] for point in tried] == seen
-    assert seen[0] == {"a": 0, "b": 0}
-    assert max(tried, key=lambda point: point["V"])["parameters"] == {"a": 5, "b": 3}
-    assert len(seen) == len({tuple(point.values()) for point in seen}) < 40
-    assert len(search_grid(grid, evaluate, 64)) == 64
-    assert len(search_grid(grid, evaluate, 5)) == 5
-    assert [point["parameters"] for point in search_grid({}, lambda _: {"U": 1.0, "V": 1.0}, 3)] == [{}]
 
 
 def test_tuning_sees_no_reported_instance_and_takes_the_best(sketch_entrants, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,6 +63,33 @@ def test_ours_is_also_run_at_high_utilisation_if_a_candidate_has_it(sketch_entra
     assert ("ahead, U >= 0.9" in names) == bool(frugal)
     assert frugal
     assert documents[1]["parameters"] == max(frugal, key=lambda point: point["V"])["parameters"]
+
+
+def test_a_second_goal_is_tuned_for_with_the_same_budget(sketch_entrants) -> None:
+    setting = replace(setting_of("S6 round 20 pairs 1 coherence 0.5"), parameters=SHORT_ROUNDS)
+    documents = contest(
+        setting,
+        sketch_entrants(),
+        measure=measure,
+        extra=extra_measure(setting),
+        tuning_seeds=2,
+        seeds=2,
+        budget=3,
+    )
+    by_goal = {goal: [one for one in documents if one["goal"] == goal] for goal in ("V", "descent_quorum")}
+    assert [one["policy"] for one in by_goal["descent_quorum"]] == [
+        "ahead, for descent_quorum",
+        "on demand, for descent_quorum",
+    ]
+    for goal, found in by_goal.items():
+        for one in found:
+            assert len(one["candidates"]) <= 3
+            assert one["parameters"] == max(one["candidates"], key=lambda point: point[goal])["parameters"]
+    # Each goal has its own best baseline and verdict.
+    document = {"policies": documents, "setting": "", "regime": "", "wall_s": 0.0}
+    document["bounds"] = {"hindsight": [], "average": []}
+    assert goals_of(document) == ["V", "descent_quorum"]
+    assert verdict_row(document, "descent_quorum")["best baseline"] == "on demand, for descent_quorum"
 
 
 def test_figures_are_those_of_the_record(sketch_entrants) -> None:
@@ -163,12 +174,38 @@ def test_own_figures_are_finite(sketch_entrants, name: str) -> None:
 
 def test_who_learns_is_bound_anew_after_a_drift(sketch_entrants) -> None:
     case = setting_of("S9 load 0.7 memory 2").case(0, Phase.REPORTING)
-    learning, told = drift_entrants(sketch_entrants()[:1])
+    learning, again, told = drift_entrants(sketch_entrants()[:1])
     run = run_case(learning, case, {"eagerness": 0.0})
     assert run.extra["builds"] > 1.0
     # This policy looks at no probability, so that it does the same in pieces.
     whole = run_case(told, case, {"eagerness": 0.0}).record
     np.testing.assert_array_equal(run.record.served_request, whole.served_request)
+    # With nothing to choose from, who is tuned again only learns.
+    only = replace(again, grid={"eagerness": (0.0,)})
+    np.testing.assert_array_equal(
+        run_case(only, case, {"eagerness": 0.0}).record.served_request, run.record.served_request
+    )
+
+
+def test_who_is_tuned_again_finds_that_pairs_must_be_made_ahead(sketch_entrants) -> None:
+    """Nobody waits, so that without stock nobody is served."""
+    case = TINY.case(0, Phase.REPORTING)
+    assert tuned_again(sketch_entrants()[0], case, {"eagerness": 0.0}, 1)["eagerness"] > 0.0
+
+
+def test_an_imagined_instance_is_of_what_is_believed_and_not_of_what_comes() -> None:
+    """A Poisson total of mean m differs by less than 6 sqrt(m), but for one time in a thousand million."""
+    case = setting_of("S9 load 0.7 memory 2").case(0, Phase.REPORTING)
+    believed = replace(case, forecast=replace(case.forecast, rate=2.0 * case.forecast.rate))
+    one, same, other = (imagined_case(believed, label) for label in ("1 0", "1 0", "1 1"))
+    np.testing.assert_array_equal(one.path.success, same.path.success)
+    np.testing.assert_array_equal(one.requests.arrival, same.requests.arrival)
+    assert not np.array_equal(one.path.success, other.path.success)
+    assert not np.array_equal(one.path.success, case.path.success[: one.n_slots])
+    mean = believed.forecast.rate.sum() * one.n_slots
+    assert abs(len(one.requests) - mean) < 6.0 * np.sqrt(mean)
+    for label, weight in enumerate(believed.forecast.weight):
+        assert (one.requests.weight[one.requests.request_class == label] == weight).all()
 
 
 # ---- the benchmark ---------------------------------------------------------------------------------------------------

@@ -16,10 +16,25 @@ def test_tuning_finds_the_best_point_of_a_separable_objective():
         calls.append(dict(point))
         return -((point["a"] - 3.0) ** 2) - (point["b"] - 1.0) ** 2, 1.0
 
-    best, tried = tune(objective, {"a": (0.0, 1.0, 3.0, 5.0), "b": (0.0, 1.0)}, budget=50)
+    best, tried = tune(objective, {"a": (0.0, 1.0, 3.0, 5.0), "b": (0.0, 1.0)}, budget=7)
     assert best.parameters == {"a": 3.0, "b": 1.0}
     assert len(tried) == len(calls) == len({tuple(one.items()) for one in calls})
     assert calls[0] == {"a": 0.0, "b": 0.0}
+
+
+def test_a_small_grid_is_tried_as_a_whole_and_what_does_not_matter_keeps_its_default():
+    best, tried = tune(lambda point: (point["a"], 0.5), {"a": range(8), "b": range(8)}, budget=64)
+    assert len(tried) == 64
+    assert best.parameters == {"a": 7, "b": 0}
+    assert tune(lambda _: (1.0, float("nan")), {}, budget=3)[0].parameters == {}
+
+
+def test_points_without_pairs_or_value_can_be_passed_over():
+    values = {0: (float("nan"), float("nan")), 1: (0.0, float("nan")), 2: (0.5, 0.5)}
+    best, _ = tune(lambda point: values[point["a"]], {"a": (0, 1, 2)}, budget=3)
+    assert best.parameters == {"a": 2}
+    best, _ = tune(lambda point: values[point["a"]], {"a": (0, 1, 2)}, budget=3, least_utilisation=0.9)
+    assert best.parameters == {"a": 2}
 
 
 def test_tuning_keeps_within_its_budget_and_to_the_utilisation_asked_for():

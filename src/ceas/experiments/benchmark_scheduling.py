@@ -84,7 +84,7 @@ def benchmark(
     rows += [row for document in ordered for row in setting_rows(document)]
     rows += [row for document in ordered for row in extra_rows(document)]
     rows += [row for document in ordered for row in frontier_rows(document)]
-    rows += [verdict_row(document) for document in ordered]
+    rows += [verdict_row(document, goal) for document in ordered for goal in goals_of(document)]
     if directory is not None:
         write_json(directory / "rows.json", {"rows": rows})
     return rows
@@ -224,15 +224,15 @@ def _mean(values: Sequence[float]) -> float:
     return float(np.mean(finite)) if finite else math.nan
 
 
-def best_baseline(document: Document) -> Mapping[str, Any]:
-    """Return the baseline with the largest mean value on the reported instances."""
-    baselines = [policy for policy in document["policies"] if not policy["is_ours"]]
-    return max(baselines, key=lambda policy: _mean(_values(policy, "V")))
+def best_baseline(document: Document, goal: str = "V") -> Mapping[str, Any]:
+    """Return the baseline, tuned for a goal, that has the largest mean of it on the reported instances."""
+    baselines = [policy for policy in document["policies"] if not policy["is_ours"] and policy["goal"] == goal]
+    return max(baselines, key=lambda policy: _mean(_values(policy, goal)))
 
 
-def difference(document: Document, policy: Mapping[str, Any]) -> tuple[float, float, float]:
-    """Return mean and standard error of the paired difference in V to the best baseline, and their ratio."""
-    gap = np.subtract(_values(policy, "V"), _values(best_baseline(document), "V"))
+def difference(document: Document, policy: Mapping[str, Any], goal: str = "V") -> tuple[float, float, float]:
+    """Return mean and standard error of the paired difference in the goal to the best baseline, and their ratio."""
+    gap = np.subtract(_values(policy, goal), _values(best_baseline(document, goal), goal))
     error = float(gap.std(ddof=1) / math.sqrt(len(gap))) if len(gap) > 1 else math.nan
     mean = float(gap.mean())
     ratio = math.nan if not error > 0.0 else mean / error
@@ -242,11 +242,13 @@ def difference(document: Document, policy: Mapping[str, Any]) -> tuple[float, fl
 def fractions(document: Document, policy: Mapping[str, Any]) -> tuple[MeanInterval, MeanInterval]:
     """Return delivered value as a fraction of the clairvoyant's and of the average bound, NaN where there is none.
 
-    Both are for policies that do not purify and are no bounds on one that does: its pairs may be better than new ones.
+    The clairvoyant's bound is for policies that do not purify, unless the setting lets them, and the average bound is for
+    those alone: what is purified may be better than new pairs.
     """
     total, bounds = np.array(_values(policy, "total")), document["bounds"]
-    is_bound = not any(_values(policy, "purified"))
-    hindsight, average = (bounds[kind] if is_bound else [] for kind in ("hindsight", "average"))
+    purifies = any(_values(policy, "purified"))
+    hindsight = bounds["hindsight"] if bounds.get("purification", False) or not purifies else []
+    average = [] if purifies else bounds["average"]
     return (
         mean_interval(total[: len(hindsight)] / np.array(hindsight)),
         mean_interval(total[: len(average)] / np.array(average)),
@@ -315,13 +317,18 @@ def frontier_rows(document: Document) -> list[Row]:
     ]
 
 
-def verdict_row(document: Document) -> Row:
-    """Say who is ahead on a setting, in words."""
-    ours = [policy for policy in document["policies"] if policy["is_ours"]]
-    baseline = best_baseline(document)
+def goals_of(document: Document) -> list[str]:
+    """Return what policies were tuned for, value first."""
+    return list(dict.fromkeys(policy["goal"] for policy in document["policies"]))
+
+
+def verdict_row(document: Document, goal: str = "V") -> Row:
+    """Say who is ahead on a setting, in words, when tuned for a goal and measured by it."""
+    ours = [policy for policy in document["policies"] if policy["is_ours"] and policy["goal"] == goal]
+    baseline = best_baseline(document, goal)
     # The policy as tuned for value; the other label is the same policy held to high utilisation.
     policy = ours[0] if ours else baseline
-    mean, error, ratio = difference(document, policy)
+    mean, error, ratio = difference(document, policy, goal)
     if not ours:
         verdict = "no policy of ours"
     elif len(policy["figures"]["V"]) < LEAST_INSTANCES:
@@ -335,6 +342,7 @@ def verdict_row(document: Document) -> Row:
     return {
         "table": "verdicts",
         "setting": document["setting"],
+        "goal": goal,
         "verdict": verdict,
         "policy": policy["policy"],
         "U": _mean(_values(policy, "U")),

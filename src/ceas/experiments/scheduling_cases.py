@@ -263,8 +263,8 @@ def request_table(
     )
 
 
-def forecast_of(rate: Float64s, classes: Sequence[RequestClass]) -> Forecast:
-    """Return the forecast of classes with these rates by link and class, `(E, C)`."""
+def forecast_of(rate: Float64s, classes: Sequence[RequestClass], *, quorum: int = 0) -> Forecast:
+    """Return the forecast of classes with these rates by link and class, `(E, C)`, and a quorum of their barriers."""
     return Forecast(
         rate=rate,
         minimum_fidelity=np.array([one.minimum_fidelity for one in classes]),
@@ -272,6 +272,7 @@ def forecast_of(rate: Float64s, classes: Sequence[RequestClass]) -> Forecast:
         kind=np.array([one.kind for one in classes], dtype=np.int64),
         patience_slots=np.array([one.patience_slots for one in classes], dtype=np.int64),
         n_pairs=np.array([one.n_pairs for one in classes], dtype=np.int64),
+        quorum=quorum,
     )
 
 
@@ -326,8 +327,9 @@ def one_link_case(*, memory_slots: int, seed: int, phase: Phase, n_slots: int = 
     )
 
 
-def _pilot_network(n_nodes: int, memory_slots: int, seed: int, phase: Phase) -> SlottedNetwork:
-    fidelity, coherence = 0.95, 40.0
+def _pilot_network(
+    n_nodes: int, memory_slots: int, seed: int, phase: Phase, *, fidelity: float = 0.95, coherence: float = 40.0
+) -> SlottedNetwork:
     werner = (4.0 * fidelity - 1.0) / 3.0
     return regular_network(
         n_nodes,
@@ -395,15 +397,25 @@ def deadline_mix_case(
 
 
 def lost_sales_case(
-    *, memory_slots: int, seed: int, phase: Phase, load: float = 0.7, n_nodes: int = 50, n_slots: int = 400
+    *,
+    memory_slots: int,
+    seed: int,
+    phase: Phase,
+    load: float = 0.7,
+    n_nodes: int = 50,
+    n_slots: int = 400,
+    initial_fidelity: float = 0.95,
+    coherence_slots: float = 40.0,
 ) -> SchedulingCase:
     """Return S3: nobody waits, so only pairs made ahead serve; links of three demands, 10 : 3 : 1, in equal numbers.
+
+    With an initial fidelity of 0.905 a new pair serves the high class in the slot of its birth alone.
 
     Raises:
         DomainError: `load` is negative, or `n_slots` below 1.
     """
     check_load(load, n_slots)
-    network = _pilot_network(n_nodes, memory_slots, seed, phase)
+    network = _pilot_network(n_nodes, memory_slots, seed, phase, fidelity=initial_fidelity, coherence=coherence_slots)
     demand = np.resize(LOST_SALES_DEMAND, network.n_links)
     case_stream(seed, phase, "demand").shuffle(demand)
     requests, forecast = draw_requests(

@@ -2,15 +2,14 @@
 
 A policy is tuned by common random numbers: all its candidates run on the same tuning instances, and the one with the
 largest mean delivered value is kept. Every policy is searched for in the same way, and may try equally many candidates.
+A setting may have a goal besides value; then every policy is tuned once more for that, with the same budget.
 One policy more is entered for ours: the best candidate among those whose utilisation, on the tuning instances, was at
 least `HIGH_UTILISATION`.
 """
 
-import itertools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,9 @@ from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_settings import Setting
 from ceas.network.slot_policy import SlotPolicy
 from ceas.network.slots import SlottedRecord
+from ceas.scheduling.tuning import tune
 
-__all__ = ["HIGH_UTILISATION", "METRICS", "Entrant", "Figures", "Measure", "Run", "contest", "run_case", "search_grid"]
+__all__ = ["HIGH_UTILISATION", "METRICS", "Entrant", "Figures", "Measure", "Run", "contest", "run_case"]
 
 HIGH_UTILISATION = 0.9
 # What every scenario reports; `total` is the delivered value, to be held against the bound of the instance.
@@ -40,6 +40,8 @@ class Entrant:
         grid: Values of each parameter that may be tried; the first of each is its default.
         is_ours: Whether it is ours, and not a baseline.
         run: Runs it on a case.
+        tuning_run: Runs it on tuning instances; default: as `run`.
+        scalars: Parameters of the grid that are tuned again when something has changed; empty for all.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Entrant:
     grid: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     is_ours: bool = False
     run: Callable[["Entrant", SchedulingCase, Mapping[str, Any]], "Run"] | None = None
+    tuning_run: Callable[["Entrant", SchedulingCase, Mapping[str, Any]], "Run"] | None = None
+    scalars: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,45 +86,6 @@ def run_case(entrant: Entrant, case: SchedulingCase, parameters: Mapping[str, An
     return Run(record=record, build_s=middle - start, run_s=time.perf_counter() - middle)
 
 
-def search_grid(
-    grid: Mapping[str, Sequence[Any]], evaluate: Callable[[dict[str, Any]], Figures], budget: int
-) -> list[dict[str, Any]]:
-    """Look for the largest `V` on a grid with at most `budget` evaluations, from its defaults.
-
-    A grid of at most `budget` points is tried as a whole. Else one parameter after another is swept while the others
-    keep their best values so far, again and again, until a round changes nothing or the budget is spent.
-
-    Args:
-        grid: Values of each parameter, the default first.
-        evaluate: Returns the figures at a point.
-        budget: Evaluations, at least 1.
-
-    Returns:
-        What was tried, in order: `parameters`, `U` and `V`.
-    """
-    tried: dict[tuple[Any, ...], dict[str, Any]] = {}
-
-    def value_at(point: tuple[Any, ...]) -> float:
-        if point not in tried and len(tried) < budget:
-            parameters = dict(zip(grid, point, strict=True))
-            figures = evaluate(parameters)
-            tried[point] = {"parameters": parameters, "U": figures["U"], "V": figures["V"]}
-        return float(tried[point]["V"]) if point in tried else -math.inf
-
-    if math.prod(len(values) for values in grid.values()) <= budget:
-        for point in itertools.product(*grid.values()):
-            value_at(point)
-        return list(tried.values())
-    best, previous = tuple(values[0] for values in grid.values()), None
-    while best != previous and len(tried) < budget:
-        previous = best
-        for at, values in enumerate(grid.values()):
-            sweep = [(*best[:at], value, *best[at + 1 :]) for value in values]
-            # The first of equals, so that a parameter that does not matter keeps its value.
-            best = max([best, *sweep], key=value_at)
-    return list(tried.values())
-
-
 def contest(
     setting: Setting,
     entrants: Sequence[Entrant],
@@ -145,8 +110,9 @@ def contest(
         extra: Figures of a run that only this scenario has.
 
     Returns:
-        One document per entrant: `policy`, `is_ours`, `parameters`, `candidates` (each with `parameters`, `U` and `V`
-        on the tuning instances), `build_ms`, and `figures`, with one value per reporting instance for each metric.
+        One document per entrant and goal: `policy`, `is_ours`, `goal`, `parameters`, `candidates` (each with
+        `parameters`, `U`, `V` and the goal on the tuning instances), `build_ms`, and `figures`, with one value per
+        reporting instance for each metric.
 
     Raises:
         DomainError: A number is below 1, or two entrants have one name.
@@ -157,53 +123,81 @@ def contest(
     if len({entrant.name for entrant in entrants}) < len(entrants):
         raise DomainError("Argument `entrants` must have different names, but has not.")
     tuning = [setting.case(seed, Phase.TUNING, is_quick=is_quick) for seed in range(tuning_seeds)]
-    tried = {entrant.name: _try_all(entrant, tuning, measure, budget) for entrant in entrants}
-    chosen = _choose(entrants, tried)
+    goals = ("V", setting.goal) if setting.goal else ("V",)
+    chosen: dict[str, _Chosen] = {}
+    for entrant in entrants:
+        for one in _tuned(entrant, tuning, goals, budget, lambda case, record: _figures(case, record, measure, extra)):
+            chosen[one.label] = one
     figures: dict[str, list[Figures]] = {label: [] for label in chosen}
     build_s: dict[str, list[float]] = {label: [] for label in chosen}
     for seed in range(seeds):
         case = setting.case(seed, Phase.REPORTING, is_quick=is_quick)
         # Policies with the same parameters are one run.
         done: dict[str, tuple[Figures, float]] = {}
-        for label, (entrant, parameters) in chosen.items():
-            key = f"{entrant.name} {parameters}"
+        for label, one in chosen.items():
+            key = f"{one.entrant.name} {one.parameters}"
             if key not in done:
-                done[key] = _measured(entrant, case, parameters, measure, extra)
+                done[key] = _measured(
+                    one.entrant, case, one.parameters, lambda case, record: _figures(case, record, measure, extra)
+                )
             figures[label].append(done[key][0])
             build_s[label].append(done[key][1])
     return [
         {
             "policy": label,
-            "is_ours": entrant.is_ours,
-            "parameters": parameters,
-            "candidates": tried[entrant.name],
+            "is_ours": one.entrant.is_ours,
+            "goal": one.goal,
+            "parameters": one.parameters,
+            "candidates": one.candidates,
             "build_ms": 1e3 * float(np.median(build_s[label])),
-            "figures": {name: [one[name] for one in figures[label]] for name in figures[label][0]},
+            "figures": {name: [row[name] for row in figures[label]] for name in figures[label][0]},
         }
-        for label, (entrant, parameters) in chosen.items()
+        for label, one in chosen.items()
     ]
 
 
-def _try_all(entrant: Entrant, tuning: Sequence[SchedulingCase], measure: Measure, budget: int) -> list[dict[str, Any]]:
-    def evaluate(parameters: dict[str, Any]) -> Figures:
-        figures = [_measured(entrant, case, parameters, measure, None)[0] for case in tuning]
-        return {name: float(np.mean([one[name] for one in figures])) for name in ("U", "V")}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """What is run under a label: the best candidate of an entrant for a goal."""
 
-    return search_grid(entrant.grid, evaluate, budget)
+    label: str
+    entrant: Entrant
+    goal: str
+    parameters: dict[str, Any]
+    candidates: list[dict[str, Any]]
 
 
-def _choose(
-    entrants: Sequence[Entrant], tried: Mapping[str, list[dict[str, Any]]]
-) -> dict[str, tuple[Entrant, dict[str, Any]]]:
-    """Return what is run under each label: the best candidate, and for ours also the best of high utilisation."""
-    chosen: dict[str, tuple[Entrant, dict[str, Any]]] = {}
-    for entrant in entrants:
-        points = tried[entrant.name]
-        chosen[entrant.name] = (entrant, max(points, key=_value)["parameters"])
+def _tuned(
+    entrant: Entrant, tuning: Sequence[SchedulingCase], goals: Sequence[str], budget: int, measure: Measure
+) -> list[_Chosen]:
+    """Return the best candidate for each goal, and for ours also the one of best value at high utilisation."""
+    seen: dict[str, Figures] = {}
+    tried = replace(entrant, run=entrant.tuning_run or entrant.run)
+
+    def figures_at(parameters: Mapping[str, Any]) -> Figures:
+        key = repr(sorted(parameters.items()))
+        if key not in seen:
+            runs = [_measured(tried, case, parameters, measure)[0] for case in tuning]
+            seen[key] = {name: float(np.mean([one[name] for one in runs])) for name in ("U", *goals)}
+        return seen[key]
+
+    chosen: list[_Chosen] = []
+    for goal in goals:
+
+        def objective(parameters: dict[str, Any], goal: str = goal) -> tuple[float, float]:
+            return figures_at(parameters)[goal], figures_at(parameters)["U"]
+
+        best, trials = tune(objective, entrant.grid, budget=budget)
+        points: list[dict[str, Any]] = [
+            {"parameters": dict(one.parameters), **figures_at(one.parameters)} for one in trials
+        ]
+        label = entrant.name if goal == "V" else f"{entrant.name}, for {goal}"
+        kept: dict[str, Any] = {"entrant": entrant, "goal": goal, "candidates": points}
+        chosen.append(_Chosen(label=label, parameters=dict(best.parameters), **kept))
         frugal = [point for point in points if point["U"] >= HIGH_UTILISATION]
-        if entrant.is_ours and frugal:
+        if entrant.is_ours and goal == "V" and frugal:
             label = f"{entrant.name}, U >= {HIGH_UTILISATION:g}"
-            chosen[label] = (entrant, max(frugal, key=_value)["parameters"])
+            chosen.append(_Chosen(label=label, parameters=max(frugal, key=_value)["parameters"], **kept))
     return chosen
 
 
@@ -211,11 +205,13 @@ def _value(point: Mapping[str, Any]) -> float:
     return float(point["V"])
 
 
+def _figures(case: SchedulingCase, record: SlottedRecord, measure: Measure, extra: Measure | None) -> Figures:
+    return {**measure(case, record), **({} if extra is None else extra(case, record))}
+
+
 def _measured(
-    entrant: Entrant, case: SchedulingCase, parameters: Mapping[str, Any], measure: Measure, extra: Measure | None
+    entrant: Entrant, case: SchedulingCase, parameters: Mapping[str, Any], measure: Measure
 ) -> tuple[Figures, float]:
     run = run_case(entrant, case, parameters)
     figures = {**measure(case, run.record), "ms_per_slot": 1e3 * run.run_s / case.n_slots, **run.extra}
-    if extra is not None:
-        figures |= extra(case, run.record)
     return figures, run.build_s

@@ -1,6 +1,7 @@
 """Who takes part in the scheduling benchmark: every baseline, and our policy."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,8 +10,9 @@ import numpy.typing as npt
 
 from ceas.experiments.scheduling_cases import SchedulingCase
 from ceas.experiments.scheduling_contest import Entrant
-from ceas.experiments.scheduling_extras import adversary_entrants, drift_entrants
+from ceas.experiments.scheduling_extras import adversary_entrants
 from ceas.experiments.scheduling_figures import class_hops
+from ceas.experiments.scheduling_learning import drift_entrants
 from ceas.experiments.scheduling_settings import Setting
 from ceas.network.slot_policy import SlotPolicy
 
@@ -20,21 +22,29 @@ Int64s = npt.NDArray[np.int64]
 
 
 def entrants_of(setting: Setting) -> list[Entrant]:
-    """Return ours and all baselines; where parameters drift or nodes lie, each as it learns and as it is told."""
+    """Return ours and all baselines; where parameters drift or nodes lie, also as they learn of it."""
     from ceas.scheduling.slotted_baselines import BASELINES, TUNING_GRIDS  # noqa: PLC0415 (compiled when first used)
-    from ceas.scheduling.slotted_ceas import TUNING_GRID, ceas_slotted  # noqa: PLC0415
+    from ceas.scheduling.slotted_ceas import QUORUM_GRID, RETUNED, TUNING_GRID, ceas_slotted  # noqa: PLC0415
 
-    ours = Entrant(name="ceas", build=partial(_build_ours, ceas_slotted), grid=TUNING_GRID, is_ours=True)
+    # Whether a quorum decides is in the forecast, for all to see.
+    grid = QUORUM_GRID if setting.goal else TUNING_GRID
+    ours = Entrant(name="ceas", build=partial(_build_ours, ceas_slotted), grid=grid, is_ours=True, scalars=RETUNED)
     baselines = [
         Entrant(name=name, build=partial(_build, make), grid=TUNING_GRIDS[name]) for name, make in BASELINES.items()
     ]
     entrants = [ours, *baselines]
+    if setting.purifies:
+        entrants = [replace(one, grid={"purifies": (False, True), **one.grid}) for one in entrants]
     twice = {"S9": drift_entrants, "S10": adversary_entrants}.get(setting.scenario)
     return entrants if twice is None else twice(entrants)
 
 
 def _build(make: Callable[..., SlotPolicy], case: SchedulingCase, parameters: Mapping[str, Any]) -> SlotPolicy:
-    return make(case.network, case.forecast, **parameters)
+    from ceas.scheduling.slotted_baselines import purifying  # noqa: PLC0415
+
+    own = {name: value for name, value in parameters.items() if name != "purifies"}
+    policy = make(case.network, case.forecast, **own)
+    return purifying(policy, case.network, case.forecast) if parameters.get("purifies", False) else policy
 
 
 def _build_ours(make: Callable[..., SlotPolicy], case: SchedulingCase, parameters: Mapping[str, Any]) -> SlotPolicy:

@@ -1,7 +1,8 @@
 """What only some scenarios of the scheduling benchmark report, and how their runs differ.
 
 S1 compares with the exact optimum, S6 says what training makes of the rounds, S8 counts applications, S9 looks at the
-run before and after the drift. S10 runs a policy in two ways: on what workers claim, and on what audits certify.
+run before and after the drift; how policies learn of it is in `scheduling_learning.py`. S10 runs a policy in two ways:
+on what workers claim, and on what audits certify.
 """
 
 import time
@@ -18,20 +19,20 @@ from ceas.experiments.scheduling_settings import Setting
 from ceas.experiments.scheduling_training_cases import (
     CLAIM_EXCESS,
     MINIMUM_FIDELITY,
-    N_LIARS,
     N_WORKERS,
+    QUORUM,
     round_figures,
     training_loss,
 )
-from ceas.network.slots import Forecast, SlottedNetwork, SlottedRecord
+from ceas.network.slots import SlottedRecord
 from ceas.streams import stream
 
-__all__ = ["adversary_entrants", "drift_entrants", "extra_measure"]
+__all__ = ["adversary_entrants", "extra_measure"]
 
 Int64s = npt.NDArray[np.int64]
 
 # Participants a round needs: everybody, or all but as many as can be Byzantine.
-QUORUMS = {"all": N_WORKERS, "quorum": N_WORKERS - N_LIARS}
+QUORUMS = {"all": N_WORKERS, "quorum": QUORUM}
 # Chance that the sequential test of an audit clears a liar or accuses an honest worker, at most.
 AUDIT_ERROR = 0.01
 
@@ -60,6 +61,8 @@ def _training(case: SchedulingCase, record: SlottedRecord, round_slots: int) -> 
         loss = training_loss(figures, quorum)
         out[f"rounds_{name}"] = float((figures.participants >= quorum).mean())
         out[f"loss_{name}"] = float(loss[-1])
+        # Mean over the wall clock: a round that is lost holds it up, a good one speeds it up.
+        out[f"descent_{name}"] = -float(np.log(loss).mean())
         reached = np.flatnonzero(loss <= 0.1)
         # Wall clock to a tenth of the first loss; a run that does not get there counts as its whole length.
         out[f"slots_to_tenth_{name}"] = float((reached[0] + 1) * round_slots if len(reached) else case.n_slots)
@@ -88,44 +91,6 @@ def _halves(case: SchedulingCase, record: SlottedRecord) -> Figures:
         of_half = (requests.arrival[record.served_request] >= middle) == is_late
         out[name] = float(record.served_value[of_half].sum()) / asked if asked else float("nan")
     return out
-
-
-# ---- S9 -------------------------------------------------------------------------------------------------------------
-
-
-def drift_entrants(entrants: list[Entrant]) -> list[Entrant]:
-    """Return every entrant twice: learning chances and rates as it goes, and believing what it was told at first."""
-    learning = [replace(one, name=f"{one.name}, learning", run=_run_learning) for one in entrants]
-    return learning + entrants
-
-
-def _run_learning(entrant: Entrant, case: SchedulingCase, parameters: Mapping[str, Any]) -> Run:
-    """Run in chunks of slots, and bind the policy anew whenever the counts of attempts and requests show a change."""
-    from ceas.network.slot_engine import advance_slots, slotted_record, start_slotted  # noqa: PLC0415
-    from ceas.network.slot_policy import SlotPolicy  # noqa: PLC0415
-    from ceas.scheduling.drift import Counts, DriftMonitor, run_with_monitor  # noqa: PLC0415
-
-    state = start_slotted(case.network, case.requests, case.path)
-    build_s = run_s = 0.0
-
-    def build(network: SlottedNetwork, forecast: Forecast) -> SlotPolicy:
-        nonlocal build_s
-        start = time.perf_counter()
-        policy = entrant.build(replace(case, network=network, forecast=forecast), parameters)
-        build_s += time.perf_counter() - start
-        return policy
-
-    def advance(policy: SlotPolicy, until_slot: int) -> Counts:
-        nonlocal run_s
-        start = time.perf_counter()
-        advance_slots(state, policy, until_slot)
-        run_s += time.perf_counter() - start
-        so_far = slotted_record(state)
-        return so_far.attempts, so_far.generated, state.n_requested.copy()
-
-    monitor = DriftMonitor(case.network, case.forecast)
-    n_builds = run_with_monitor(monitor, build, advance, n_slots=case.n_slots)
-    return Run(record=slotted_record(state), build_s=build_s, run_s=run_s, extra={"builds": float(n_builds)})
 
 
 # ---- S10 -------------------------------------------------------------------------------------------------------------

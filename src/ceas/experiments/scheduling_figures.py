@@ -57,10 +57,17 @@ def bounds_of(setting: Setting, seeds: int, *, is_quick: bool = False) -> dict[s
     for seed in range(seeds):
         case = setting.case(seed, Phase.REPORTING, is_quick=is_quick)
         if setting.has_bound:
-            hindsight.append(float(hindsight_bound(case.network, case.requests, case.path).value))
+            hindsight.append(
+                float(hindsight_bound(case.network, case.requests, case.path, purification=setting.purifies).value)
+            )
         if setting.average_bound and seed < AVERAGED_INSTANCES:
             average.append(_average_bound(case, setting.average_bound))
-    return {"hindsight": hindsight, "average": average, "average_kind": setting.average_bound}
+    return {
+        "hindsight": hindsight,
+        "average": average,
+        "average_kind": setting.average_bound,
+        "purification": setting.purifies,
+    }
 
 
 def _average_bound(case: SchedulingCase, kind: str) -> float:
@@ -137,7 +144,7 @@ def frontier_of(policies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for policy in policies:
         for point in policy["candidates"]:
             text = ", ".join(f"{key}={value}" for key, value in point["parameters"].items())
-            own = policy["policy"].partition(", U >=")[0]
+            own = policy["policy"].partition(", U >=")[0].partition(", for ")[0]
             # A candidate that made no pairs has no utilisation.
             if point["U"] is None or not np.isfinite(point["U"]):
                 continue

@@ -40,6 +40,8 @@ class Setting:
         has_bound: Whether the clairvoyant bound is computed.
         average_bound: Bound on the mean over coins and requests: `"dual"`, `"fluid"`, or empty where none holds, as
             for requests that are no Poisson process or a network that is not what it was.
+        goal: Figure that every policy is tuned for a second time, the larger the better; empty for none.
+        purifies: Whether purification is among what every policy may be tuned to do, and in the clairvoyant bound.
         bounds_frontier: Whether the dual bound is computed at several utilisations; it says something where nobody can
             wait.
     """
@@ -55,6 +57,8 @@ class Setting:
     most_seeds: int | None = None
     has_bound: bool = True
     average_bound: str = ""
+    goal: str = ""
+    purifies: bool = False
     bounds_frontier: bool = False
 
     def case(self, seed: int, phase: Phase, *, is_quick: bool = False) -> SchedulingCase:
@@ -68,7 +72,9 @@ class Setting:
         return replace(made, name=self.name, regime=self.regime)
 
 
-_OPTIONS = ("tuning_parameters", "most_seeds", "has_bound", "average_bound", "bounds_frontier")
+# How fast training descends, where a round without a quorum of workers is lost.
+_DESCENT = "descent_quorum"
+_OPTIONS = ("tuning_parameters", "most_seeds", "has_bound", "average_bound", "goal", "purifies", "bounds_frontier")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +125,17 @@ def _settings() -> tuple[Setting, ...]:
         for load in (0.7, 1.2)
         for memory in (2, 4)
     ]
+    made += [
+        lost.setting(
+            f"load {load:g} memory 4 low fidelity",
+            memory_slots=4,
+            load=load,
+            initial_fidelity=0.905,
+            coherence_slots=100.0,
+            purifies=True,
+        )
+        for load in (0.3, 0.7)
+    ]
     switch = _Scenario(key="S5", generator=switch_case, quick=("load 0.9 leaves 12",))
     made += [
         switch.setting(f"load {load:g} leaves {leaves}", load=load, n_leaves=leaves, average_bound="dual")
@@ -147,7 +164,7 @@ def _settings() -> tuple[Setting, ...]:
     made.append(drift.setting("load 0.7 memory 2", load=0.7, memory_slots=2, tuning_parameters={"drifts": False}))
     liars = _Scenario(key="S10", generator=adversary_case, quick_parameters={"n_slots": 400})
     made += [
-        liars.setting(label, drops=drops, has_bound=False, tuning_parameters={"n_slots": 1000})
+        liars.setting(label, drops=drops, has_bound=False, goal=_DESCENT, tuning_parameters={"n_slots": 1000})
         for label, drops in (("inflated claims", False), ("dropped halves", True))
     ]
     scale = _Scenario(key="S11", generator=deadline_mix_case, quick_parameters={"n_slots": 50})
@@ -176,6 +193,7 @@ def _training_settings() -> list[Setting]:
             round_slots=slots,
             n_pairs=pairs,
             coherence_rounds=coherence,
+            goal=_DESCENT,
         )
         for slots in (20, 60)
         for pairs in (1, 4)

@@ -29,6 +29,8 @@ __all__ = ["RoundFigures", "adversary_case", "barrier_case", "round_figures", "t
 
 N_WORKERS = 50
 N_LIARS = 16
+# Workers that a round needs: all but as many as can be Byzantine.
+QUORUM = N_WORKERS - N_LIARS
 SERVER_ATTEMPTS = 25
 WORKER_PROBABILITIES = (0.05, 0.5)
 FIDELITY, MINIMUM_FIDELITY = 0.95, 0.5
@@ -109,7 +111,7 @@ def barrier_case(
         network=network,
         requests=requests,
         path=draw_sample_path(network, n_used, case_stream(seed, phase, "coins")),
-        forecast=forecast_of(np.full((N_WORKERS, n_pairs), 1.0 / round_slots), classes),
+        forecast=forecast_of(np.full((N_WORKERS, n_pairs), 1.0 / round_slots), classes, quorum=QUORUM),
     )
 
 
@@ -167,7 +169,7 @@ def adversary_case(
         description="A third of the workers lie about their pairs: what audits find out, and what it costs.",
         network=replace(base.network, initial_werner=werner),
         requests=requests,
-        forecast=forecast_of(rate, classes),
+        forecast=forecast_of(rate, classes, quorum=QUORUM),
     )
 
 

@@ -223,6 +223,8 @@ class Forecast:
         kind: `ValueKind` of each class, `(C,)`.
         patience_slots: Slots that a request of each class waits after its arrival, `(C,)`.
         n_pairs: Pairs that a request of each class takes of a link, `(C,)`.
+        quorum: Links with requests announced for one slot that must be served in it for any of them to count, as in a
+            round of training; 0 where each counts for itself.
     """
 
     rate: Float64s
@@ -231,8 +233,11 @@ class Forecast:
     kind: Int64s
     patience_slots: Int64s
     n_pairs: Int64s
+    quorum: int = 0
 
     def __post_init__(self) -> None:
+        if self.quorum < 0:
+            raise DomainError(f"Argument `quorum` must be at least 0, but is {self.quorum}.")
         if self.rate.ndim != 2:
             raise DomainError(f"Argument `rate` must have shape (E, C), but has {self.rate.shape}.")
         for name in ("minimum_fidelity", "weight", "kind", "patience_slots", "n_pairs"):

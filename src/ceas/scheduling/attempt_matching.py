@@ -21,16 +21,29 @@ _FREE, _HOPELESS = -1, -2
 
 
 @compiled
+def _lacks_memory(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: int, node: int) -> bool:
+    """Tell whether the chosen links leave no memory at a node to one that needs some."""
+    place = len(snapshot.edges) + len(snapshot.free_slots) + node
+    return bool(replace[link] < 0 and snapshot.work_int[place] >= snapshot.free_slots[node])
+
+
+@compiled
+def _has_room(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: int, side: int) -> bool:
+    """Tell whether nothing that is chosen blocks a link at one end."""
+    node = snapshot.edges[link, side]
+    is_busy = snapshot.work_int[len(snapshot.edges) + node] >= snapshot.attempts_per_slot[node]
+    return not is_busy and not _lacks_memory(snapshot, replace, link, node)
+
+
+@compiled
 def _blocker(
     snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, side: int
 ) -> int:
     """Return which chosen link would have to go at one end for this one: `_FREE` for none, `_HOPELESS` if none can."""
     node = snapshot.edges[link, side]
-    n_links, n_nodes = len(snapshot.edges), len(snapshot.free_slots)
-    needs_memory = replace[link] < 0
-    lacks_memory = needs_memory and snapshot.work_int[n_links + n_nodes + node] >= snapshot.free_slots[node]
-    if not lacks_memory and snapshot.work_int[n_links + node] < snapshot.attempts_per_slot[node]:
+    if _has_room(snapshot, replace, link, side):
         return _FREE
+    lacks_memory = _lacks_memory(snapshot, replace, link, node)
     least, blocker = np.inf, _HOPELESS
     for place in range(node_links_first(snapshot, node), node_links_end(snapshot, node)):
         other = node_link(snapshot, place)
@@ -54,6 +67,18 @@ def _set_chosen(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: in
 
 
 @compiled
+def _mark_near(snapshot: SlotSnapshot, link: int, now: int) -> None:
+    """Note that something has changed for the links at both ends of one, and at the ends of their other links."""
+    for side in range(2):
+        node = snapshot.edges[link, side]
+        snapshot.work_float[node] = now
+        for place in range(node_links_first(snapshot, node), node_links_end(snapshot, node)):
+            other = node_link(snapshot, place)
+            for end in range(2):
+                snapshot.work_float[snapshot.edges[other, end]] = now
+
+
+@compiled
 def _best_free(
     snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, side: int
 ) -> int:
@@ -64,17 +89,14 @@ def _best_free(
         other = node_link(snapshot, place)
         if other == link or snapshot.work_int[other] == 1 or score[other] <= best:
             continue
-        is_free = True
-        for end in range(2):
-            is_free = is_free and _blocker(snapshot, score, replace, other, end) == _FREE
-        if is_free:
+        if _has_room(snapshot, replace, other, 0) and _has_room(snapshot, replace, other, 1):
             best, found = score[other], other
     return found
 
 
 @compiled
 def _force_in(
-    snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int
+    snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, now: int
 ) -> bool:
     """Choose a link in the place of those that block it, if that gains."""
     first, second = _FREE, _FREE
@@ -96,11 +118,18 @@ def _force_in(
         if blocker >= 0 and snapshot.work_int[blocker] == 1:
             _set_chosen(snapshot, replace, blocker, 0)
     _set_chosen(snapshot, replace, link, 1)
+    _mark_near(snapshot, link, now)
+    for side in range(2):
+        blocker = first if side == 0 else second
+        if blocker >= 0:
+            _mark_near(snapshot, blocker, now)
     return True
 
 
 @compiled
-def _split(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int) -> bool:
+def _split(
+    snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, now: int
+) -> bool:
     """Put up to two links in the place of a chosen one, if that gains."""
     _set_chosen(snapshot, replace, link, 0)
     first, second = -1, -1
@@ -115,6 +144,11 @@ def _split(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.
         else:
             second = found
     if got > score[link] * (1.0 + _LEAST_GAIN):
+        _mark_near(snapshot, link, now)
+        for side in range(2):
+            found = first if side == 0 else second
+            if found >= 0:
+                _mark_near(snapshot, found, now)
         return True
     for side in range(2):
         found = first if side == 0 else second
@@ -128,19 +162,33 @@ def _split(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.
 def improve_matching(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
     """Set the score of all links to 0 but those of a set that can attempt together, which no small exchange improves.
 
-    Uses `work_int`.
+    A link is looked at again only if something near it has changed since. Uses `work_int`, and `work_float` by node.
     """
     n_links, n_nodes = len(snapshot.edges), len(snapshot.free_slots)
+    looked_at = n_links + 2 * n_nodes
     for at in range(n_links + 2 * n_nodes):
         snapshot.work_int[at] = 0
+    for link in range(n_links):
+        snapshot.work_int[looked_at + link] = -1
+    for node in range(n_nodes):
+        snapshot.work_float[node] = 0.0
+    now = 0
     for _ in range(_MOST_PASSES):
         is_changed = False
         for link in range(n_links):
-            if score[link] > 0.0:
-                if snapshot.work_int[link] == 0:
-                    is_changed = _force_in(snapshot, score, replace, link) or is_changed
-                else:
-                    is_changed = _split(snapshot, score, replace, link) or is_changed
+            if score[link] <= 0.0:
+                continue
+            last = snapshot.work_int[looked_at + link]
+            a, b = snapshot.edges[link, 0], snapshot.edges[link, 1]
+            # What changed at the last look itself counts as later.
+            if snapshot.work_float[a] < last and snapshot.work_float[b] < last:
+                continue
+            now += 1
+            snapshot.work_int[looked_at + link] = now
+            if snapshot.work_int[link] == 0:
+                is_changed = _force_in(snapshot, score, replace, link, now) or is_changed
+            else:
+                is_changed = _split(snapshot, score, replace, link, now) or is_changed
         if not is_changed:
             break
     for link in range(n_links):

@@ -20,6 +20,7 @@ partners' own solutions, in a few rounds.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +28,7 @@ import numpy.typing as npt
 from ceas.network.slots import Forecast, SlottedNetwork, ValueKind
 from ceas.physics import secret_key_fraction
 from ceas.scheduling.age_states import n_age_states
-from ceas.scheduling.one_link import OneLinkProblem, OneLinkSolution, solve_one_link
+from ceas.scheduling.one_link import OneLinkProblem, OneLinkSolution, solve_bias, solve_one_link
 from ceas.scheduling.price_tables import link_block
 
 __all__ = ["LinkPrices", "contention_shares", "fresh_values", "node_loads", "price_links"]
@@ -142,29 +143,50 @@ def contention_shares(
     return share
 
 
-@lru_cache(maxsize=8192)
-def _solved(  # noqa: PLR0917 - a key of the cache
-    success: float,
-    slots: int,
-    age_bin: int,
-    probability: tuple[float, ...],
-    value: tuple[tuple[float, ...], ...],
-    attempt_price: float,
-    memory_price: float,
-) -> OneLinkSolution:
-    return solve_one_link(
-        OneLinkProblem(
-            success_probability=success,
-            memory_slots=slots,
-            request_probability=probability,
-            value=np.array(value),
-            age_bin=age_bin,
-            attempt_price=attempt_price,
-            memory_price=memory_price,
-            may_replace=True,
-        ),
-        tolerance=_TOLERANCE,
+class _Key(NamedTuple):
+    """All that a link's problem depends on."""
+
+    success: float
+    slots: int
+    age_bin: int
+    probability: tuple[float, ...]
+    value: tuple[tuple[float, ...], ...]
+    attempt_price: float
+    memory_price: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Priced:
+    """A link's problem with its bias at the end of a slot, and between attempt and request."""
+
+    problem: OneLinkProblem
+    bias: Float64s
+    bias_at_request: Float64s
+
+
+def _problem(key: _Key) -> OneLinkProblem:
+    return OneLinkProblem(
+        success_probability=key.success,
+        memory_slots=key.slots,
+        request_probability=key.probability,
+        value=np.array(key.value),
+        age_bin=key.age_bin,
+        attempt_price=key.attempt_price,
+        memory_price=key.memory_price,
+        may_replace=True,
     )
+
+
+@lru_cache(maxsize=8192)
+def _priced(key: _Key) -> _Priced:
+    problem = _problem(key)
+    bias, bias_at_request = solve_bias(problem, tolerance=_TOLERANCE)
+    return _Priced(problem=problem, bias=bias, bias_at_request=bias_at_request)
+
+
+@lru_cache(maxsize=8192)
+def _solved(key: _Key) -> OneLinkSolution:
+    return solve_one_link(_problem(key), tolerance=_TOLERANCE)
 
 
 def _on_grid(value: float, ratio: float) -> float:
@@ -267,33 +289,42 @@ def price_links(
     chance = network.success_probability[:, None]
     waiting = fresh * (1.0 - (1.0 - chance * shares) ** np.maximum(forecast.patience_slots, 0))
     waiting *= np.where(route_hops > 1, (waiting / np.maximum(fresh, 1e-300)) ** (route_hops - 1), 1.0)
-    solutions: list[OneLinkSolution] = []
-    for _ in range(_PARTNER_ROUNDS if bool((route_hops > 1).any()) else 1):
-        solutions = []
+    n_rounds = _PARTNER_ROUNDS if bool((route_hops > 1).any()) else 1
+    keys: list[_Key] = []
+    for turn in range(n_rounds):
+        keys = []
+        # Links that are alike, but for their rates, have the same values.
+        known: dict[tuple[Any, ...], tuple[tuple[float, ...], ...]] = {}
         for link in range(n_links):
             slots, age_bin = _table_shape(max(int(memory[link]), 1), int(network.lifetime_slots[link]))
             ages = np.arange(0, network.lifetime_slots[link] + 1, age_bin)
-            value = _link_values(network, forecast, link, ages, waiting[link], route_hops, partners, ratio)
-            value = np.where(value > 0.0, value + waste_price, 0.0)
+            figures = (network.claimed_werner, network.coherence_slots, network.lifetime_slots)
+            alike = (*(float(one[link]) for one in (*figures, partners.werner, partners.cost)), age_bin)
+            alike = (*alike, waiting[link].tobytes())
+            if alike not in known:
+                value = _link_values(network, forecast, link, ages, waiting[link], route_hops, partners, ratio)
+                value = np.where(value > 0.0, value + waste_price, 0.0)
+                known[alike] = tuple(tuple(row) for row in np.round(value, 6).tolist())
             met = np.where(route_hops > 1, _on_grid(float(partners.chance[link]), ratio) ** (route_hops - 1), 1.0)
             rate = np.where(is_announced, 0.0, forecast.rate[link] * forecast.n_pairs * met)
             rate = np.array([_on_grid(float(one), ratio) for one in rate])
             if rate.sum() > _MOST_REQUESTS:
                 rate *= _MOST_REQUESTS / rate.sum()
             success = min(_on_grid(float(network.success_probability[link]), ratio), 1.0)
-            solutions.append(
-                _solved(
+            keys.append(
+                _Key(
                     success,
                     slots,
                     age_bin,
                     tuple(rate.tolist()),
-                    tuple(tuple(row) for row in np.round(value, 6).tolist()),
+                    known[alike],
                     success * waste_price,
                     _on_grid(float(memory_price[link]), ratio**2),
                 )
             )
-        if _PARTNER_ROUNDS > 1 and bool((route_hops > 1).any()):
-            partners = _partners_of(network, forecast, solutions)
+        if turn < n_rounds - 1:
+            partners = _partners_of(network, forecast, [_solved(key) for key in keys])
+    solutions = [_priced(key) for key in keys]
     kinds: dict[int, int] = {}
     block_of_link = np.array([kinds.setdefault(id(one), len(kinds)) for one in solutions], dtype=np.int64)
     distinct = list({id(one): one for one in solutions}.values())

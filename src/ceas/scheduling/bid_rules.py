@@ -15,11 +15,14 @@ from ceas.network.slot_policy import (
     stored_werner,
 )
 from ceas.scheduling.attempt_matching import improve_matching
+from ceas.scheduling.barrier_bids import MOST_APPOINTMENTS, clear_bonus, is_of_barrier, quorum_bonus, write_bonuses
 from ceas.scheduling.price_tables import (
     APPOINTMENT_SHARE,
     AT_END,
     AT_REQUEST,
     HAS_MATCHING,
+    PURIFIES,
+    QUORUM_VALUE,
     RECLAIM,
     WASTE_PRICE,
     attempt_chance,
@@ -33,14 +36,14 @@ from ceas.scheduling.price_tables import (
     state_bias,
     wait_worth,
 )
+from ceas.scheduling.purify_rules import KEPT_PAIR, gain_of_next, purify_by_gain
 
 __all__ = ["attempt_by_bid", "serve_by_bid"]
 
 _NOTHING = -math.inf
 _NEW = constant(0)
 _NONE = constant(-1)
-# Appointments of a link that are looked at, the next ones; they are kept in this much room at the end of the workspace.
-_MOST_APPOINTMENTS = 8
+_UNKNOWN = constant(-2)
 
 
 # ---- attempts --------------------------------------------------------------------------------------------------------
@@ -79,7 +82,8 @@ def _appointment_worth(snapshot: SlotSnapshot, link: int, n_known: int, until: i
     share = snapshot.parameters[link, APPOINTMENT_SHARE]
     chance = snapshot.success_probability[link] * share
     waste = snapshot.parameters[link, WASTE_PRICE]
-    base = len(snapshot.work_int) - _MOST_APPOINTMENTS
+    base = len(snapshot.work_int) - MOST_APPOINTMENTS
+    bonus = quorum_bonus(snapshot, link, snapshot.slot + until)
     total = 0.0
     rank = 0
     n_stored = snapshot.n_stored[link]
@@ -100,6 +104,7 @@ def _appointment_worth(snapshot: SlotSnapshot, link: int, n_known: int, until: i
                 request = snapshot.work_int[base + place]
                 worth = pair_worth(snapshot, request, werner)
                 if worth > 0.0:
+                    worth += bonus if place == 0 else 0.0
                     total += binomial_chance(until, chance, place - rank) * (worth + waste)
         rank += 1
     return total
@@ -112,7 +117,7 @@ def _collect_appointments(snapshot: SlotSnapshot, link: int, first_slot: int) ->
     An appointment is a request over this link alone that is known before it can be served. They are written to the end
     of `work_int`; their number and the slots until then are returned.
     """
-    base = len(snapshot.work_int) - _MOST_APPOINTMENTS
+    base = len(snapshot.work_int) - MOST_APPOINTMENTS
     arrival = -1
     n_known = 0
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
@@ -122,7 +127,7 @@ def _collect_appointments(snapshot: SlotSnapshot, link: int, first_slot: int) ->
             continue
         if arrival < 0 or snapshot.arrival[request] < arrival:
             arrival, n_known = snapshot.arrival[request], 0
-        if snapshot.arrival[request] > arrival or n_known == _MOST_APPOINTMENTS:
+        if snapshot.arrival[request] > arrival or n_known == MOST_APPOINTMENTS:
             continue
         weight = pair_worth(snapshot, request, snapshot.initial_werner[link])
         place = base + n_known
@@ -152,6 +157,7 @@ def _pair_price(snapshot: SlotSnapshot, link: int, position: int) -> float:
 @slot_attempt_rule
 def attempt_by_bid(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
     """Score each link with the chance of success times what a new pair gains, and choose a good set of links."""
+    write_bonuses(snapshot, False)
     for link in range(len(snapshot.edges)):
         n_stored = snapshot.n_stored[link]
         a, b = snapshot.edges[link, 0], snapshot.edges[link, 1]
@@ -177,7 +183,7 @@ def attempt_by_bid(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], repla
         if n_known > 0:
             gain = max(gain, _appointment_worth(snapshot, link, n_known, until, 1) - promised)
         snapshot.used[link, 0] = 0
-        gain -= snapshot.parameters[link, WASTE_PRICE]
+        gain += gain_of_next(snapshot, link) - snapshot.parameters[link, WASTE_PRICE]
         for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
             request = snapshot.queue_request[at]
             if snapshot.arrival[request] < snapshot.slot:
@@ -194,7 +200,9 @@ def attempt_by_bid(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], repla
 def _choose_one(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int64]) -> float:
     """Choose the pair of best worth less cost for a request for one pair; return that, or `_NOTHING`."""
     link = snapshot.route_link[snapshot.route_first[request]]
-    waste = snapshot.parameters[link, WASTE_PRICE]
+    extra = snapshot.parameters[link, WASTE_PRICE]
+    if is_of_barrier(snapshot, request):
+        extra += quorum_bonus(snapshot, link, snapshot.arrival[request])
     best = _NOTHING
     for position in range(snapshot.n_stored[link]):
         if snapshot.used[link, position] != 0:
@@ -202,7 +210,7 @@ def _choose_one(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int6
         worth = pair_worth(snapshot, request, stored_werner(snapshot, link, position))
         if worth <= 0.0:
             continue
-        gain = worth + waste - _pair_price(snapshot, link, position)
+        gain = worth + extra - _pair_price(snapshot, link, position)
         if gain > best:
             best = gain
             pairs[0] = position
@@ -338,6 +346,8 @@ def _serve_best_first(
             continue
         action[row] = chosen
         _mark_taken(snapshot, chosen, pairs[row])
+        if snapshot.parameters[0, QUORUM_VALUE] > 0.0 and is_of_barrier(snapshot, chosen):
+            clear_bonus(snapshot, snapshot.route_link[snapshot.route_first[chosen]])
         snapshot.work_float[chosen] = _NOTHING
         snapshot.work_int[chosen] = 1
         row += 1
@@ -355,6 +365,30 @@ def _cheapest_pair(snapshot: SlotSnapshot, node: int) -> tuple[float, int, int]:
                 if cost < least:
                     least, found_link, found_position = cost, link, position
     return least, found_link, found_position
+
+
+@compiled
+def _forget_cheapest(snapshot: SlotSnapshot, node: int) -> None:
+    """Forget which pair of a node is the cheapest."""
+    snapshot.work_int[_rooms(snapshot) + node] = _UNKNOWN
+
+
+@compiled
+def _rooms(snapshot: SlotSnapshot) -> int:
+    """Return the size of one of the four rooms that a workspace has, each for all links, nodes or requests."""
+    return (len(snapshot.work_int) - MOST_APPOINTMENTS) // 4
+
+
+@compiled
+def _known_cheapest(snapshot: SlotSnapshot, node: int) -> tuple[float, int, int]:
+    """Return what `_cheapest_pair` does, kept in the second and third room of the workspace until forgotten."""
+    room = _rooms(snapshot)
+    if snapshot.work_int[room + node] == _UNKNOWN:
+        least, link, position = _cheapest_pair(snapshot, node)
+        snapshot.work_float[room + node] = least
+        snapshot.work_int[room + node] = link
+        snapshot.work_int[2 * room + node] = position
+    return snapshot.work_float[room + node], snapshot.work_int[room + node], snapshot.work_int[2 * room + node]
 
 
 @compiled
@@ -384,13 +418,17 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
     row = n_rows
     for node in range(len(snapshot.free_slots)):
         snapshot.work_float[node] = snapshot.free_slots[node]
+        _forget_cheapest(snapshot, node)
     for link in range(len(snapshot.edges)):
         for position in range(snapshot.n_stored[link]):
-            if snapshot.used[link, position] != 0:
+            if snapshot.used[link, position] not in (0, KEPT_PAIR):
                 for side in range(2):
                     snapshot.work_float[snapshot.edges[link, side]] += 1.0
     for link in range(len(snapshot.edges)):
-        if snapshot.queue_first[link] == snapshot.queue_first[link + 1]:
+        is_full = False
+        for side in range(2):
+            is_full = is_full or snapshot.work_float[snapshot.edges[link, side]] <= 0.0
+        if not is_full or snapshot.queue_first[link] == snapshot.queue_first[link + 1]:
             continue
         allowed = snapshot.parameters[link, RECLAIM] * _waiting_gain(snapshot, link)
         if allowed <= 0.0:
@@ -400,7 +438,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
         for side in range(2):
             node = snapshot.edges[link, side]
             if snapshot.work_float[node] <= 0.0:
-                least, dropped, position = _cheapest_pair(snapshot, node)
+                least, dropped, position = _known_cheapest(snapshot, node)
                 cost += least
                 if side == 0:
                     first_link, first_position = dropped, position
@@ -419,6 +457,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
             snapshot.used[dropped, position] = 1
             for end in range(2):
                 snapshot.work_float[snapshot.edges[dropped, end]] += 1.0
+                _forget_cheapest(snapshot, snapshot.edges[dropped, end])
             row += 1
     return row
 
@@ -426,6 +465,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
 @slot_serve_rule
 def serve_by_bid(snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs: npt.NDArray[np.int64]) -> int:
     """Serve what gains more than its pairs cost, then drop pairs whose memory is worth more than they are."""
+    write_bonuses(snapshot, True)
     has_routes = False
     for at in range(len(snapshot.waiting)):
         request = snapshot.waiting[at]
@@ -441,6 +481,8 @@ def serve_by_bid(snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs: n
                 continue
             requests = snapshot.queue_request[snapshot.queue_first[part] : snapshot.queue_first[part + 1]]
         row = _serve_best_first(snapshot, requests, action, pairs, row)
+    if snapshot.parameters[0, PURIFIES] > 0.0:
+        row = purify_by_gain(snapshot, action, pairs, row)
     if snapshot.parameters[0, RECLAIM] > 0.0:
         row = _discard_for_waiting(snapshot, action, pairs, row)
     return row

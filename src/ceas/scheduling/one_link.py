@@ -22,7 +22,7 @@ iteration ends when they differ by less than the tolerance.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,7 @@ __all__ = [
     "freshest_qualifying",
     "oldest_qualifying",
     "policy_from_rules",
+    "solve_bias",
     "solve_one_link",
     "step_value",
     "werner_squared_value",
@@ -323,11 +324,25 @@ def solve_one_link(
         DomainError: `initial_bias` has the wrong shape.
         CeasError: the bounds do not meet within 200,000 sweeps.
     """
-    states = problem.states
-    no_policy = OneLinkPolicy(
-        attempt=np.zeros(states.n_states, np.int8), serve=np.zeros((len(problem.value), states.n_states), np.int8)
-    )
-    return _solution(problem, no_policy, False, tolerance, initial_bias)
+    return _solution(problem, _no_policy(problem), False, tolerance, initial_bias)
+
+
+def solve_bias(
+    problem: OneLinkProblem, *, tolerance: float = 1e-9, initial_bias: _FloatRows | None = None
+) -> tuple[_FloatRows, _FloatRows]:
+    """Return `bias` and `bias_at_request` of `solve_one_link` alone, in about half its time.
+
+    Args:
+        problem: The problem.
+        tolerance: As in `solve_one_link`.
+        initial_bias: As in `solve_one_link`.
+
+    Raises:
+        DomainError: `initial_bias` has the wrong shape.
+        CeasError: the bounds do not meet within 200,000 sweeps.
+    """
+    found = _iterated(problem, _no_policy(problem), False, tolerance, initial_bias)
+    return found.bias, found.at_request
 
 
 def evaluate_one_link(
@@ -385,13 +400,29 @@ def check_policy(problem: OneLinkProblem, policy: OneLinkPolicy) -> None:
         raise DomainError("Argument `policy` must serve with pairs that qualify, but serves with others.")
 
 
-def _solution(
+def _no_policy(problem: OneLinkProblem) -> OneLinkPolicy:
+    n_states = problem.states.n_states
+    return OneLinkPolicy(attempt=np.zeros(n_states, np.int8), serve=np.zeros((len(problem.value), n_states), np.int8))
+
+
+class _Iterated(NamedTuple):
+    """What iteration ends with; both biases are relative to the empty stock."""
+
+    policy: OneLinkPolicy
+    low: float
+    high: float
+    bias: _FloatRows
+    at_request: _FloatRows
+    sweeps: int
+
+
+def _iterated(
     problem: OneLinkProblem,
     policy: OneLinkPolicy,
     is_fixed: bool,
     tolerance: float,
     initial_bias: _FloatRows | None,
-) -> OneLinkSolution:
+) -> _Iterated:
     states = problem.states
     bias = np.zeros(states.n_states) if initial_bias is None else np.array(initial_bias, dtype=np.float64)
     if bias.shape != (states.n_states,):
@@ -406,16 +437,27 @@ def _solution(
             f"and not within {tolerance * scale:.3g}; a larger tolerance or an aperiodic policy is needed"
         )
     best = OneLinkPolicy(attempt=model.attempt, serve=model.serve)
+    return _Iterated(best, low, high, bias - bias[states.empty], expected - bias[states.empty], sweeps)
+
+
+def _solution(
+    problem: OneLinkProblem,
+    policy: OneLinkPolicy,
+    is_fixed: bool,
+    tolerance: float,
+    initial_bias: _FloatRows | None,
+) -> OneLinkSolution:
+    found = _iterated(problem, policy, is_fixed, tolerance, initial_bias)
     return OneLinkSolution(
         problem=problem,
-        policy=best,
-        gain=0.5 * (low + high),
-        gain_lower=low,
-        gain_upper=high,
-        bias=bias - bias[states.empty],
-        bias_at_request=expected - bias[states.empty],
-        sweeps=sweeps,
-        **_rates(problem, best),
+        policy=found.policy,
+        gain=0.5 * (found.low + found.high),
+        gain_lower=found.low,
+        gain_upper=found.high,
+        bias=found.bias,
+        bias_at_request=found.at_request,
+        sweeps=found.sweeps,
+        **_rates(problem, found.policy),
     )
 
 

@@ -17,9 +17,13 @@ __all__ = [
     "AT_REQUEST",
     "AVAILABILITY",
     "N_BINS",
+    "N_BLOCKS",
     "N_COLUMNS",
     "N_STATES",
     "OFFSET",
+    "PURIFIES",
+    "QUORUM",
+    "QUORUM_VALUE",
     "TABLE_SLOTS",
     "adjacency_table",
     "attempt_chance",
@@ -35,7 +39,8 @@ __all__ = [
     "wait_worth",
 ]
 
-# Columns of the parameters; those from `AVAILABILITY` on are one for each class of requests.
+# Columns of the parameters; those from `AVAILABILITY` on are `N_BLOCKS` for each class of requests: share of
+# slots, whether they are known ahead, rate, least Werner parameter, weight.
 (
     OFFSET,
     TABLE_SLOTS,
@@ -47,8 +52,12 @@ __all__ = [
     APPOINTMENT_SHARE,
     HAS_MATCHING,
     USER_SCALE,
+    QUORUM,
+    QUORUM_VALUE,
+    PURIFIES,
     AVAILABILITY,
-) = range(11)
+) = range(14)
+N_BLOCKS = 5
 N_COLUMNS = AVAILABILITY
 # Which of the two tables of a block: the bias at the end of a slot, or between attempt and request.
 AT_END, AT_REQUEST = 0, 1

@@ -34,6 +34,8 @@ from ceas.scheduling.slotted_rules import (
     OVERWRITES,
     PAIR_ORDER,
     PENDING_SHARE,
+    PURE_WERNER,
+    PURIFIES,
     REQUEST_ORDER,
     URGENCY,
     VALUE_SHARE,
@@ -60,6 +62,7 @@ __all__ = [
     "on_demand_best_fit",
     "on_demand_edf",
     "online_edf",
+    "purifying",
     "random",
     "static_tdma",
 ]
@@ -67,6 +70,8 @@ __all__ = [
 PairsPerLink: TypeAlias = int | npt.NDArray[np.int64]
 # A limit or an age that no link or pair reaches.
 UNLIMITED = 1 << 30
+# A Werner parameter that no pair has.
+_NOBODY = 2.0
 
 _PAIR_ORDERS = {"oldest": PairOrder.OLDEST, "freshest": PairOrder.FRESHEST, "random": PairOrder.RANDOM}
 
@@ -416,7 +421,8 @@ def _policy(
         raise DomainError(
             f"Argument `pairs_per_link` must be at least 0, one number or of shape ({n_links},), but is not."
         )
-    parameters = np.zeros((n_links, 4))
+    parameters = np.zeros((n_links, 5))
+    parameters[:, PURE_WERNER] = _NOBODY
     parameters[:, LIMIT] = limit
     parameters[:, CUTOFF] = UNLIMITED
     parameters[:, DEMAND] = forecast.rate @ forecast.weight
@@ -432,6 +438,22 @@ def _policy(
     ):
         tables[place] = value
     return SlotPolicy(name=name, attempt=attempt_in_order, serve=serve_in_order, parameters=parameters, tables=tables)
+
+
+def purifying(policy: SlotPolicy, network: SlottedNetwork, forecast: Forecast) -> SlotPolicy:
+    """Return a baseline that purifies: two pairs of a link, where stock is of no use to a class it is asked for.
+
+    Of the classes that want pairs of a link, but for which a new pair is too bad a slot after its birth, the one with
+    the least demand on fidelity counts. The two freshest pairs that nobody took are purified if only then one of them
+    will do for it in the next slot.
+    """
+    least = (4.0 * forecast.minimum_fidelity - 1.0) / 3.0
+    next_slot = network.claimed_werner * np.exp(-1.0 / network.coherence_slots)
+    is_short = (forecast.rate > 0.0) & (next_slot[:, None] < least)
+    parameters, tables = policy.parameters.copy(), policy.tables.copy()
+    parameters[:, PURE_WERNER] = np.where(is_short, least, _NOBODY).min(axis=1)
+    tables[PURIFIES] = 1.0
+    return replace(policy, parameters=parameters, tables=tables)
 
 
 BASELINES: Mapping[str, Callable[..., SlotPolicy]] = MappingProxyType(

@@ -20,8 +20,8 @@ they cost less than the request may expect.
 
 With `waste_price` a pair that serves nobody costs something, which moves the policy along the frontier of utilisation
 and value. What it neglects: links with a common node trade memory by `memory_price` alone; what waits is not part of
-the state of the one-link problems; a link's partners on routes are known by their means alone; purification is never
-used.
+the state of the one-link problems; a link's partners on routes are known by their means alone; what a purified pair
+has beyond a new one is weighed outside of them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,9 +41,13 @@ from ceas.scheduling.price_tables import (
     AVAILABILITY,
     HAS_MATCHING,
     N_BINS,
+    N_BLOCKS,
     N_COLUMNS,
     N_STATES,
     OFFSET,
+    PURIFIES,
+    QUORUM,
+    QUORUM_VALUE,
     RECLAIM,
     TABLE_SLOTS,
     USER_SCALE,
@@ -51,7 +55,7 @@ from ceas.scheduling.price_tables import (
     adjacency_table,
 )
 
-__all__ = ["TUNING_GRID", "ceas_slotted"]
+__all__ = ["QUORUM_GRID", "RETUNED", "TUNING_GRID", "ceas_slotted"]
 
 # What is worth a try, the defaults first.
 TUNING_GRID: Mapping[str, Sequence[float]] = MappingProxyType(
@@ -62,6 +66,12 @@ TUNING_GRID: Mapping[str, Sequence[float]] = MappingProxyType(
         "appointment_share": (0.8, 1.0),
     }
 )
+
+# The same where rounds of training need a quorum.
+QUORUM_GRID: Mapping[str, Sequence[float]] = MappingProxyType({"quorum_price": (0.0, 0.3, 1.0, 3.0), **TUNING_GRID})
+
+# What is tuned again when a change is seen.
+RETUNED = ("memory_price", "patience_share")
 
 # Exchanges at a node of many links cost their square; above this, attempts are granted by score alone.
 _MOST_LINKS_OF_NODE = 64
@@ -82,6 +92,8 @@ def ceas_slotted(
     route_hops: int | Sequence[int] = 1,
     announced_classes: Sequence[int] = (),
     user_scale: float = 0.0,
+    quorum_price: float = 0.0,
+    purifies: bool = False,
     ratio: float = 1.1,
 ) -> SlotPolicy:
     """Return CEAS's policy for a slotted network.
@@ -103,6 +115,8 @@ def ceas_slotted(
         route_hops: Links of a request's route, for all classes or by class.
         announced_classes: Classes whose requests are all known before they arrive, and need no forecast.
         user_scale: Value after which a user's requests count half, for fairness between users; 0 counts all alike.
+        quorum_price: Value of a round that reaches the forecast's quorum, for each worker that it takes, at least 0.
+        purifies: Whether pairs may be purified for classes of requests over one link that ask for more than stock has.
         ratio: Step between link figures that are told apart, as a factor of at least 1; 1 solves every link as it is.
 
     Raises:
@@ -115,6 +129,7 @@ def ceas_slotted(
         ("contention", contention),
         ("reclaim", reclaim),
         ("user_scale", user_scale),
+        ("quorum_price", quorum_price),
     ):
         require_non_negative(name, value)
     require_between("patience_share", patience_share, 0.0, 1.0)
@@ -150,7 +165,7 @@ def ceas_slotted(
     head = adjacency_table(network.edges, network.n_nodes)
     offset = len(head) + np.cumsum([0, *(len(block) for block in prices.blocks)])
     most_links = int(np.bincount(network.edges.ravel(), minlength=1).max())
-    parameters = np.zeros((network.n_links, N_COLUMNS + n_classes))
+    parameters = np.zeros((network.n_links, N_COLUMNS + N_BLOCKS * n_classes))
     by_block = {
         OFFSET: offset[:-1],
         TABLE_SLOTS: prices.table_slots,
@@ -166,10 +181,21 @@ def ceas_slotted(
         APPOINTMENT_SHARE: appointment_share,
         HAS_MATCHING: float(most_links <= _MOST_LINKS_OF_NODE),
         USER_SCALE: user_scale,
+        QUORUM: forecast.quorum,
+        PURIFIES: float(purifies),
+        QUORUM_VALUE: quorum_price * scale * forecast.quorum,
     }
     for column, one in alike.items():
         parameters[:, column] = one
-    parameters[:, AVAILABILITY:] = share
+    by_class = (
+        share,
+        is_announced,
+        asked * ~is_announced,
+        (4.0 * forecast.minimum_fidelity - 1.0) / 3.0,
+        forecast.weight,
+    )
+    for block, values in enumerate(by_class):
+        parameters[:, AVAILABILITY + block * n_classes : AVAILABILITY + (block + 1) * n_classes] = values
     return SlotPolicy(
         name="ceas",
         attempt=attempt_by_bid,

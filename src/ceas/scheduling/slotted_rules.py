@@ -23,12 +23,14 @@ from ceas.network.compilation import inlined
 from ceas.network.draws import unit_interval
 from ceas.network.slot_policy import (
     DISCARD,
+    PURIFY,
     SlotSnapshot,
     request_value,
     slot_attempt_rule,
     slot_serve_rule,
     stored_werner,
 )
+from ceas.scheduling.purify_rules import freshest_two, purified_werner
 
 __all__ = ["AttemptOrder", "PairOrder", "RequestOrder", "attempt_in_order", "serve_in_order"]
 
@@ -77,7 +79,7 @@ class AttemptOrder(IntEnum):
 
 
 # Places in `snapshot.tables`.
-N_TABLES = 10
+N_TABLES = 11
 (
     REQUEST_ORDER,
     PAIR_ORDER,
@@ -89,9 +91,10 @@ N_TABLES = 10
     LEAST_CHANCE,
     N_COLOURS,
     FILLS,
+    PURIFIES,
 ) = range(N_TABLES)
 # Places in `snapshot.parameters[link]`.
-LIMIT, CUTOFF, DEMAND, COLOUR = range(4)
+LIMIT, CUTOFF, DEMAND, COLOUR, PURE_WERNER = range(5)
 
 _DEADLINE, _WEIGHT = int(RequestOrder.DEADLINE), int(RequestOrder.WEIGHT)
 _RANDOM_REQUEST, _BACKLOG, _FIDELITY = int(RequestOrder.RANDOM), int(RequestOrder.BACKLOG), int(RequestOrder.FIDELITY)
@@ -306,6 +309,28 @@ def serve_in_order(snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs:
                 action[n_actions] = DISCARD
                 pairs[n_actions, 0], pairs[n_actions, 1] = link, position
                 n_actions += 1
+                snapshot.used[link, position] = 1
+    if snapshot.tables[PURIFIES] > 0.0:
+        n_actions = purify_for_need(snapshot, action, pairs, n_actions)
+    return n_actions
+
+
+@inlined
+def purify_for_need(
+    snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs: npt.NDArray[np.int64], n_actions: int
+) -> int:
+    """Purify the two freshest pairs of a link where only that gives stock for a class of requests."""
+    for link in range(len(snapshot.edges)):
+        kept, given = freshest_two(snapshot, link)
+        if given < 0:
+            continue
+        needed, faded = snapshot.parameters[link, PURE_WERNER], math.exp(-snapshot.decay_per_slot[link])
+        stored = stored_werner(snapshot, link, kept)
+        _, werner = purified_werner(stored, stored_werner(snapshot, link, given))
+        if stored * faded < needed <= werner * faded:
+            action[n_actions] = PURIFY
+            pairs[n_actions, 0], pairs[n_actions, 1], pairs[n_actions, 2] = link, kept, given
+            n_actions += 1
     return n_actions
 
 
