@@ -98,7 +98,7 @@ def _link_violation(arena: Arena, link: int, next_ns: int) -> int:
         expiry_ns = arena.stock_birth_ns[link, position] + arena.constants[link].lifetime_ns
         if arena.routes.has_drift:
             expiry_ns = arena.stock_expiry_ns[link, position]
-        if expiry_ns < next_ns and next_ns < NEVER:
+        if expiry_ns < next_ns < NEVER:
             return 3
     closed = 0
     for fate in range(1, arena.fates.shape[1]):
@@ -114,7 +114,9 @@ def _link_violation(arena: Arena, link: int, next_ns: int) -> int:
 
 
 @inlined
-def violation(arena: Arena, before_ns: int, next_ns: int) -> int:
+def violation(  # noqa: PLR0911 - one for each violation
+    arena: Arena, before_ns: int, next_ns: int
+) -> int:
     """Return the number of an invariant that does not hold after the event at `before_ns`, 0 if all do."""
     routes = arena.routes
     if next_ns < before_ns:
