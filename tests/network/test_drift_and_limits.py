@@ -185,7 +185,7 @@ def test_no_limit_is_the_network_without_limits(sketch: Sketches) -> None:
 
 
 def test_bound_mode_attempts_only_while_its_slot_is_free(sketch: Sketches) -> None:
-    """One mode: the gap between births is the life of the pair and a geometric number of attempts. False alarms 1e-6."""
+    """One mode: the gap between births is a pair's life and a geometric number of attempts. False alarms 1e-6."""
     life, p = 7, 0.2
     decay_hz = math.log(0.95 / 0.6) / (life * 10e-9 + 0.5e-9)
     model = sketch(

@@ -104,7 +104,8 @@ def assert_equal_records(left: WindowRecord, right: WindowRecord) -> None:
     for column in fields(WindowRecord):
         if column.name != "routes":
             np.testing.assert_array_equal(getattr(left, column.name), getattr(right, column.name), err_msg=column.name)
-    assert left.routes is not None and right.routes is not None
+    assert left.routes is not None
+    assert right.routes is not None
     for column in fields(left.routes):
         found, expected = getattr(left.routes, column.name), getattr(right.routes, column.name)
         np.testing.assert_array_equal(found, expected, err_msg=column.name)

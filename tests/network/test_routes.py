@@ -276,7 +276,7 @@ def taken_slots(model: NetworkModel, until_ns: int, **rules: Any) -> list[tuple[
 
 
 def test_ends_hold_their_slots_until_news_of_the_swap_arrives(make_chain: Chains) -> None:
-    """Pairs at 10 ns, measurement until 13 ns, latencies 4 and 9 ns: the pair is delivered when the farther end knows."""
+    """Pairs at 10 ns, measurement until 13 ns, latencies 4 and 9 ns: delivered when the farther end knows."""
     model = make_chain(
         2,
         {"arrivals": Arrivals.SATURATED},

@@ -242,8 +242,8 @@ def difference(document: Document, policy: Mapping[str, Any], goal: str = "V") -
 def fractions(document: Document, policy: Mapping[str, Any]) -> tuple[MeanInterval, MeanInterval]:
     """Return delivered value as a fraction of the clairvoyant's and of the average bound, NaN where there is none.
 
-    The clairvoyant's bound is for policies that do not purify, unless the setting lets them, and the average bound is for
-    those alone: what is purified may be better than new pairs.
+    The clairvoyant's bound is for policies that do not purify, unless the setting lets them, and the average bound is
+    for those alone: what is purified may be better than new pairs.
     """
     total, bounds = np.array(_values(policy, "total")), document["bounds"]
     purifies = any(_values(policy, "purified"))

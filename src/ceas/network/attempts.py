@@ -4,7 +4,7 @@ from ceas.network.arena import Arena, link_view
 from ceas.network.compilation import CompiledRule, inlined
 from ceas.network.policy import NEVER
 from ceas.network.route_arena import N_REVIEW
-from ceas.network.route_kernel import ask_review
+from ceas.network.sources import ask_review
 
 __all__ = ["has_attempt", "review_attempts", "wants_for_routes"]
 

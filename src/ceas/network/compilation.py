@@ -25,7 +25,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 # Kernel and rules allocate nothing, so they count no references: that would cost more than the simulation itself.
 _OPTIONS: dict[str, Any] = {"cache": True, "error_model": "numpy", "_nrt": False}
 # Inlined by force, for a call would copy the descriptor of every array of its named tuple.
-_INLINED: dict[str, Any] = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_UNWRAPPED: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_INLINED: dict[str, Any] = {"forceinline": True, **_UNWRAPPED}
 
 
 def _cache_folder() -> Path:
@@ -91,7 +92,7 @@ def inlined(function: _Function) -> _Function:
 def outlined(function: _Function) -> _Function:
     """Compile a function that compiled functions call at many places; it should take few arrays."""
     with _own_cache():
-        result: _Function = njit(nogil=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_OPTIONS)(function)
+        result: _Function = njit(nogil=True, **_UNWRAPPED, **_OPTIONS)(function)
     return result
 
 

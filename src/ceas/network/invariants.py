@@ -114,7 +114,9 @@ def _link_violation(arena: Arena, link: int, next_ns: int) -> int:
 
 
 @inlined
-def violation(arena: Arena, before_ns: int, next_ns: int) -> int:
+def violation(  # noqa: PLR0911 - one for each violation
+    arena: Arena, before_ns: int, next_ns: int
+) -> int:
     """Return the number of an invariant that does not hold after the event at `before_ns`, 0 if all do."""
     routes = arena.routes
     if next_ns < before_ns:

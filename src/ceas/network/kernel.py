@@ -46,7 +46,9 @@ from ceas.network.memory import (
 )
 from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, key_fraction
 from ceas.network.route_arena import N_REVIEW, RouteArena
-from ceas.network.route_kernel import ask_review, dispatch_routes, has_route_room, push_pending, run_source
+from ceas.network.route_kernel import has_route_room, run_source
+from ceas.network.route_requests import dispatch_routes
+from ceas.network.sources import ask_review, push_pending
 from ceas.network.waiting import wait_bin
 
 __all__ = [
@@ -67,7 +69,7 @@ ALL_DONE, BUFFER_FULL, BAD_CHOICE, NO_ROUTE_ROOM, VIOLATION = 0, 1, 2, 3, 4
 _QUIET, _DISPATCH, _MISTAKE = 0, 1, 2
 _FIRST = constant(0)
 # A false that Numba takes as a value of its own type.
-_NO = np.bool_(False)
+_NO: Any = np.bool_(False)
 
 
 # ---- serving ---------------------------------------------------------------------------------------------------------
@@ -546,7 +548,9 @@ def run_links_until(  # noqa: PLR0917 - compiled functions have no keyword-only 
 
 
 @inlined
-def _answer_link(arena: Arena, link: int, answer: int, now_ns: int, serve: CompiledRule, route: CompiledRule) -> bool:
+def _answer_link(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    arena: Arena, link: int, answer: int, now_ns: int, serve: CompiledRule, route: CompiledRule
+) -> bool:
     """Let the policy look at a link after its event, and at all links that routes ask; False if it made a mistake."""
     routes = arena.routes
     is_sound = True

@@ -307,11 +307,14 @@ def grow_requests(extra: Extra, arena: RouteArena) -> RouteArena:
         extra["source_ns"] = np.concatenate([extra["source_ns"], np.full(slots, NEVER, dtype=np.int64)])
     if int(extra["n_live_on_link"].max(initial=0)) + 1 >= extra["asks"].shape[1]:
         extra["asks"] = np.concatenate([extra["asks"], np.zeros_like(extra["asks"])], axis=1)
-    names = ("requests", "hops", "free_request", "asks", "source_ns")
     return arena._replace(
         heap=np.zeros_like(extra["source_ns"]),
         place=np.zeros_like(extra["source_ns"]),
-        **{name: extra[name] for name in names},
+        requests=extra["requests"],
+        hops=extra["hops"],
+        free_request=extra["free_request"],
+        asks=extra["asks"],
+        source_ns=extra["source_ns"],
     )
 
 

@@ -6,7 +6,7 @@ All of it is optional: a network without routes, attempt limits and drift is the
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -134,7 +134,7 @@ class RouteTable:
         first, source, target = [0], [], []
         for path in paths:
             nodes = [int(node) for node in path]
-            for a, b in zip(nodes[:-1], nodes[1:], strict=True):
+            for a, b in pairwise(nodes):
                 if frozenset((a, b)) not in index:
                     raise DomainError(f"Argument `paths` must follow links, but nodes {a} and {b} have none.")
                 hops.append(index[frozenset((a, b))])

@@ -30,7 +30,6 @@ from ceas.network.records import (
     learners_of_link,
     lifetime_ns,
 )
-from ceas.network.route_kernel import rebuild_heap
 from ceas.network.route_state import (
     LinkValues,
     empty_route_trace,
@@ -43,6 +42,7 @@ from ceas.network.route_state import (
     route_record,
     transfer_ns,
 )
+from ceas.network.sources import rebuild_heap
 from ceas.network.waiting import WAIT_BINS
 from ceas.streams import stream_seed
 
@@ -167,7 +167,7 @@ def advance_round(state: NetworkState, model: NetworkModel, policy: Policy) -> W
     return _window_record(state.window - 1, arena, state, columns)
 
 
-def _run_part(
+def _run_part(  # noqa: PLR0917 - private
     arena: Arena,
     state: NetworkState,
     policy: Policy,
@@ -175,7 +175,7 @@ def _run_part(
     until_ns: int,
     pieces: list[tuple[npt.NDArray[Any], ...]],
 ) -> Arena:
-    """Let the kernel run from one time to another and collect what it writes; return the arena, which may have grown."""
+    """Let the kernel run from one time to another and collect what it writes; return the arena, which may grow."""
     heap = np.empty((2, len(arena.constants)), dtype=np.int64)
     routes = arena.routes
     has_extensions = routes.has_routes or routes.has_attempt_limit or routes.has_modes or routes.has_drift
