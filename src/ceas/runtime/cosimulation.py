@@ -45,6 +45,8 @@ __all__ = ["ROOMS", "CoSimulation", "Method", "initial_parameters"]
 
 FloatArray = NDArray[np.float64]
 
+# A contraction at which an update carries no signal that float64 could tell from its noise.
+LEAST_CONTRACTION = 1e-6
 ROOMS = ("network", "learning", "consensus", "aggregation", "evaluation", "other")
 
 
@@ -245,10 +247,13 @@ class CoSimulation:
         # Attackers know by how much their update will be divided, so they aim in the space in which the rule averages.
         scale = np.ones(updates.shape[0])
         if self._method.is_debiasing:
-            scale = np.maximum(np.minimum(claims.contraction, contraction.bound), np.finfo(np.float64).tiny)
+            scale = np.maximum(np.minimum(claims.contraction, contraction.bound), LEAST_CONTRACTION)
         aimed = updates / scale[:, None]
+        # An update without signal weighs nothing; divided, it would only blur what attackers know of the others.
+        seen = ~self._world.is_byzantine & (scale > LEAST_CONTRACTION)
+        honest = aimed[seen if seen.any() else ~self._world.is_byzantine]
         rng = stream(self._seed, "attack", training_round=training_round)
-        sent = self._method.attack(aimed[~self._world.is_byzantine], int(liars.size), rng=rng, own_updates=aimed[liars])
+        sent = self._method.attack(honest, int(liars.size), rng=rng, own_updates=aimed[liars])
         updates[liars] = sent * scale[liars, None]
         return updates, claims
 
