@@ -51,7 +51,7 @@ def test_closed_choices_of_a_scenario_are_their_tables(section: Any, key: str, f
 
 def test_hardware_section_is_the_networks_hardware() -> None:
     section = HardwareSection()
-    hardware = HardwareParameters(**section.model_dump(exclude={"minimum_fidelity"}))
+    hardware = HardwareParameters(**section.model_dump(exclude={"minimum_fidelity", "preset"}))
     assert hardware == HardwareParameters()
 
 
