@@ -1,6 +1,7 @@
 """The contest: equal budgets, instances apart, figures that count, tables that say who won."""
 
 import json
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from ceas.errors import DomainError
 from ceas.experiments import benchmark_scheduling, scheduling_entrants
-from ceas.experiments.benchmark_scheduling import benchmark, goals_of, run_setting, setting_rows, verdict_row
+from ceas.experiments.benchmark_scheduling import benchmark, run_setting, setting_rows
 from ceas.experiments.scheduling_cases import ONE_LINK_CHANCES, Phase, SchedulingCase
 from ceas.experiments.scheduling_contest import Run, contest, run_case
 from ceas.experiments.scheduling_exact_tables import one_link_gain
@@ -18,6 +19,9 @@ from ceas.experiments.scheduling_extras import adversary_entrants, extra_measure
 from ceas.experiments.scheduling_figures import bounds_of, class_hops, frontier_of, measure, utilisation_bound
 from ceas.experiments.scheduling_learning import drift_entrants, imagined_case, tuned_again
 from ceas.experiments.scheduling_settings import SETTINGS, Setting
+from ceas.experiments.scheduling_verdicts import best_baseline, goals_of, verdict_rows
+from ceas.experiments.statistics import holm, paired_difference
+from ceas.network.slots import SlottedRecord
 from ceas.runtime.progress import ProgressEvent
 
 
@@ -55,14 +59,25 @@ def test_tuning_sees_no_reported_instance_and_takes_the_best(sketch_entrants, mo
     assert min(ahead["figures"]["V"]) > 0.1
 
 
-def test_ours_is_also_run_at_high_utilisation_if_a_candidate_has_it(sketch_entrants) -> None:
+@pytest.mark.parametrize("swapped", [False, True])
+def test_every_policy_is_also_entered_as_thrifty_if_that_is_another_candidate(sketch_entrants, swapped: bool) -> None:
+    """Ours or not; where waste is what is looked for, the best candidate is none of high utilisation."""
+
+    def waste(case: SchedulingCase, record: SlottedRecord) -> dict[str, float]:
+        figures = measure(case, record)
+        return {**figures, "V": 1.0 - figures["U"]}
+
     setting = replace(TINY, scenario="S2", generator=setting_of("S2 load 0.7 memory 2").generator)
-    documents = contest(setting, sketch_entrants(), measure=measure, tuning_seeds=1, seeds=2, budget=3)
-    names = [document["policy"] for document in documents]
-    frugal = [point for point in documents[0]["candidates"] if point["U"] >= 0.9]
-    assert ("ahead, U >= 0.9" in names) == bool(frugal)
-    assert frugal
-    assert documents[1]["parameters"] == max(frugal, key=lambda point: point["V"])["parameters"]
+    entrants = [replace(one, is_ours=one.is_ours != swapped) for one in sketch_entrants()]
+    documents = contest(setting, entrants, measure=waste, tuning_seeds=1, seeds=2, budget=3)
+    ahead, thrifty, demand = documents
+    assert [one["policy"] for one in documents] == ["ahead", "ahead (thrifty)", "on demand"]
+    frugal = [point for point in ahead["candidates"] if point["U"] >= 0.9]
+    assert thrifty["parameters"] == max(frugal, key=lambda point: point["V"])["parameters"] != ahead["parameters"]
+    # Who makes pairs on demand is thrifty with its only candidate.
+    assert [one["is_thrifty"] for one in documents] == [False, True, True]
+    assert (thrifty["is_ours"], demand["is_ours"]) == (not swapped, swapped)
+    assert thrifty["candidates"] == ahead["candidates"]
 
 
 def test_a_second_goal_is_tuned_for_with_the_same_budget(sketch_entrants) -> None:
@@ -89,7 +104,7 @@ def test_a_second_goal_is_tuned_for_with_the_same_budget(sketch_entrants) -> Non
     document = {"policies": documents, "setting": "", "regime": "", "wall_s": 0.0}
     document["bounds"] = {"hindsight": [], "average": []}
     assert goals_of(document) == ["V", "descent_quorum"]
-    assert verdict_row(document, "descent_quorum")["best baseline"] == "on demand, for descent_quorum"
+    assert verdict_rows([document])[1]["best baseline"] == "on demand, for descent_quorum"
 
 
 def test_figures_are_those_of_the_record(sketch_entrants) -> None:
@@ -110,7 +125,7 @@ def test_figures_are_those_of_the_record(sketch_entrants) -> None:
 def test_the_frontier_has_no_point_that_another_beats() -> None:
     points = [(0.9, 0.2), (0.5, 0.4), (0.6, 0.3), (0.4, 0.35), (1.0, 0.1), (0.9, 0.15)]
     candidates = [{"parameters": {"k": k}, "U": u, "V": v} for k, (u, v) in enumerate(points)]
-    kept = frontier_of([{"policy": "a", "candidates": candidates}, {"policy": "a, U >= 0.9", "candidates": candidates}])
+    kept = frontier_of([{"policy": "a", "candidates": candidates}, {"policy": "a (thrifty)", "candidates": candidates}])
     assert [(point["U"], point["V"]) for point in kept] == [(1.0, 0.1), (0.9, 0.2), (0.6, 0.3), (0.5, 0.4)]
 
 
@@ -225,7 +240,7 @@ def test_rows_compare_with_the_best_baseline_and_the_bound(sketched: None) -> No
     assert ahead["in s.e."] == pytest.approx(ahead["V - best baseline"] / ahead["s.e."])
     assert 0.0 < ahead["of LP"] < 1.0
     assert len(document["bounds"]["hindsight"]) == 5
-    verdict = verdict_row(document)
+    verdict = verdict_rows([document])[0]
     assert verdict["best baseline"] == "on demand"
     assert verdict["verdict"].startswith("ahead by")
 
@@ -235,7 +250,7 @@ def test_the_bound_is_not_held_against_who_purifies(sketched: None) -> None:
     document["policies"][0]["figures"]["purified"][1] = 1.0
     document["bounds"]["average"] = document["bounds"]["hindsight"]
     ahead, demand = setting_rows(document)
-    for column in ("of LP", "of average bound"):
+    for column in ("of LP", "of average bound, 1 instance"):
         assert np.isnan(ahead[column])
         assert np.isfinite(demand[column])
 
@@ -291,7 +306,80 @@ def test_a_baseline_that_wins_is_called_the_winner(sketched: None) -> None:
     document = run_setting(TINY, seeds=5)
     for policy in document["policies"]:
         policy["is_ours"] = not policy["is_ours"]
-    assert verdict_row(document)["verdict"].startswith("BASELINE AHEAD by")
+    assert verdict_rows([document])[0]["verdict"].startswith("BASELINE AHEAD by")
+
+
+def judged_document(name: str, ours: Any, theirs: Any, *, used: float = 0.95) -> dict[str, Any]:
+    """A setting with ours, thrifty too, that uses this part of its pairs, a thrifty baseline and a better wasteful one.
+
+    `ours` and `theirs` are values of the thrifty two; those of the others are 0.2 more.
+    """
+    rows = (
+        ("ceas", True, False, np.add(ours, 0.2), 0.5),
+        ("ceas (thrifty)", True, True, ours, used),
+        ("edf", False, False, np.add(theirs, 0.2), 0.5),
+        ("edf (thrifty)", False, True, theirs, 0.93),
+    )
+    policies = []
+    for policy, is_ours, is_thrifty, values, use in rows:
+        names = ("S", "F_mean", "F_p05", "wait_p99", "fairness", "total", "purified", "ms_per_slot")
+        figures = dict.fromkeys(names, [0.0] * len(values)) | {"V": list(values), "U": [use] * len(values)}
+        about = {"policy": policy, "is_ours": is_ours, "is_thrifty": is_thrifty, "goal": "V", "parameters": {}}
+        policies.append({**about, "build_ms": 1.0, "figures": figures})
+    bounds = {"hindsight": [], "average": []}
+    return {"setting": name, "scenario": "S2", "policies": policies, "bounds": bounds, "regime": "", "wall_s": 0.0}
+
+
+STEPS = np.array([-2.0, -1.0, 0.0, 1.0, 2.0, -2.0, -1.0, 0.0, 1.0, 2.0])
+
+
+def test_thrifty_entries_are_held_against_thrifty_baselines() -> None:
+    document = judged_document("a", 0.6 + 0.001 * STEPS, np.full(10, 0.55))
+    assert [row["best baseline"] for row in setting_rows(document)] == ["edf", "edf (thrifty)"] * 2
+    everyone, thrifty = verdict_rows([document])
+    assert (everyone["policy"], everyone["best baseline"]) == ("ceas", "edf")
+    assert (thrifty["policy"], thrifty["best baseline"]) == ("ceas (thrifty)", "edf (thrifty)")
+    assert thrifty["difference"] == pytest.approx(0.05)
+    assert thrifty["verdict"].startswith("ahead by")
+    assert thrifty["table"] != everyone["table"] == "verdicts"
+    # A baseline that was thrifty in tuning alone takes no part.
+    document["policies"][3]["figures"]["U"] = [0.89] * 10
+    assert best_baseline(document, is_thrifty=True) is None
+    assert verdict_rows([document])[1]["verdict"] == "no baseline"
+    assert [row["note"] for row in setting_rows(document)] == ["", "", "", "U below 0.9 when reported"]
+
+
+def test_a_thrifty_entry_that_wastes_when_reported_is_noted() -> None:
+    document = judged_document("a", 0.6 + 0.001 * STEPS, np.full(10, 0.55), used=0.88)
+    assert [row["note"] for row in setting_rows(document)] == ["", "U below 0.9 when reported", "", ""]
+    everyone, thrifty = verdict_rows([document])
+    assert thrifty["verdict"].endswith("; U below 0.9 when reported")
+    assert ";" not in everyone["verdict"]
+
+
+def test_p_values_are_corrected_for_all_verdicts_of_a_run() -> None:
+    """A difference of 3.2 standard errors is a win alone (p = 0.011), and none among forty of them."""
+    error = float(STEPS.std(ddof=1) / np.sqrt(10))
+    documents = [judged_document(str(k), 3.2 * error + STEPS, np.zeros(10)) for k in range(20)]
+    alone = verdict_rows(documents[:1])
+    raw = paired_difference(3.2 * error + STEPS, np.zeros(10)).p_value
+    assert [row["p (Holm)"] for row in alone] == pytest.approx(holm([raw, raw]))
+    assert [row["verdict"] for row in alone] == ["ahead by 3.2 s.e."] * 2
+    together = verdict_rows(documents)
+    assert [row["p (Holm)"] for row in together] == pytest.approx([40 * raw] * 40)
+    assert {row["verdict"] for row in together} == {"not told apart (ahead by 3.2 s.e.)"}
+
+
+def test_what_cannot_be_judged_is_not_corrected_for() -> None:
+    """Too few instances, no difference at all, or no figure: none has a p-value or counts as a test."""
+    few = judged_document("few", [0.5, 0.6], [0.4, 0.45])
+    level = judged_document("level", np.full(10, 0.5), np.full(10, 0.5))
+    unknown = judged_document("unknown", [math.nan, *np.full(9, 0.5)], np.full(10, 0.5))
+    clear = judged_document("clear", 0.6 + 0.001 * STEPS, np.full(10, 0.55))
+    rows = verdict_rows([few, level, unknown, clear])
+    assert [row["verdict"] for row in rows[:3]] == ["ahead, too few instances to judge", "level", "cannot be judged"]
+    assert np.isnan([row["p (Holm)"] for row in rows[:3]]).all()
+    assert rows[3]["p (Holm)"] == pytest.approx(verdict_rows([clear])[0]["p (Holm)"])
 
 
 def test_what_is_finished_is_not_repeated(sketched: None, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:

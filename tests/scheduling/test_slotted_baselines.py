@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from ceas.errors import DomainError, UnknownNameError
 from ceas.network.slot_engine import advance_slots, run_slotted, slotted_lives, slotted_record, start_slotted
-from ceas.network.slots import Forecast, PairFate, RequestTable, SamplePath, SlottedNetwork, SlottedRecord
+from ceas.network.slots import Forecast, PairFate, PairLives, RequestTable, SamplePath, SlottedNetwork, SlottedRecord
 from ceas.scheduling import slotted_baselines
 from ceas.scheduling.slotted_baselines import BASELINES, TUNING_GRIDS
 from ceas.scheduling.slotted_tdma import colour_links
+from ceas.scheduling.tuning import tune
 
 
 def network_of(edges: list[list[int]], **changes: Any) -> SlottedNetwork:
@@ -284,6 +285,63 @@ def test_overwriting_spares_a_pair_that_is_needed() -> None:
     assert lives.fate.tolist() == [PairFate.STORED, PairFate.DISCARDED, PairFate.STORED]
 
 
+def dropping_lives(requests: RequestTable, *, drops: bool, memory: int = 2, **changes: Any) -> PairLives:
+    """Fill node 0 of a star with pairs of 0-1 from slot 0 on; return the lives after slot 5. All coins succeed."""
+    network = network_of(STAR, memory_slots=np.array([memory, 8, 8, 8]), **changes)
+    forecast = forecast_for(network, [1.0, 0.0, 0.0])
+    policy = BASELINES["demand_aware"](network, forecast, pending_share=1.0, drops=drops)
+    path = SamplePath(success=np.ones((6, 3), dtype=bool), decay=np.zeros((0, 3)), swap_seed=0)
+    state = start_slotted(network, requests, path, debug=True)
+    advance_slots(state, policy)
+    return slotted_lives(state)
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_the_oldest_spare_pair_gives_way_to_a_link_that_is_missed(drops: bool) -> None:
+    """Two pairs of 0-1 fill the node when 0-2 is wanted, in slot 3; only who drops the older one serves, in slot 4."""
+    lives = dropping_lives(table({"route": [1], "arrival": 3, "patience": 2}), drops=drops)
+    if not drops:
+        assert lives.fate.tolist() == [PairFate.STORED, PairFate.STORED]
+        return
+    assert lives.link.tolist()[:3] == [0, 0, 1]
+    assert lives.fate.tolist()[:3] == [PairFate.DISCARDED, PairFate.STORED, PairFate.USED]
+    assert lives.end_slot.tolist()[0] == 3
+    assert lives.birth_slot.tolist()[2] == 4
+
+
+def test_no_more_pairs_give_way_than_the_node_can_attempt() -> None:
+    """Two links are missed; a node with one attempt a slot drops one pair a slot for them, one with two drops both."""
+    requests = table(*({"route": [link], "arrival": 4, "patience": 1} for link in (1, 2)))
+    one, two = (dropping_lives(requests, drops=True, attempts_per_slot=np.array([n, 1, 1, 1])) for n in (1, 2))
+    assert (one.fate == PairFate.DISCARDED).sum() == 1
+    assert (two.fate == PairFate.DISCARDED).sum() == 2
+
+
+def test_a_pair_that_a_request_needs_does_not_give_way() -> None:
+    """The one pair is half of a route that waits for the other half at a full node: nothing is dropped for that."""
+    requests = table({"route": [0, 1], "arrival": 2, "patience": 3})
+    lives = dropping_lives(requests, drops=True, memory=1)
+    assert lives.fate.tolist() == [PairFate.STORED]
+
+
+def test_nothing_gives_way_in_vain() -> None:
+    """No attempt could serve a request in its last slot, or make a pair that is good enough for it."""
+    for late in ({"patience": 0}, {"minimum": 0.97}):
+        lives = dropping_lives(table({"route": [1], "arrival": 3, "patience": 2} | late), drops=True)
+        assert lives.fate.tolist() == [PairFate.STORED, PairFate.STORED]
+
+
+def test_a_pair_of_one_end_does_not_give_way_while_the_other_end_is_full() -> None:
+    """Link 1-2 is missed: at node 1 there is a spare pair of 0-1, at node 2 the pair of 2-3 is needed."""
+    network = network_of([[0, 1], [1, 2], [2, 3]], memory_slots=np.array([4, 1, 1, 4]))
+    requests = table({"route": [1], "arrival": 1, "patience": 2}, {"route": [2], "arrival": 4, "ahead": 4})
+    policy = BASELINES["best_fit"](network, forecast_for(network, [1.0, 0.0, 1.0]), drops=True)
+    path = SamplePath(success=np.ones((4, 3), dtype=bool), decay=np.zeros((0, 3)), swap_seed=0)
+    state = start_slotted(network, requests, path, debug=True)
+    advance_slots(state, policy)
+    assert slotted_lives(state).fate.tolist() == [PairFate.STORED, PairFate.STORED]
+
+
 def test_a_cutoff_discards_at_its_age() -> None:
     """Lifetime 9, cutoff of a third: an unused pair is discarded after service at age 3."""
     network = network_of([[0, 1]])
@@ -398,6 +456,14 @@ def test_grids_begin_with_the_defaults() -> None:
         default = run(name, network, requests, coins)
         first = run(name, network, requests, coins, **{parameter: values[0] for parameter, values in grid.items()})
         np.testing.assert_array_equal(default.served_request, first.served_request)
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_the_search_tries_drops(name: str) -> None:
+    """With the budget of the benchmark the search tries to drop, and keeps it where it helps."""
+    best, trials = tune(lambda point: (float(point["drops"]), 1.0), TUNING_GRIDS[name], budget=16)
+    assert best.parameters["drops"]
+    assert len(trials) <= 16
 
 
 def test_a_policy_can_be_changed_in_the_middle() -> None:

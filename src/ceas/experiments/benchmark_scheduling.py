@@ -2,8 +2,8 @@
 
 Utilisation alone says nothing (who makes pairs on demand uses them all), so every row has it beside delivered value,
 served fraction, fidelity, waiting, fairness and the fraction of the clairvoyant's linear programme on the same sample
-paths. Differences are paired: all policies meet the same network, requests and coins. The best baseline of a setting is
-the one with the largest mean value on the reported instances, which favours the baselines.
+paths. Differences are paired: all policies meet the same network, requests and coins. Who wins is judged in
+`scheduling_verdicts`.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ import json
 import math
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,18 @@ import numpy as np
 from ceas.errors import DomainError
 from ceas.experiments.results import plain_json, write_json
 from ceas.experiments.scheduling_settings import SCENARIOS, Setting, choose_settings
-from ceas.experiments.statistics import MeanInterval, mean_interval
+from ceas.experiments.scheduling_verdicts import (
+    THRIFTY,
+    best_baseline,
+    difference,
+    errors_of,
+    fractions,
+    mean_of,
+    thrift_note,
+    values_of,
+    verdict_rows,
+)
+from ceas.experiments.statistics import mean_interval
 from ceas.runtime.progress import Progress, ProgressEvent
 
 __all__ = ["benchmark", "run_setting", "setting_rows"]
@@ -32,8 +43,6 @@ Row = dict[str, Any]
 TUNING_SEEDS, QUICK_TUNING_SEEDS = 3, 1
 BUDGET, QUICK_BUDGET = 16, 3
 QUICK_SEEDS = 3
-# Standard errors of the paired difference from which a win or a loss is called one, and instances that it takes.
-CLEAR, LEAST_INSTANCES = 3.0, 5
 
 
 def benchmark(
@@ -84,7 +93,7 @@ def benchmark(
     rows += [row for document in ordered for row in setting_rows(document)]
     rows += [row for document in ordered for row in extra_rows(document)]
     rows += [row for document in ordered for row in frontier_rows(document)]
-    rows += [verdict_row(document, goal) for document in ordered for goal in goals_of(document)]
+    rows += verdict_rows(ordered)
     if directory is not None:
         write_json(directory / "rows.json", {"rows": rows})
     return rows
@@ -215,74 +224,37 @@ def _fingerprint(setting: Setting, seeds: int, is_quick: bool) -> str:
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _values(policy: Mapping[str, Any], metric: str) -> list[float]:
-    return [math.nan if value is None else float(value) for value in policy["figures"][metric]]
-
-
-def _mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return float(np.mean(finite)) if finite else math.nan
-
-
-def best_baseline(document: Document, goal: str = "V") -> Mapping[str, Any]:
-    """Return the baseline, tuned for a goal, that has the largest mean of it on the reported instances."""
-    baselines = [policy for policy in document["policies"] if not policy["is_ours"] and policy["goal"] == goal]
-    return max(baselines, key=lambda policy: _mean(_values(policy, goal)))
-
-
-def difference(document: Document, policy: Mapping[str, Any], goal: str = "V") -> tuple[float, float, float]:
-    """Return mean and standard error of the paired difference in the goal to the best baseline, and their ratio."""
-    gap = np.subtract(_values(policy, goal), _values(best_baseline(document, goal), goal))
-    error = float(gap.std(ddof=1) / math.sqrt(len(gap))) if len(gap) > 1 else math.nan
-    mean = float(gap.mean())
-    ratio = math.nan if not error > 0.0 else mean / error
-    return mean, error, ratio
-
-
-def fractions(document: Document, policy: Mapping[str, Any]) -> tuple[MeanInterval, MeanInterval]:
-    """Return delivered value as a fraction of the clairvoyant's and of the average bound, NaN where there is none.
-
-    The clairvoyant's bound is for policies that do not purify, unless the setting lets them, and the average bound is
-    for those alone: what is purified may be better than new pairs.
-    """
-    total, bounds = np.array(_values(policy, "total")), document["bounds"]
-    purifies = any(_values(policy, "purified"))
-    hindsight = bounds["hindsight"] if bounds.get("purification", False) or not purifies else []
-    average = [] if purifies else bounds["average"]
-    return (
-        mean_interval(total[: len(hindsight)] / np.array(hindsight)),
-        mean_interval(total[: len(average)] / np.array(average)),
-    )
-
-
 def setting_rows(document: Document) -> list[Row]:
     """Return one row per policy of a setting."""
     rows = []
     for policy in document["policies"]:
-        value = mean_interval(_values(policy, "V"))
-        mean, error, ratio = difference(document, policy)
+        value = mean_interval(values_of(policy, "V"))
+        # A thrifty policy is held against those that are thrifty, too.
+        rival = best_baseline(document, is_thrifty=policy["policy"].endswith(THRIFTY))
+        gap = None if rival is None or rival is policy else difference(policy, rival)
         of_hindsight, of_average = fractions(document, policy)
-        best = policy is best_baseline(document)
         rows.append(
             {
                 "table": f"{document['scenario']} policies",
                 "setting": document["setting"],
                 "policy": policy["policy"],
-                "U": _mean(_values(policy, "U")),
+                "U": mean_of(values_of(policy, "U")),
                 "V": value.mean,
                 "V ±": value.high - value.mean,
-                "S": _mean(_values(policy, "S")),
-                "F mean": _mean(_values(policy, "F_mean")),
-                "F 5 %": _mean(_values(policy, "F_p05")),
-                "wait p99": _mean(_values(policy, "wait_p99")),
-                "fairness": _mean(_values(policy, "fairness")),
+                "S": mean_of(values_of(policy, "S")),
+                "F mean": mean_of(values_of(policy, "F_mean")),
+                "F 5 %": mean_of(values_of(policy, "F_p05")),
+                "wait p99": mean_of(values_of(policy, "wait_p99")),
+                "fairness": mean_of(values_of(policy, "fairness")),
                 "of LP": of_hindsight.mean,
-                "V - best baseline": math.nan if best else mean,
-                "in s.e.": math.nan if best else ratio,
-                "s.e.": math.nan if best else error,
+                "V - best baseline": math.nan if gap is None else gap.mean,
+                "in s.e.": math.nan if gap is None else errors_of(gap),
+                "s.e.": math.nan if gap is None else gap.standard_error,
+                "best baseline": "" if rival is None else rival["policy"],
+                "note": thrift_note(policy),
                 "of LP ±": of_hindsight.high - of_hindsight.mean,
-                "of average bound": of_average.mean,
-                "ms/slot": float(np.median(_values(policy, "ms_per_slot"))),
+                "of average bound, 1 instance": of_average.mean,
+                "ms/slot": float(np.median(values_of(policy, "ms_per_slot"))),
                 "build ms": policy["build_ms"],
                 "seeds": len(policy["figures"]["V"]),
                 "parameters": ", ".join(f"{key}={value}" for key, value in policy["parameters"].items()),
@@ -300,7 +272,7 @@ def extra_rows(document: Document) -> list[Row]:
         own = [name for name in policy["figures"] if name not in METRICS]
         if own:
             head = {"table": f"{document['scenario']} figures of its own", "setting": document["setting"]}
-            figures = {name.replace("_", " "): _mean(_values(policy, name)) for name in own}
+            figures = {name.replace("_", " "): mean_of(values_of(policy, name)) for name in own}
             rows.append({**head, "policy": policy["policy"], **figures})
     return rows
 
@@ -315,47 +287,6 @@ def frontier_rows(document: Document) -> list[Row]:
         }
         for point in document["frontier"]
     ]
-
-
-def goals_of(document: Document) -> list[str]:
-    """Return what policies were tuned for, value first."""
-    return list(dict.fromkeys(policy["goal"] for policy in document["policies"]))
-
-
-def verdict_row(document: Document, goal: str = "V") -> Row:
-    """Say who is ahead on a setting, in words, when tuned for a goal and measured by it."""
-    ours = [policy for policy in document["policies"] if policy["is_ours"] and policy["goal"] == goal]
-    baseline = best_baseline(document, goal)
-    # The policy as tuned for value; the other label is the same policy held to high utilisation.
-    policy = ours[0] if ours else baseline
-    mean, error, ratio = difference(document, policy, goal)
-    if not ours:
-        verdict = "no policy of ours"
-    elif len(policy["figures"]["V"]) < LEAST_INSTANCES:
-        verdict = f"{'ahead' if mean > 0 else 'not ahead'}, too few instances to judge"
-    elif not math.isfinite(ratio):
-        verdict = "level" if mean == 0.0 else "cannot be judged"
-    elif abs(ratio) < CLEAR:
-        verdict = f"not told apart ({'ahead' if mean > 0 else 'behind'} by {abs(ratio):.1f} s.e.)"
-    else:
-        verdict = f"{'ahead' if mean > 0 else 'BASELINE AHEAD'} by {abs(ratio):.1f} s.e."
-    return {
-        "table": "verdicts",
-        "setting": document["setting"],
-        "goal": goal,
-        "verdict": verdict,
-        "policy": policy["policy"],
-        "U": _mean(_values(policy, "U")),
-        "V": _mean(_values(policy, "V")),
-        "of LP": fractions(document, policy)[0].mean,
-        "best baseline": baseline["policy"],
-        "its U": _mean(_values(baseline, "U")),
-        "its V": _mean(_values(baseline, "V")),
-        "difference": mean,
-        "s.e.": error,
-        "regime": document["regime"],
-        "wall s": document["wall_s"],
-    }
 
 
 def _exact_rows(scenarios: Sequence[str], is_quick: bool) -> list[Row]:

@@ -3,8 +3,8 @@
 A policy is tuned by common random numbers: all its candidates run on the same tuning instances, and the one with the
 largest mean delivered value is kept. Every policy is searched for in the same way, and may try equally many candidates.
 A setting may have a goal besides value; then every policy is tuned once more for that, with the same budget.
-One policy more is entered for ours: the best candidate among those whose utilisation, on the tuning instances, was at
-least `HIGH_UTILISATION`.
+Every policy, ours or not, is entered once more as thrifty, if that is another candidate: as the best among those whose
+utilisation, on the tuning instances, was at least `HIGH_UTILISATION`.
 """
 
 import time
@@ -17,13 +17,13 @@ import numpy as np
 from ceas.errors import DomainError
 from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_settings import Setting
+from ceas.experiments.scheduling_verdicts import HIGH_UTILISATION, THRIFTY
 from ceas.network.slot_policy import SlotPolicy
 from ceas.network.slots import SlottedRecord
 from ceas.scheduling.tuning import tune
 
-__all__ = ["HIGH_UTILISATION", "METRICS", "Entrant", "Figures", "Measure", "Run", "contest", "run_case"]
+__all__ = ["METRICS", "Entrant", "Figures", "Measure", "Run", "contest", "run_case"]
 
-HIGH_UTILISATION = 0.9
 # What every scenario reports; `total` is the delivered value, to be held against the bound of the instance.
 METRICS = ("U", "V", "S", "F_mean", "F_p05", "wait_p99", "fairness", "total", "purified", "ms_per_slot")
 
@@ -110,9 +110,10 @@ def contest(
         extra: Figures of a run that only this scenario has.
 
     Returns:
-        One document per entrant and goal: `policy`, `is_ours`, `goal`, `parameters`, `candidates` (each with
-        `parameters`, `U`, `V` and the goal on the tuning instances), `build_ms`, and `figures`, with one value per
-        reporting instance for each metric.
+        One document per entrant and goal, and one per entrant as thrifty: `policy`, `is_ours`, `goal`, `is_thrifty`
+        (whether it is the entrant's best candidate among those of high utilisation), `parameters`, `candidates` (each
+        with `parameters`, `U`, `V` and the goal on the tuning instances), `build_ms`, and `figures`, with one value
+        per reporting instance for each metric.
 
     Raises:
         DomainError: A number is below 1, or two entrants have one name.
@@ -147,6 +148,7 @@ def contest(
             "policy": label,
             "is_ours": one.entrant.is_ours,
             "goal": one.goal,
+            "is_thrifty": one.is_thrifty,
             "parameters": one.parameters,
             "candidates": one.candidates,
             "build_ms": 1e3 * float(np.median(build_s[label])),
@@ -158,11 +160,12 @@ def contest(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chosen:
-    """What is run under a label: the best candidate of an entrant for a goal."""
+    """What is run under a label: the best candidate of an entrant for a goal, or also of those of high utilisation."""
 
     label: str
     entrant: Entrant
     goal: str
+    is_thrifty: bool
     parameters: dict[str, Any]
     candidates: list[dict[str, Any]]
 
@@ -170,7 +173,7 @@ class _Chosen:
 def _tuned(
     entrant: Entrant, tuning: Sequence[SchedulingCase], goals: Sequence[str], budget: int, measure: Measure
 ) -> list[_Chosen]:
-    """Return the best candidate for each goal, and for ours also the one of best value at high utilisation."""
+    """Return the best candidate for each goal, and the one of best value at high utilisation if it is another one."""
     seen: dict[str, Figures] = {}
     tried = replace(entrant, run=entrant.tuning_run or entrant.run)
 
@@ -193,11 +196,12 @@ def _tuned(
         ]
         label = entrant.name if goal == "V" else f"{entrant.name}, for {goal}"
         kept: dict[str, Any] = {"entrant": entrant, "goal": goal, "candidates": points}
-        chosen.append(_Chosen(label=label, parameters=dict(best.parameters), **kept))
-        frugal = [point for point in points if point["U"] >= HIGH_UTILISATION]
-        if entrant.is_ours and goal == "V" and frugal:
-            label = f"{entrant.name}, U >= {HIGH_UTILISATION:g}"
-            chosen.append(_Chosen(label=label, parameters=max(frugal, key=_value)["parameters"], **kept))
+        frugal = [point for point in points if point["U"] >= HIGH_UTILISATION] if goal == "V" else []
+        thrifty = max(frugal, key=_value)["parameters"] if frugal else None
+        is_both = thrifty == dict(best.parameters)
+        chosen.append(_Chosen(label=label, is_thrifty=is_both, parameters=dict(best.parameters), **kept))
+        if thrifty is not None and not is_both:
+            chosen.append(_Chosen(label=f"{entrant.name}{THRIFTY}", is_thrifty=True, parameters=thrifty, **kept))
     return chosen
 
 

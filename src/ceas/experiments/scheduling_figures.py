@@ -9,6 +9,7 @@ import numpy.typing as npt
 from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_contest import Figures
 from ceas.experiments.scheduling_settings import Setting
+from ceas.experiments.scheduling_verdicts import THRIFTY
 from ceas.network.slots import SlottedRecord
 
 __all__ = ["bounds_of", "class_hops", "frontier_of", "measure", "utilisation_bound"]
@@ -144,7 +145,7 @@ def frontier_of(policies: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for policy in policies:
         for point in policy["candidates"]:
             text = ", ".join(f"{key}={value}" for key, value in point["parameters"].items())
-            own = policy["policy"].partition(", U >=")[0].partition(", for ")[0]
+            own = policy["policy"].removesuffix(THRIFTY).partition(", for ")[0]
             # A candidate that made no pairs has no utilisation.
             if point["U"] is None or not np.isfinite(point["U"]):
                 continue

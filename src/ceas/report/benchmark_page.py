@@ -29,7 +29,7 @@ _BOUND = "nobody above"
 _ROW_HEIGHT = 22
 # Two standard errors are about a 95 % interval.
 _BAR_ERRORS = 2.0
-_SHARES = frozenset({"U", "V", "S", "its U", "its V", "of LP", "of LP ±", "of average bound"})
+_SHARES = frozenset({"U", "V", "S", "its U", "its V", "of LP", "of LP ±", "of average bound, 1 instance"})
 
 
 def _number(row: Row, column: str) -> float:
@@ -53,7 +53,7 @@ def _by_setting(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def _is_ours(row: Row) -> bool:
-    return str(row.get("policy", "")).split(",")[0] == _OURS
+    return str(row.get("policy", "")).split(",")[0].removesuffix(" (thrifty)") == _OURS
 
 
 # ---- words -----------------------------------------------------------------------------------------------------------

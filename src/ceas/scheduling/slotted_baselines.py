@@ -1,9 +1,10 @@
 """The baseline schedulers of the slotted network: no prices and no look ahead beyond the forecast rates.
 
-Each is an order of requests, pairs and attempts for the rules that all of them share. All take the same two options. A
-link makes pairs ahead of demand while it holds fewer than `pairs_per_link`, and only if requests are forecast for it.
-With `overwrites`, a link whose nodes' memory is full attempts in place of its oldest pair that is not needed, and a
-link at its limit does so when nothing else is wanted.
+Each is an order of requests, pairs and attempts for the rules that all of them share. All take the same options. A link
+makes pairs ahead of demand while it holds fewer than `pairs_per_link`, and only if requests are forecast for it. With
+`overwrites`, a link whose nodes' memory is full attempts in place of its oldest pair that is not needed, and a link at
+its limit does so when nothing else is wanted. With `drops`, the oldest pair of any link that no request needs gives way
+where a node's memory is full and a link of that node is missed.
 
 `TUNING_GRIDS` holds for each baseline the values of its parameters that are worth a try, the default first.
 """
@@ -26,6 +27,7 @@ from ceas.scheduling.slotted_rules import (
     COLOUR,
     CUTOFF,
     DEMAND,
+    DROPS,
     FILLS,
     LEAST_CHANCE,
     LIMIT,
@@ -77,7 +79,12 @@ _PAIR_ORDERS = {"oldest": PairOrder.OLDEST, "freshest": PairOrder.FRESHEST, "ran
 
 
 def random(
-    network: SlottedNetwork, forecast: Forecast, *, pairs_per_link: PairsPerLink = UNLIMITED, overwrites: bool = False
+    network: SlottedNetwork,
+    forecast: Forecast,
+    *,
+    pairs_per_link: PairsPerLink = UNLIMITED,
+    overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return the policy that attempts at random and serves random requests with random pairs that qualify.
 
@@ -85,11 +92,18 @@ def random(
         DomainError: `pairs_per_link` is negative or of a wrong shape, or `forecast` of another network.
     """
     orders = (RequestOrder.RANDOM, PairOrder.RANDOM, AttemptOrder.RANDOM)
-    return _policy("random", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites)
+    return _policy(
+        "random", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites, drops=drops
+    )
 
 
 def oldest_first(
-    network: SlottedNetwork, forecast: Forecast, *, pairs_per_link: PairsPerLink = UNLIMITED, overwrites: bool = False
+    network: SlottedNetwork,
+    forecast: Forecast,
+    *,
+    pairs_per_link: PairsPerLink = UNLIMITED,
+    overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return first in, first out: random attempts; requests as they arrived, with the oldest pairs that qualify.
 
@@ -97,11 +111,18 @@ def oldest_first(
         DomainError: `pairs_per_link` is negative or of a wrong shape, or `forecast` of another network.
     """
     orders = (RequestOrder.ARRIVAL, PairOrder.OLDEST, AttemptOrder.RANDOM)
-    return _policy("oldest_first", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites)
+    return _policy(
+        "oldest_first", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites, drops=drops
+    )
 
 
 def freshest_first(
-    network: SlottedNetwork, forecast: Forecast, *, pairs_per_link: PairsPerLink = UNLIMITED, overwrites: bool = False
+    network: SlottedNetwork,
+    forecast: Forecast,
+    *,
+    pairs_per_link: PairsPerLink = UNLIMITED,
+    overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return last in, first out: the link with the stalest stock attempts; the freshest pairs are used.
 
@@ -109,7 +130,9 @@ def freshest_first(
         DomainError: `pairs_per_link` is negative or of a wrong shape, or `forecast` of another network.
     """
     orders = (RequestOrder.ARRIVAL, PairOrder.FRESHEST, AttemptOrder.STALE)
-    return _policy("freshest_first", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites)
+    return _policy(
+        "freshest_first", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites, drops=drops
+    )
 
 
 def static_tdma(
@@ -120,6 +143,7 @@ def static_tdma(
     pair_order: str = "oldest",
     pairs_per_link: PairsPerLink = UNLIMITED,
     overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return time division: links are coloured, and each colour attempts in its turn; earliest deadlines are served.
 
@@ -130,6 +154,7 @@ def static_tdma(
         pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
         pairs_per_link: Pairs that a link holds at most when it makes them ahead.
         overwrites: Whether old pairs give way where memory is full.
+        drops: Whether pairs that no request needs give way to a link that is missed.
 
     Raises:
         DomainError: `pair_order` or `pairs_per_link` is out of its domain, or `forecast` of another network.
@@ -142,6 +167,7 @@ def static_tdma(
         forecast,
         pairs_per_link=pairs_per_link,
         overwrites=overwrites,
+        drops=drops,
         colour=colour,
         more={N_COLOURS: n_colours, FILLS: float(fills)},
     )
@@ -154,6 +180,7 @@ def edf(
     pair_order: str = "oldest",
     pairs_per_link: PairsPerLink = UNLIMITED,
     overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return earliest deadline first, in attempts and service; pairs are made ahead where nothing is missed.
 
@@ -163,16 +190,22 @@ def edf(
         pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
         pairs_per_link: Pairs that a link holds at most when it makes them ahead.
         overwrites: Whether old pairs give way where memory is full.
+        drops: Whether pairs that no request needs give way to a link that is missed.
 
     Raises:
         DomainError: `pair_order` or `pairs_per_link` is out of its domain, or `forecast` of another network.
     """
     orders = (RequestOrder.DEADLINE, _pair_order(pair_order), AttemptOrder.FIRST_REQUEST)
-    return _policy("edf", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites)
+    return _policy("edf", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites, drops=drops)
 
 
 def on_demand_edf(
-    network: SlottedNetwork, forecast: Forecast, *, pair_order: str = "oldest", overwrites: bool = False
+    network: SlottedNetwork,
+    forecast: Forecast,
+    *,
+    pair_order: str = "oldest",
+    overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return earliest deadline first that only attempts for requests it knows of.
 
@@ -180,7 +213,7 @@ def on_demand_edf(
         DomainError: `pair_order` is unknown, or `forecast` of another network.
     """
     orders = (RequestOrder.DEADLINE, _pair_order(pair_order), AttemptOrder.FIRST_REQUEST)
-    return _policy("on_demand_edf", orders, network, forecast, pairs_per_link=0, overwrites=overwrites)
+    return _policy("on_demand_edf", orders, network, forecast, pairs_per_link=0, overwrites=overwrites, drops=drops)
 
 
 def online_edf(
@@ -190,6 +223,7 @@ def online_edf(
     least_chance: float = 0.0,
     pair_order: str = "oldest",
     overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return online earliest deadline first that defers, retries and drops, and only attempts for requests it knows of.
 
@@ -204,6 +238,7 @@ def online_edf(
             in every slot, is below this; 0 drops nothing that can still be served.
         pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
         overwrites: Whether old pairs give way where memory is full.
+        drops: Whether pairs that no request needs give way to a link that is missed.
 
     Raises:
         DomainError: `least_chance` or `pair_order` is out of its domain, or `forecast` of another network.
@@ -216,7 +251,9 @@ def online_edf(
     orders = (RequestOrder.DEADLINE, _pair_order(pair_order), AttemptOrder.FIRST_REQUEST)
     # What cannot be finished has no chance at all; any positive number drops it.
     more = {LEAST_CHANCE: max(least_chance, 1e-12)}
-    return _policy("online_edf", orders, network, forecast, pairs_per_link=0, overwrites=overwrites, more=more)
+    return _policy(
+        "online_edf", orders, network, forecast, pairs_per_link=0, overwrites=overwrites, drops=drops, more=more
+    )
 
 
 def on_demand_best_fit(
@@ -226,6 +263,7 @@ def on_demand_best_fit(
     urgency: float = 1.0,
     pair_order: str = "oldest",
     overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return the weight-aware policy that only attempts for requests it knows of.
 
@@ -237,12 +275,13 @@ def on_demand_best_fit(
         urgency: A missed request counts with its weight over this power of the slots that it has left.
         pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
         overwrites: Whether old pairs give way where memory is full.
+        drops: Whether pairs that no request needs give way to a link that is missed.
 
     Raises:
         DomainError: An argument is out of its domain, or `forecast` of another network.
     """
     policy = best_fit(
-        network, forecast, urgency=urgency, pair_order=pair_order, pairs_per_link=0, overwrites=overwrites
+        network, forecast, urgency=urgency, pair_order=pair_order, pairs_per_link=0, overwrites=overwrites, drops=drops
     )
     return replace(policy, name="on_demand_best_fit")
 
@@ -255,6 +294,7 @@ def best_fit(
     pair_order: str = "oldest",
     pairs_per_link: PairsPerLink = UNLIMITED,
     overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return `on_demand_best_fit` that also makes pairs ahead where nothing is missed.
 
@@ -265,6 +305,7 @@ def best_fit(
         pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
         pairs_per_link: Pairs that a link holds at most when it makes them ahead.
         overwrites: Whether old pairs give way where memory is full.
+        drops: Whether pairs that no request needs give way to a link that is missed.
 
     Raises:
         DomainError: An argument is out of its domain, or `forecast` of another network.
@@ -278,6 +319,7 @@ def best_fit(
         forecast,
         pairs_per_link=pairs_per_link,
         overwrites=overwrites,
+        drops=drops,
         more={URGENCY: urgency},
     )
 
@@ -290,6 +332,7 @@ def max_weight(
     pair_order: str = "oldest",
     pairs_per_link: PairsPerLink = UNLIMITED,
     overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return MaxWeight: the largest missed backlog times chance of success attempts, the longest queue is served.
 
@@ -302,6 +345,7 @@ def max_weight(
         pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
         pairs_per_link: Pairs that a link holds at most when it makes them ahead.
         overwrites: Whether old pairs give way where memory is full.
+        drops: Whether pairs that no request needs give way to a link that is missed.
 
     Raises:
         DomainError: An argument is out of its domain, or `forecast` of another network.
@@ -314,12 +358,24 @@ def max_weight(
     orders = (RequestOrder.BACKLOG, _pair_order(pair_order), AttemptOrder.BACKLOG)
     more = {VALUE_SHARE: value_share}
     return _policy(
-        "max_weight", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites, more=more
+        "max_weight",
+        orders,
+        network,
+        forecast,
+        pairs_per_link=pairs_per_link,
+        overwrites=overwrites,
+        drops=drops,
+        more=more,
     )
 
 
 def greedy_fidelity(
-    network: SlottedNetwork, forecast: Forecast, *, pairs_per_link: PairsPerLink = UNLIMITED, overwrites: bool = False
+    network: SlottedNetwork,
+    forecast: Forecast,
+    *,
+    pairs_per_link: PairsPerLink = UNLIMITED,
+    overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return the policy that seeks fidelity: the best links attempt first, the best pairs serve who gets most of them.
 
@@ -327,7 +383,9 @@ def greedy_fidelity(
         DomainError: `pairs_per_link` is negative or of a wrong shape, or `forecast` of another network.
     """
     orders = (RequestOrder.FIDELITY, PairOrder.FRESHEST, AttemptOrder.FIDELITY)
-    return _policy("greedy_fidelity", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites)
+    return _policy(
+        "greedy_fidelity", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites, drops=drops
+    )
 
 
 def demand_aware(
@@ -338,6 +396,7 @@ def demand_aware(
     pair_order: str = "oldest",
     pairs_per_link: PairsPerLink = UNLIMITED,
     overwrites: bool = False,
+    drops: bool = False,
 ) -> SlotPolicy:
     """Return the policy that attempts by forecast demand, sum of w_c lambda_c, over one more than the stock.
 
@@ -350,6 +409,7 @@ def demand_aware(
         pair_order: Which pair that qualifies is taken: `"oldest"` or `"freshest"`.
         pairs_per_link: Pairs that a link holds at most when it makes them ahead.
         overwrites: Whether old pairs give way where memory is full.
+        drops: Whether pairs that no request needs give way to a link that is missed.
 
     Raises:
         DomainError: An argument is out of its domain, or `forecast` of another network.
@@ -358,7 +418,14 @@ def demand_aware(
     orders = (RequestOrder.WEIGHT, _pair_order(pair_order), AttemptOrder.DEMAND)
     more = {PENDING_SHARE: pending_share}
     return _policy(
-        "demand_aware", orders, network, forecast, pairs_per_link=pairs_per_link, overwrites=overwrites, more=more
+        "demand_aware",
+        orders,
+        network,
+        forecast,
+        pairs_per_link=pairs_per_link,
+        overwrites=overwrites,
+        drops=drops,
+        more=more,
     )
 
 
@@ -410,6 +477,7 @@ def _policy(
     *,
     pairs_per_link: PairsPerLink,
     overwrites: bool,
+    drops: bool,
     colour: npt.NDArray[np.int64] | None = None,
     more: Mapping[int, float] = MappingProxyType({}),
 ) -> SlotPolicy:
@@ -434,6 +502,7 @@ def _policy(
         (PAIR_ORDER, orders[1]),
         (ATTEMPT_ORDER, orders[2]),
         (OVERWRITES, overwrites),
+        (DROPS, drops),
         *more.items(),
     ):
         tables[place] = value
@@ -478,7 +547,11 @@ BASELINES: Mapping[str, Callable[..., SlotPolicy]] = MappingProxyType(
 )
 
 _LIMITS: Sequence[int] = (UNLIMITED, 1, 2, 3)
-_STOCK: Mapping[str, Sequence[Any]] = MappingProxyType({"pairs_per_link": (*_LIMITS, 0), "overwrites": (False, True)})
+# The search takes parameter after parameter, so what helps most stands first, in reach of a small budget.
+_DROPS: Mapping[str, Sequence[Any]] = MappingProxyType({"drops": (False, True)})
+_STOCK: Mapping[str, Sequence[Any]] = MappingProxyType(
+    {**_DROPS, "pairs_per_link": (*_LIMITS, 0), "overwrites": (False, True)}
+)
 _PAIRS: Mapping[str, Sequence[Any]] = MappingProxyType({"pair_order": ("oldest", "freshest")})
 
 TUNING_GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
@@ -488,13 +561,19 @@ TUNING_GRIDS: Mapping[str, Mapping[str, Sequence[Any]]] = MappingProxyType(
         "freshest_first": _STOCK,
         "static_tdma": {**_STOCK, "fills": (False, True), **_PAIRS},
         "edf": {**_STOCK, **_PAIRS},
-        "on_demand_edf": {**_PAIRS, "overwrites": (False, True)},
-        "online_edf": {**_PAIRS, "overwrites": (False, True), "least_chance": (0.0, 0.1, 0.2, 0.3, 0.5)},
-        "on_demand_best_fit": {"urgency": (1.0, 0.5, 0.0, 2.0), **_PAIRS, "overwrites": (False, True)},
+        "on_demand_edf": {**_DROPS, **_PAIRS, "overwrites": (False, True)},
+        "online_edf": {**_DROPS, **_PAIRS, "overwrites": (False, True), "least_chance": (0.0, 0.1, 0.2, 0.3, 0.5)},
+        "on_demand_best_fit": {
+            **_DROPS,
+            "urgency": (1.0, 0.5, 0.0, 2.0),
+            **_PAIRS,
+            "overwrites": (False, True),
+        },
         "best_fit": {**_STOCK, "urgency": (1.0, 0.0), **_PAIRS},
         "max_weight": {**_STOCK, "value_share": (0.0, 0.5, 1.0), **_PAIRS},
         "greedy_fidelity": _STOCK,
         "best_cutoff": {
+            **_DROPS,
             "cutoff_share": (1.0, 0.75, 0.5, 0.25),
             "base": ("edf", "max_weight", "best_fit"),
             "pairs_per_link": (UNLIMITED, 1),

@@ -11,6 +11,9 @@ Attempting, every link first sets its stock against its queue, in the same order
 cover are missed, and a link that is missed attempts whatever its stock. Without a missed request it makes pairs ahead
 while it holds fewer than a limit. A request that is announced counts from its announcement, but only for pairs that
 will still qualify when it arrives.
+
+A policy that drops discards, after serving, the oldest pair that no request needs at a full node, so that a link of
+that node which is missed can attempt in the next slot.
 """
 
 import math
@@ -79,7 +82,7 @@ class AttemptOrder(IntEnum):
 
 
 # Places in `snapshot.tables`.
-N_TABLES = 11
+N_TABLES = 12
 (
     REQUEST_ORDER,
     PAIR_ORDER,
@@ -92,6 +95,7 @@ N_TABLES = 11
     N_COLOURS,
     FILLS,
     PURIFIES,
+    DROPS,
 ) = range(N_TABLES)
 # Places in `snapshot.parameters[link]`.
 LIMIT, CUTOFF, DEMAND, COLOUR, PURE_WERNER = range(5)
@@ -312,6 +316,8 @@ def serve_in_order(snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs:
                 snapshot.used[link, position] = 1
     if snapshot.tables[PURIFIES] > 0.0:
         n_actions = purify_for_need(snapshot, action, pairs, n_actions)
+    if snapshot.tables[DROPS] > 0.0:
+        n_actions = drop_for_missed(snapshot, action, pairs, n_actions)
     return n_actions
 
 
@@ -484,6 +490,126 @@ def score_link(snapshot: SlotSnapshot, link: int, chance: float) -> float:
     return score_ahead(snapshot, link, chance)
 
 
+# ---- memory for links that are missed --------------------------------------------------------------------------------
+
+
+@inlined
+def count_free(
+    snapshot: SlotSnapshot,
+    action: npt.NDArray[np.int64],
+    pairs: npt.NDArray[np.int64],
+    n_actions: int,
+    free: npt.NDArray[np.int64],
+) -> None:
+    """Count the nodes' free memory slots after the actions so far."""
+    for node in range(len(snapshot.free_slots)):
+        free[node] = snapshot.free_slots[node]
+    for at in range(n_actions):
+        request = action[at]
+        if request < 0:
+            # A discarded pair; or the pair given up in a purification, whose success keeps the other.
+            free[snapshot.edges[pairs[at, 0], 0]] += 1
+            free[snapshot.edges[pairs[at, 0], 1]] += 1
+            continue
+        first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
+        n_each = snapshot.n_pairs[request] if end - first == 1 else 1
+        for hop in range(first, end):
+            free[snapshot.edges[snapshot.route_link[hop], 0]] += n_each
+            free[snapshot.edges[snapshot.route_link[hop], 1]] += n_each
+
+
+@inlined
+def missed_links(
+    snapshot: SlotSnapshot, action: npt.NDArray[np.int64], n_actions: int, missed: npt.NDArray[np.int64]
+) -> int:
+    """List the links that miss a pair after service, in the order of the requests, and return how many.
+
+    Marks the pairs that requests need, whether or not other pairs of their routes are missing.
+    """
+    room = len(snapshot.work_float) // 4
+    is_served, is_missed = snapshot.work_float[room : 2 * room], snapshot.work_float[2 * room : 3 * room]
+    for request in snapshot.waiting:
+        is_served[request] = 0.0
+    for at in range(n_actions):
+        if action[at] >= 0:
+            is_served[action[at]] = 1.0
+    number, key, size = snapshot.work_int, snapshot.work_float, 0
+    for request in snapshot.waiting:
+        # A new pair serves in the next slot at the earliest.
+        if is_served[request] == 0.0 and snapshot.deadline[request] > snapshot.slot:
+            number[size] = request
+            key[size] = request_key(snapshot, request)
+            size += 1
+    sort_requests(number, key, size)
+    for link in range(len(snapshot.edges)):
+        is_missed[link] = 0.0
+    n_missed = 0
+    for at in range(size):
+        request = number[at]
+        for hop in range(snapshot.route_first[request], snapshot.route_first[request + 1]):
+            link = snapshot.route_link[hop]
+            missing = set_aside(snapshot, request, link)
+            if missing > 0 and is_missed[link] == 0.0 and is_hopeful(snapshot, request, link, missing):
+                is_missed[link] = 1.0
+                missed[n_missed] = link
+                n_missed += 1
+    return n_missed
+
+
+@inlined
+def oldest_spare(snapshot: SlotSnapshot, node: int) -> tuple[int, int]:
+    """Return link and position of a node's oldest pair that nobody needs, -1 for none."""
+    best, best_position, best_birth = -1, -1, snapshot.slot + 1
+    for link in range(len(snapshot.edges)):
+        if snapshot.edges[link, 0] != node and snapshot.edges[link, 1] != node:
+            continue
+        for position in range(snapshot.n_stored[link]):
+            if snapshot.used[link, position] == 0:
+                if snapshot.stock_birth[link, position] < best_birth:
+                    best, best_position = link, position
+                    best_birth = snapshot.stock_birth[link, position]
+                break
+    return best, best_position
+
+
+@inlined
+def drop_for_missed(
+    snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs: npt.NDArray[np.int64], n_actions: int
+) -> int:
+    """Discard spare pairs at full nodes for links that are missed, for at most as many as a node can attempt."""
+    room = len(snapshot.work_int) // 4
+    free, n_tries = snapshot.work_int[room : 2 * room], snapshot.work_int[2 * room : 3 * room]
+    missed = snapshot.work_int[3 * room :]
+    count_free(snapshot, action, pairs, n_actions, free)
+    n_missed = missed_links(snapshot, action, n_actions, missed)
+    for node in range(len(snapshot.free_slots)):
+        n_tries[node] = snapshot.attempts_per_slot[node]
+    for at in range(n_missed):
+        one, other = snapshot.edges[missed[at], 0], snapshot.edges[missed[at], 1]
+        if n_tries[one] == 0 or n_tries[other] == 0:
+            continue
+        for end in range(2):
+            node, far = (one, other) if end == 0 else (other, one)
+            if free[node] > 0:
+                continue
+            link, position = oldest_spare(snapshot, node)
+            # A pair is given up only if the link can then attempt.
+            if link < 0 or (end == 0 and free[far] <= 0 and oldest_spare(snapshot, far)[0] < 0):
+                break
+            snapshot.used[link, position] = 1
+            action[n_actions] = DISCARD
+            pairs[n_actions, 0], pairs[n_actions, 1] = link, position
+            n_actions += 1
+            free[snapshot.edges[link, 0]] += 1
+            free[snapshot.edges[link, 1]] += 1
+        if free[one] > 0 and free[other] > 0:
+            n_tries[one] -= 1
+            n_tries[other] -= 1
+            free[one] -= 1
+            free[other] -= 1
+    return n_actions
+
+
 @slot_attempt_rule
 def attempt_in_order(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
     """Attempt in the policy's order; a policy that overwrites replaces the oldest spare pair where memory is full."""
@@ -500,7 +626,7 @@ def attempt_in_order(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], rep
             # Nothing more is wanted, but a fresh pair for an old one: after everything else.
             score[link] = 1e-12 * chance
         if is_full or is_at_limit:
-            oldest_spare = 0
-            while oldest_spare < snapshot.n_stored[link] and snapshot.used[link, oldest_spare] != 0:
-                oldest_spare += 1
-            replace[link] = oldest_spare if oldest_spare < snapshot.n_stored[link] else 0
+            spare = 0
+            while spare < snapshot.n_stored[link] and snapshot.used[link, spare] != 0:
+                spare += 1
+            replace[link] = spare if spare < snapshot.n_stored[link] else 0
