@@ -203,8 +203,11 @@ def nodes_of(world: World, run: ScheduleRun) -> Columns:
 def bound_of(world: World, *, seed: int, rounds: int) -> float:
     """Return what no policy can deliver more of in the first rounds, given the births that the seed allows.
 
-    It holds for the mean over the coins that divert pairs to tests; single runs scatter around it by those coins.
+    It holds for the mean over the coins that divert pairs to tests; single runs scatter around it by those coins. NaN
+    where routes ask for keys, whose value it does not count.
     """
+    if world.network.route_demand is not None:
+        return float("nan")
     # Loaded here because it compiles what it uses, and a study may do without.
     from ceas.network.replay import possible_births  # noqa: PLC0415
     from ceas.scheduling.bounds_rounds import rounds_bound  # noqa: PLC0415
