@@ -300,7 +300,7 @@ def _comparison(study: ScheduleStudy, ours: PolicyResult, baseline: PolicyResult
 
 
 def _of_bound(study: ScheduleStudy, policies: Sequence[PolicyResult]) -> str:
-    if not study.has_bound:
+    if not study.has_bound or not all(math.isfinite(one.mean("fraction_of_bound")) for one in policies):
         return ""
     shares = " and ".join(f"{one.label} {_percent(one.mean('fraction_of_bound'))}" for one in policies)
     return f" Of a bound that nobody can pass, {'they reach' if len(policies) > 1 else 'it reaches'}: {shares}."
