@@ -41,11 +41,15 @@ def _row(study: "ScheduleStudy", policy: "PolicyResult") -> dict[str, str]:
         row["of bound %"] = _with_half(policy.interval("fraction_of_bound"), is_percent=True)
     if study.best_baseline(is_thrifty=False) is not None:
         row |= _to_baseline(study, policy)
+    tail = {}
+    if math.isfinite(policy.mean("background_served")):
+        tail = {"others %": _percent(policy.mean("background_served"))}
     return row | {
         "F": f"{policy.mean('fidelity_at_use_mean'):.3f}",
         "F 5%": f"{policy.mean('fidelity_at_use_p05'):.3f}",
         "keys %": _percent(policy.mean("keys_served")),
         "shots %": _percent(policy.mean("shots_served")),
+        **tail,
         "wait p99": _time(policy.mean("shot_wait_p99_s")),
         "fair": f"{policy.mean('learner_fairness'):.3f}",
     }
