@@ -35,6 +35,22 @@ MALFORMED = {
         "[clock]\nlearning_window_s = 0\n",
         ["clock.learning_window_s: found 0 (integer), must be a number > 0 (seconds)"],
     ),
+    "number for a boolean": (
+        "[drift]\nis_announced = 1\n",
+        ["drift.is_announced: found 1 (integer), must be true or false"],
+    ),
+    "drift that changes nothing": (
+        "[drift]\nlink_share = 0.5\n",
+        ["drift.link_share: found 0.5, but all factors of drift are 1, so nothing changes"],
+    ),
+    "drift after the end": (
+        "[clock]\nrounds = 2\n[drift]\nlink_share = 0.5\nstart_s = 3\nsuccess_factor = 0.5\n",
+        ["drift.start_s: found 3.0, must be below 2.4, the end of the last round"],
+    ),
+    "traffic of no good fidelity": (
+        "[traffic]\nminimum_fidelity = 1.0\n",
+        ["traffic.minimum_fidelity: found 1.0 (number), must be a number >= 0.25 and < 1"],
+    ),
     "misspelt key": (
         "[hardware]\nvisibilty = 0.9\n",
         ["hardware.visibilty: unknown key, did you mean visibility?"],

@@ -3,6 +3,7 @@
 import inspect
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any, get_args
 
 import pytest
@@ -12,11 +13,14 @@ from ceas.experiments import registry
 from ceas.experiments.sections import (
     AuthenticationSection,
     DataSection,
+    DriftSection,
     HardwareSection,
     LearningSection,
     TopologySection,
+    TrafficSection,
 )
 from ceas.network import HardwareParameters
+from ceas.runtime.route_world import DriftParameters, RepeaterParameters, TrafficParameters
 
 ENTRIES = [(family, name) for family in registry.FAMILIES for name in registry.names(family)]
 
@@ -50,9 +54,15 @@ def test_closed_choices_of_a_scenario_are_their_tables(section: Any, key: str, f
 
 
 def test_hardware_section_is_the_networks_hardware() -> None:
-    section = HardwareSection()
-    hardware = HardwareParameters(**section.model_dump(exclude={"minimum_fidelity", "preset"}))
-    assert hardware == HardwareParameters()
+    section = HardwareSection().model_dump(exclude={"minimum_fidelity", "preset"})
+    repeaters = {field.name: section.pop(field.name) for field in fields(RepeaterParameters)}
+    assert HardwareParameters(**section) == HardwareParameters()
+    assert RepeaterParameters(**repeaters) == RepeaterParameters()
+
+
+def test_traffic_and_drift_sections_are_the_worlds_parameters() -> None:
+    assert TrafficParameters(**TrafficSection().model_dump()) == TrafficParameters()
+    assert DriftParameters(**DriftSection().model_dump()) == DriftParameters()
 
 
 def test_unknown_name_gets_the_nearest() -> None:

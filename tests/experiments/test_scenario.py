@@ -51,6 +51,9 @@ two_qubit_error = 5e-3
 readout_error = 0.01
 gate_error_spread = 0.5
 minimum_fidelity = 0.55
+communication_qubits = 0
+swap_success_probability = 1.0
+bell_measurement_s = 0.0
 [clock]
 rounds = 20
 learning_window_s = 1.0
@@ -67,6 +70,20 @@ route_key_pairs_per_round = 0.0
 route_hops = 2
 test_share = 0.1
 shot_duration_s = 1e-3
+[traffic]
+connections = 3
+most_hops = 3
+requests_per_round = 20.0
+deadline_s = 0.5
+minimum_fidelity = 0.7
+value = 0.05
+[drift]
+link_share = 0.2
+start_s = 2.0
+success_factor = 0.5
+coherence_factor = 1.0
+werner_factor = 1.0
+is_announced = false
 [data]
 dataset = "digits"
 classes = [0, 1, 2, 3]
@@ -145,6 +162,9 @@ CHANGES = {
     "hardware.readout_error": ["hardware.readout_error=0.02"],
     "hardware.gate_error_spread": ["hardware.gate_error_spread=0.1"],
     "hardware.minimum_fidelity": ["hardware.minimum_fidelity=0.6"],
+    "hardware.communication_qubits": ["hardware.communication_qubits=2"],
+    "hardware.swap_success_probability": ["hardware.swap_success_probability=0.5"],
+    "hardware.bell_measurement_s": ["hardware.bell_measurement_s=1e-5"],
     "clock.rounds": ["clock.rounds=21"],
     "clock.learning_window_s": ["clock.learning_window_s=2"],
     "clock.exchange_window_s": ["clock.exchange_window_s=0.3"],
@@ -159,6 +179,18 @@ CHANGES = {
     "schedule.route_hops": ["schedule.route_hops=3"],
     "schedule.test_share": ["schedule.test_share=0"],
     "schedule.shot_duration_s": ["schedule.shot_duration_s=1e-4"],
+    "traffic.connections": ["traffic.connections=2"],
+    "traffic.most_hops": ["traffic.most_hops=2"],
+    "traffic.requests_per_round": ["traffic.requests_per_round=5"],
+    "traffic.deadline_s": ["traffic.deadline_s=1"],
+    "traffic.minimum_fidelity": ["traffic.minimum_fidelity=0.8"],
+    "traffic.value": ["traffic.value=1"],
+    "drift.link_share": ["drift.link_share=0.4"],
+    "drift.start_s": ["drift.start_s=3"],
+    "drift.success_factor": ["drift.success_factor=0.25"],
+    "drift.coherence_factor": ["drift.coherence_factor=0.5"],
+    "drift.werner_factor": ["drift.werner_factor=0.9"],
+    "drift.is_announced": ["drift.is_announced=true"],
     "data.dataset": ["data.dataset=mine:load"],
     "data.classes": ["data.classes=[0, 1, 2]"],
     "data.test_fraction": ["data.test_fraction=0.2"],
@@ -200,7 +232,7 @@ CHANGES = {
     "output.trace_every": ["output.trace_every=1"],
     "output.evaluate_rounds": ["output.evaluate_rounds=1"],
 }
-OF_THE_NETWORK = ("topology", "hardware", "clock", "schedule", "circuit")
+OF_THE_NETWORK = ("topology", "hardware", "clock", "schedule", "traffic", "drift", "circuit")
 KINDS_OF_OTHERS = (
     *("rows", "columns", "side_km", "radius_km", "waxman_reach", "waxman_density", "degree", "n_links"),
     *("path", "sha256"),
@@ -209,8 +241,8 @@ KINDS_OF_OTHERS = (
 
 def test_golden_identities() -> None:
     scenario = scenario_from_toml(COMPLETE)
-    assert scenario.scenario_id == "4440b7195ef8ee75"
-    assert scenario.network_id == "5d73cda44ac18528"
+    assert scenario.scenario_id == "64105f0cb79aeab1"
+    assert scenario.network_id == "8d11347cb8e6e8fe"
 
 
 def test_every_key_has_a_change() -> None:

@@ -26,6 +26,7 @@ from ceas.experiments.schedule_study import (
     verdict,
 )
 from ceas.network import Fate, advance_round, initial_state
+from ceas.network.records import VALUE_CLASSES
 from ceas.runtime.progress import ProgressEvent
 
 SETTINGS = (
@@ -92,7 +93,7 @@ def test_figures_are_those_of_the_network_run_by_hand(scenario: Scenario, study:
         assert figures["value_per_round"] == pytest.approx(sum(values) / 3, rel=1e-12)
         bound = bound_of(world, seed=1, rounds=2)
         assert figures["fraction_of_bound"] == pytest.approx(sum(values[:2]) / bound, rel=1e-12)
-        parts = figures["value_learning"] + figures["value_key"] + figures["value_test"]
+        parts = sum(figures[f"value_{name}"] for name in VALUE_CLASSES)
         assert figures["delivered_value"] == pytest.approx(parts, rel=1e-12)
         shots = np.concatenate([w.shot_learner for w in windows])
         assert figures["shots"] == len(shots)

@@ -9,8 +9,9 @@ from ceas.errors import ScenarioError
 from ceas.experiments import Scenario
 from ceas.experiments.assemble import assemble_policy, assemble_security, assemble_world
 from ceas.physics import secret_key_fraction
+from ceas.runtime.route_world import LEAST_KEY_FIDELITY, route_margin
 from ceas.runtime.sources import LiveSource
-from ceas.runtime.world import LEAST_KEY_FIDELITY, World, key_margin
+from ceas.runtime.world import World
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_only_nodes_without_a_fibre_that_can_get_key_ask(world: World) -> None:
     assert asking
     assert not asking & fibres
     assert (routes.n_hops[demand.route] == 2).all()
-    assert (key_margin(routes, repeaters, network.links)[demand.route] > 0).all()
+    assert (route_margin(routes, repeaters, network.links, LEAST_KEY_FIDELITY)[demand.route] > 0).all()
 
 
 def test_margin_is_what_waiting_may_cost(world: World) -> None:
@@ -54,7 +55,7 @@ def test_margin_is_what_waiting_may_cost(world: World) -> None:
     first, second = routes.link[:2]
     node = ({int(links.node_a[first]), int(links.node_b[first])} - {int(routes.source[0])}).pop()
     fresh = links.initial_werner[first] * links.initial_werner[second] * repeaters.swap_contraction[node].mean()
-    margin = key_margin(routes, repeaters, links)[0]
+    margin = route_margin(routes, repeaters, links, LEAST_KEY_FIDELITY)[0]
     least = (4 * LEAST_KEY_FIDELITY - 1) / 3
     assert margin == pytest.approx(math.log(fresh / least))
     assert secret_key_fraction(least * 1.0001) > 0

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -81,6 +81,7 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
         "Bell pairs used": _percent(summary["bell_pair_utilisation"]),
         "fidelity at use, mean and 5 % quantile": f"{text_of(fidelity['mean'])}, {text_of(fidelity['p05'])}",
         "shots": summary["shots"],
+        **_end_to_end(summary),
         "gradient variance": summary["gradient_variance"],
         "key bits generated, consumed": f"{key_bits['generated']}, {key_bits['consumed']}",
         "authentication": _authentication(result),
@@ -100,6 +101,17 @@ def _attackers_part(result: "RunResult") -> str:
         return "no attackers"
     part = float(result.rounds["byzantine_weight"].mean())
     return f"{_percent(part)}, being {_percent(n_byzantine / n_learners)} of the learners"
+
+
+def _end_to_end(summary: "Mapping[str, Any]") -> dict[str, str]:
+    """Return what became of requests for end-to-end pairs, nothing if there were none."""
+    routes, background = summary["routes"], summary["background"]
+    found = {"of all routes": routes, "of background traffic": background}
+    return {
+        f"end-to-end pairs {whose}, asked for and served": f"{counts['requested']}, {counts['served']}"
+        for whose, counts in found.items()
+        if counts["requested"]
+    }
 
 
 def _authentication(result: "RunResult") -> str:

@@ -24,6 +24,9 @@ def print_study(study: "ScheduleStudy") -> None:
     title = f"{study.scenario.name}: the network alone, {study.rounds} rounds, {seeds}"
     policies = study.by_value()
     print_rows([_row(study, one) for one in policies], title=title, is_dense=True)
+    carriers = [one for one in policies if math.isfinite(one.mean("background_served"))]
+    if carriers:
+        print_rows([_background_row(one) for one in carriers], title="Background traffic", is_dense=True)
     tuned = [one for one in policies if one.trials]
     if tuned:
         title = f"Parameters chosen in {study.tuning_rounds} rounds on seeds of their own, and what they reached there"
@@ -61,6 +64,15 @@ def _to_baseline(study: "ScheduleStudy", policy: "PolicyResult") -> dict[str, st
     baseline, difference = gain
     share, errors = difference.mean / (baseline.mean("value_per_round") or math.nan), errors_of(difference)
     return {"to best %": f"{100 * share:+.1f}", "s.e.": f"{errors:+.1f}" if math.isfinite(errors) else "-"}
+
+
+def _background_row(policy: "PolicyResult") -> dict[str, str]:
+    rounds = policy.mean("delivered_value") / policy.mean("value_per_round")
+    return {
+        "policy": policy.label,
+        "served %": _with_half(policy.interval("background_served"), is_percent=True),
+        "its value/round": _plain(policy.mean("value_background") / rounds, 5),
+    }
 
 
 def _tuned_row(policy: "PolicyResult") -> dict[str, str]:

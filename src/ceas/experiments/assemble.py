@@ -1,17 +1,22 @@
 """From a scenario and a seed to what the runtime runs on: every name resolved, every number handed over."""
 
+from dataclasses import fields
+from typing import Any
+
 import numpy as np
 
 from ceas.errors import DomainError, ScenarioError
 from ceas.experiments import registry
 from ceas.experiments.scenario import Scenario
+from ceas.experiments.sections import Section
 from ceas.learning import Dataset, LearnerSamples, pad_samples, partition_circuit
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
 from ceas.network.hardware import squared_werner
 from ceas.runtime.cosimulation import Method
 from ceas.runtime.learners import TrainingParameters
+from ceas.runtime.route_world import DriftParameters, RepeaterParameters, RouteKeyParameters, TrafficParameters
 from ceas.runtime.sources import SecurityParameters
-from ceas.runtime.world import DemandParameters, World, build_world, place_byzantine
+from ceas.runtime.world import DemandParameters, OptionalNetwork, World, build_world, place_byzantine
 from ceas.streams import stream
 
 __all__ = ["assemble_method", "assemble_policy", "assemble_security", "assemble_training", "assemble_world"]
@@ -36,7 +41,9 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
         partition = partition_circuit(circuit, scenario.circuit.partition)
         nodes, links = draw_hardware(
             topology,
-            HardwareParameters(**scenario.hardware.model_dump(exclude={"minimum_fidelity", "preset"})),
+            HardwareParameters(
+                **scenario.hardware.model_dump(include={one.name for one in fields(HardwareParameters)})
+            ),
             seed=seed,
             pair_value=lambda weights: squared_werner(weights) ** max(partition.pairs_per_shot, 1),
         )
@@ -51,9 +58,16 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             dataset=dataset,
             samples=samples,
             is_byzantine=_byzantine(scenario, topology, links, seed),
+            optional=_optional(scenario),
+            seed=seed,
         )
     except DomainError as error:
         raise ScenarioError(scenario.name, [str(error)]) from error
+
+
+def _of(section: Section, parameters: type[Any]) -> dict[str, Any]:
+    """Return the keys of a section that are fields of a class of parameters."""
+    return section.model_dump(include={field.name for field in fields(parameters)})
 
 
 def _data(scenario: Scenario, n_learners: int, seed: int) -> tuple[Dataset, LearnerSamples]:
@@ -76,13 +90,27 @@ def _data(scenario: Scenario, n_learners: int, seed: int) -> tuple[Dataset, Lear
 
 
 def _demand(scenario: Scenario) -> DemandParameters:
-    schedule = scenario.schedule.model_dump(exclude={"policy", "parameters"})
     clock = scenario.clock
     return DemandParameters(
         learning_window_s=clock.learning_window_s,
         exchange_window_s=clock.exchange_window_s,
         minimum_fidelity=scenario.hardware.minimum_fidelity,
-        **schedule,
+        **_of(scenario.schedule, DemandParameters),
+    )
+
+
+def _optional(scenario: Scenario) -> OptionalNetwork:
+    schedule, hardware = scenario.schedule, scenario.hardware
+    return OptionalNetwork(
+        repeaters=RepeaterParameters(**_of(hardware, RepeaterParameters)),
+        keys=RouteKeyParameters(
+            pairs_per_round=schedule.route_key_pairs_per_round,
+            most_hops=schedule.route_hops,
+            deadline_s=schedule.key_deadline_s,
+            value=schedule.key_value,
+        ),
+        traffic=TrafficParameters(**scenario.traffic.model_dump()),
+        drift=DriftParameters(**scenario.drift.model_dump()),
     )
 
 

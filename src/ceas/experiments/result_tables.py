@@ -33,8 +33,9 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             int64="round generated learning key test expired discarded route alive shots key_bits_generated "
             "key_bits_consumed frames starved_frames rejected_frames delivered_updates",
             float64="time_s utilisation delivered_value_learning delivered_value_key delivered_value_test "
-            "fidelity_at_use_mean fidelity_at_use_p05 test_accuracy test_loss train_loss gradient_squared_error "
-            "gradient_alignment byzantine_weight information_total quantum_fisher_mean consensus_s",
+            "delivered_value_background fidelity_at_use_mean fidelity_at_use_p05 test_accuracy test_loss train_loss "
+            "gradient_squared_error gradient_alignment byzantine_weight information_total quantum_fisher_mean "
+            "consensus_s",
         ),
         "learners": _columns(
             int64="round learner shots",
@@ -71,9 +72,9 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "schedule": _columns(
             string="study_id policy parameters ceas_version",
             int64="seed generated learning key test expired discarded route alive shots",
-            float64="utilisation delivered_value value_learning value_key value_test fidelity_at_use_mean "
-            "fidelity_at_use_p05 keys_served shots_served key_wait_mean_s key_wait_p99_s shot_wait_mean_s "
-            "shot_wait_p99_s learner_fairness bounded_value bound",
+            float64="utilisation delivered_value value_learning value_key value_test value_background "
+            "fidelity_at_use_mean fidelity_at_use_p05 keys_served shots_served background_served key_wait_mean_s "
+            "key_wait_p99_s shot_wait_mean_s shot_wait_p99_s learner_fairness bounded_value bound",
         ),
         "schedule_trials": _columns(
             string="study_id policy parameters",

@@ -11,7 +11,8 @@ from ceas.experiments.result_tables import TABLE_COLUMNS, Columns
 from ceas.experiments.results import RunResult
 from ceas.experiments.scenario import Scenario
 from ceas.learning import logistic_baseline
-from ceas.network import Fate, pair_rate_hz
+from ceas.network import Fate, RouteClass, pair_rate_hz
+from ceas.network.records import VALUE_CLASSES
 from ceas.physics import werner_to_fidelity
 from ceas.runtime.cosimulation import CoSimulation
 from ceas.runtime.rows import mean_of_measured
@@ -110,18 +111,22 @@ def _pair_summary(totals: Totals) -> dict[str, Any]:
     generated = int(totals.generated.sum())
     served = int(fates[[Fate.LEARNING, Fate.KEY, Fate.TEST]].sum() + totals.route_used.sum())
     uses = totals.fidelity_at_use.sum(axis=0)
-    learning, key, test = totals.delivered_value.tolist()
+    value = dict(zip(VALUE_CLASSES, totals.delivered_value.tolist(), strict=True))
     return {
         "generated_pairs": generated,
         "bell_pair_utilisation": served / generated if generated else float("nan"),
-        "delivered_value": learning + key + test,
-        "delivered_value_by_class": {"learning": learning, "key": key, "test": test},
+        "delivered_value": sum(value.values()),
+        "delivered_value_by_class": value,
         "fates": {fate.name.lower(): int(fates[fate]) for fate in (*_FATES, Fate.ALIVE)},
         "routes": {
-            "requested": totals.route_requested,
-            "served": totals.route_served,
+            "requested": int(totals.route_requested.sum()),
+            "served": int(totals.route_served.sum()),
             "pairs": int(fates[Fate.ROUTE]),
             "pairs_used": int(totals.route_used.sum()),
+        },
+        "background": {
+            "requested": int(totals.route_requested[RouteClass.BACKGROUND]),
+            "served": int(totals.route_served[RouteClass.BACKGROUND]),
         },
         "fidelity_at_use": {"mean": float(fidelity_mean(uses)), "p05": float(fidelity_quantile(uses, 0.05))},
     }

@@ -27,12 +27,14 @@ from ceas.experiments.sections import (
     ClockSection,
     ConsensusSection,
     DataSection,
+    DriftSection,
     HardwareSection,
     LearningSection,
     OutputSection,
     ScheduleSection,
     Section,
     TopologySection,
+    TrafficSection,
 )
 
 __all__ = [
@@ -61,6 +63,8 @@ class Scenario(Section):
     hardware: HardwareSection = Field(default_factory=HardwareSection)
     clock: ClockSection = Field(default_factory=ClockSection)
     schedule: ScheduleSection = Field(default_factory=ScheduleSection)
+    traffic: TrafficSection = Field(default_factory=TrafficSection)
+    drift: DriftSection = Field(default_factory=DriftSection)
     data: DataSection = Field(default_factory=DataSection)
     circuit: CircuitSection = Field(default_factory=CircuitSection)
     learning: LearningSection = Field(default_factory=LearningSection)
@@ -100,7 +104,7 @@ class Scenario(Section):
     def network_id(self) -> str:
         """Identity of the network and its schedule alone: which pairs exist, when, and what they are used for."""
         document = self.to_mapping()
-        decisive = {name: document[name] for name in ("topology", "hardware", "clock", "schedule")}
+        decisive = {name: document[name] for name in ("topology", "hardware", "clock", "schedule", "traffic", "drift")}
         # These keys decide how many pairs a shot needs, and the cap on shots ends the demand for pairs.
         decisive["circuit"] = document["circuit"]
         decisive["learning"] = {"max_shots_per_round": self.learning.max_shots_per_round}
@@ -149,6 +153,8 @@ _MODELS: dict[str, type[Section]] = {
     "hardware": HardwareSection,
     "clock": ClockSection,
     "schedule": ScheduleSection,
+    "traffic": TrafficSection,
+    "drift": DriftSection,
     "data": DataSection,
     "circuit": CircuitSection,
     "learning": LearningSection,

@@ -15,6 +15,7 @@ from ceas.experiments.sections import (
     ClockSection,
     ConsensusSection,
     DataSection,
+    DriftSection,
     ScheduleSection,
     TopologySection,
 )
@@ -160,6 +161,14 @@ def _shots_fit_window(clock: ClockSection, schedule: ScheduleSection) -> Mistake
         yield "schedule.shot_duration_s", f"found {schedule.shot_duration_s!r}, must be at most {limit}"
 
 
+def _drift_happens(clock: ClockSection, drift: DriftSection) -> Mistakes:
+    end_s = clock.rounds * (clock.learning_window_s + clock.exchange_window_s)
+    if drift.link_share > 0 and drift.start_s >= end_s:
+        yield "drift.start_s", f"found {drift.start_s!r}, must be below {end_s:g}, the end of the last round"
+    if drift.link_share > 0 and drift.success_factor == drift.coherence_factor == drift.werner_factor == 1.0:
+        yield "drift.link_share", f"found {drift.link_share!r}, but all factors of drift are 1, so nothing changes"
+
+
 def _data_shares(data: DataSection) -> Mistakes:
     total = data.test_fraction + data.validation_fraction
     if total >= 1:
@@ -238,6 +247,7 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Mistakes]], ...] = (
     (("topology",), _smallest_network),
     (("topology",), _random_network),
     (("clock", "schedule"), _shots_fit_window),
+    (("clock", "drift"), _drift_happens),
     (("data",), _data_shares),
     (("data", "circuit"), _one_qubit_per_class),
     (("data", "circuit"), _features_exist),

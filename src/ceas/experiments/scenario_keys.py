@@ -62,7 +62,8 @@ def _requirement(field: FieldInfo) -> str:
     words = {tuple: "a list of integers >= 0", dict: "a table of strings, booleans, finite numbers, lists and tables"}
     if origin in words:
         return words[origin] + _least_length(field)
-    return f"{'an integer' if annotation is int else 'a number'}{_bounds(field)}"
+    kinds: dict[Any, str] = {int: "an integer", bool: "true or false"}
+    return f"{kinds.get(annotation, 'a number')}{_bounds(field)}"
 
 
 def _extra(field: FieldInfo) -> dict[str, Any]:
@@ -115,7 +116,8 @@ def _type_name(annotation: Any) -> str:
     origin = get_origin(annotation)
     if origin is Literal or annotation is str:
         return "string"
-    return {tuple: "list", dict: "table"}.get(origin, "integer" if annotation is int else "number")
+    words: dict[Any, str] = {tuple: "list", dict: "table", int: "integer", bool: "boolean"}
+    return words.get(origin or annotation, "number")
 
 
 def _default_text(path: str, key: str, field: FieldInfo) -> str:

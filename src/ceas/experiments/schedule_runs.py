@@ -9,7 +9,17 @@ from numpy.typing import NDArray
 
 from ceas.experiments import registry
 from ceas.experiments.result_tables import Columns
-from ceas.network import Fate, NetworkModel, Policy, WindowRecord, advance_round, initial_state, pair_rate_hz
+from ceas.network import (
+    Fate,
+    NetworkModel,
+    Policy,
+    RouteClass,
+    WindowRecord,
+    advance_round,
+    initial_state,
+    pair_rate_hz,
+)
+from ceas.network.records import VALUE_CLASSES
 from ceas.network.waiting import wait_edges_ns, wait_quantile_s
 from ceas.physics import werner_to_fidelity
 from ceas.runtime.world import World
@@ -91,7 +101,7 @@ def run_policy(
 
 def _figures(windows: Sequence[WindowRecord], model: NetworkModel, bounded_rounds: int) -> dict[str, float]:
     metrics = schedule_metrics(windows)
-    learning, key, test = metrics.delivered_value.tolist()
+    value = dict(zip(VALUE_CLASSES, metrics.delivered_value.tolist(), strict=True))
     uses = np.sum([window.fidelity_at_use.sum(axis=0) for window in windows], axis=0)
     waits = np.sum([window.wait_histogram for window in windows], axis=0)
     bounded = float(schedule_metrics(windows[:bounded_rounds]).delivered_value.sum()) if bounded_rounds else 0.0
@@ -100,14 +110,15 @@ def _figures(windows: Sequence[WindowRecord], model: NetworkModel, bounded_round
         **{fate.name.lower(): metrics.fates[fate] for fate in (*_ENDED, Fate.ALIVE)},
         "shots": metrics.n_shots,
         "utilisation": _ratio(sum(metrics.fates[fate] for fate in _USED) + metrics.route_used, metrics.generated),
-        "delivered_value": learning + key + test,
-        "value_learning": learning,
-        "value_key": key,
-        "value_test": test,
+        "delivered_value": sum(value.values()),
+        **{f"value_{name}": part for name, part in value.items()},
         "fidelity_at_use_mean": float(fidelity_mean(uses)),
         "fidelity_at_use_p05": float(fidelity_quantile(uses, 0.05)),
         "keys_served": metrics.key_served_fraction,
         "shots_served": _ratio(metrics.n_shots, len(windows) * _most_shots(model)),
+        "background_served": _ratio(
+            metrics.route_served[RouteClass.BACKGROUND], metrics.route_requested[RouteClass.BACKGROUND]
+        ),
         "key_wait_mean_s": metrics.key_wait_mean_s,
         "key_wait_p99_s": wait_quantile_s(waits[1], 0.99),
         "shot_wait_mean_s": metrics.shot_wait_mean_s,
@@ -204,13 +215,15 @@ def bound_of(world: World, *, seed: int, rounds: int) -> float:
     """Return what no policy can deliver more of in the first rounds, given the births that the seed allows.
 
     It holds for the mean over the coins that divert pairs to tests; single runs scatter around it by those coins. NaN
-    where routes ask for keys, whose value it does not count.
+    where links drift, which it does not know.
     """
-    if world.network.route_demand is not None:
+    model = world.network
+    if model.drift is not None:
         return float("nan")
-    # Loaded here because it compiles what it uses, and a study may do without.
-    from ceas.network.replay import possible_births  # noqa: PLC0415
-    from ceas.scheduling.bounds_rounds import rounds_bound  # noqa: PLC0415
+    # Loaded here because they compile what they use, and a study may do without.
+    from ceas.network.replay import possible_births, route_requests  # noqa: PLC0415
+    from ceas.scheduling.bounds_rounds import end_to_end_bound, rounds_bound  # noqa: PLC0415
 
-    first, births = possible_births(world.network, seed=seed, n_rounds=rounds)
-    return rounds_bound(world.network, first, births, n_rounds=rounds).value
+    first, births = possible_births(model, seed=seed, n_rounds=rounds)
+    ends = end_to_end_bound(model, route_requests(model, seed=seed, n_rounds=rounds))
+    return rounds_bound(model, first, births, n_rounds=rounds).value + ends

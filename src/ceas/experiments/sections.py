@@ -24,12 +24,14 @@ __all__ = [
     "ClockSection",
     "ConsensusSection",
     "DataSection",
+    "DriftSection",
     "HardwareSection",
     "LearningSection",
     "OutputSection",
     "ScheduleSection",
     "Section",
     "TopologySection",
+    "TrafficSection",
 ]
 
 
@@ -257,6 +259,13 @@ class HardwareSection(Section):
     minimum_fidelity: float = Field(
         default=0.55, ge=0.25, lt=1, description="A stored pair below this fidelity is expired"
     )
+    communication_qubits: int = Field(
+        default=0, ge=0, description="Links of a node that can attempt at once; 0: all of them"
+    )
+    swap_success_probability: float = Field(
+        default=1.0, gt=0, le=1, description="Chance that the Bell measurement of a swap succeeds"
+    )
+    bell_measurement_s: float = Field(default=0.0, ge=0, le=1, description="Time that it takes")
 
     @model_validator(mode="before")
     @classmethod
@@ -344,6 +353,34 @@ class ScheduleSection(Section):
     route_hops: int = Field(default=2, ge=2, description="Most links of such a pair's route; others get no pairs")
     test_share: float = Field(default=0.1, ge=0, lt=1, description="Share of the pairs about to be used that is tested")
     shot_duration_s: float = Field(default=1e-3, gt=0, description="Time that one shot takes on a processor")
+
+
+class TrafficSection(Section):
+    """Background traffic: end-to-end pairs for others, which share links and memories with the training."""
+
+    connections: int = Field(default=0, ge=0, description="Random pairs of nodes that ask for pairs; 0: none")
+    most_hops: int = Field(default=3, ge=1, description="Most links between the two nodes of a connection")
+    requests_per_round: float = Field(
+        default=20.0, gt=0, description="Mean number of requests of a connection in a round, at random times"
+    )
+    deadline_s: float = Field(default=0.5, gt=0, le=86_400, description="Time after which an unserved request lapses")
+    minimum_fidelity: float = Field(
+        default=0.7, ge=0.25, lt=1, description="Fidelity that an end-to-end pair must have at delivery"
+    )
+    value: float = Field(default=0.05, ge=0, description="Value of one delivered end-to-end pair")
+
+
+class DriftSection(Section):
+    """Links that change while the training runs."""
+
+    link_share: float = Field(default=0.0, ge=0, le=1, description="Share of the links, drawn at random, that change")
+    start_s: float = Field(default=0.0, ge=0, description="When they change")
+    success_factor: float = Field(default=1.0, ge=0, description="Factor on their chance that an attempt succeeds")
+    coherence_factor: float = Field(default=1.0, gt=0, description="Factor on the time in which their pairs decay")
+    werner_factor: float = Field(
+        default=1.0, ge=0, le=1, description="Factor on the Werner parameter of their new pairs"
+    )
+    is_announced: bool = Field(default=False, description="Whether scheduling policies are told")
 
 
 class DataSection(Section):

@@ -18,6 +18,7 @@ __all__ = [
     "FIDELITY_BINS",
     "MAX_LEARNERS_PER_LINK",
     "PAIR_DTYPE",
+    "VALUE_CLASSES",
     "DemandTable",
     "Fate",
     "NetworkModel",
@@ -26,6 +27,7 @@ __all__ = [
     "learners_of_link",
     "lifetime_ns",
     "used_by_routes",
+    "value_by_class",
 ]
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -35,6 +37,8 @@ Int32s: TypeAlias = npt.NDArray[np.int32]
 
 # The histogram of fidelities at use covers [0.25, 1], from the fully mixed state to the perfect pair.
 FIDELITY_BINS = 100
+# Whom value is delivered to, in the order of `value_by_class`.
+VALUE_CLASSES = ("learning", "key", "test", "background")
 # One learner at either end of a link.
 MAX_LEARNERS_PER_LINK = 2
 # Sixty days: far beyond a training, and sums of such times stay far from the end of an int64.
@@ -339,3 +343,12 @@ def learners_of_link(learner_link: Int32s, n_links: int) -> Int32s:
         link = learner_link[learner]
         learners[link, int(learners[link, 0] >= 0)] = learner
     return learners
+
+
+def value_by_class(record: WindowRecord) -> Float64s:
+    """Return the value delivered to learning, key, test and background traffic, that of end-to-end pairs included."""
+    value = np.append(record.delivered_value, 0.0)
+    if record.routes is not None:
+        # The classes of routes are keys, tests and background traffic, in this order.
+        value[1:] += record.routes.by_class("delivered_value")
+    return value

@@ -1,4 +1,4 @@
-"""The births that a network's random streams allow, whatever the policy does."""
+"""What a network's random streams fix, whatever the policy does: births that are possible, requests that arrive."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,11 +6,13 @@ import numpy.typing as npt
 from ceas.errors import DomainError
 from ceas.network.compilation import compiled
 from ceas.network.draws import geometric_gap, unit_interval
-from ceas.network.policy import NEVER
+from ceas.network.policy import NEVER, WAIT, LinkView, Policy, attempt_on_request, serve_no_ask, serve_rule
 from ceas.network.records import NetworkModel
+from ceas.network.routes import Arrivals
+from ceas.network.simulation import advance_round, initial_state
 from ceas.streams import stream_seed
 
-__all__ = ["possible_births"]
+__all__ = ["possible_births", "route_requests"]
 
 
 def possible_births(
@@ -51,6 +53,40 @@ def possible_births(
     births = np.zeros(first[-1], dtype=np.int64)
     _replay(seeds, log_failure, period_ns, end_ns, first, births, counts)
     return first, births
+
+
+def route_requests(model: NetworkModel, *, seed: int, n_rounds: int) -> npt.NDArray[np.int64]:
+    """Return how many requests for end-to-end pairs of each flow arrive in the first `n_rounds` rounds, `(n_flows,)`.
+
+    Raises:
+        DomainError: A flow is saturated: how often it asks depends on the policy.
+    """
+    demand = model.route_demand
+    if demand is None:
+        return np.zeros(0, dtype=np.int64)
+    if bool((demand.arrivals == Arrivals.SATURATED).any()):
+        raise DomainError("Argument `model` must have no saturated flow, but has one.")
+    # Nobody is served, so that nothing happens on the routes but arrivals and deadlines.
+    idle = Policy(
+        name="idle",
+        serve=serve_nobody,
+        attempt=attempt_on_request,
+        parameters=np.zeros((model.n_links, 1)),
+        route=serve_no_ask,
+    )
+    state = initial_state(model, seed=seed)
+    requested = np.zeros(demand.n_flows, dtype=np.int64)
+    for _ in range(n_rounds):
+        window = advance_round(state, model, idle)
+        if window.routes is not None:
+            requested += window.routes.requested
+    return requested
+
+
+@serve_rule
+def serve_nobody(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, int]:  # noqa: ARG001
+    """Wait for ever."""
+    return WAIT, NEVER
 
 
 @compiled

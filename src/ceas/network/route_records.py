@@ -56,6 +56,7 @@ class RouteRecord:
     """What happened on the routes in one round. Arrays per flow have shape `(n_flows,)` unless said otherwise.
 
     Args:
+        use_class: Class of each flow, `RouteClass`.
         requested: Requests that arrived.
         served: Pairs delivered, tests of flows that want tests included.
         dropped: Requests whose deadline passed.
@@ -78,6 +79,7 @@ class RouteRecord:
         pairs: Ends in this round of the pairs of traced requests, dtype `ROUTE_PAIR_DTYPE`, in order of time.
     """
 
+    use_class: Int64s
     requested: Int64s
     served: Int64s
     dropped: Int64s
@@ -96,3 +98,8 @@ class RouteRecord:
     fidelity_at_use: Int64s
     pair_fates: Int64s
     pairs: npt.NDArray[Any]
+
+    def by_class(self, name: str) -> Float64s:
+        """Return the sums of a column over the flows of each class, in the order of `RouteClass`, `(3,)`."""
+        column = np.asarray(getattr(self, name), dtype=np.float64)
+        return np.asarray(np.bincount(self.use_class, weights=column, minlength=3), dtype=np.float64)

@@ -343,6 +343,7 @@ def route_record(arena: RouteArena, extra: Extra, pieces: list[npt.NDArray[Any]]
     pair_fates[:, RouteFate.HELD] = held_pairs(extra, arena.flows, len(pair_fates))
     names = ("requested", "served", "dropped", "diverted", "below_minimum", "swaps", "failed_swaps", "wait_ns")
     return RouteRecord(
+        use_class=arena.flows["use_class"].copy(),
         waiting=extra["flow_states"]["n_live"].copy(),
         key_bits=tallies["key_bits"].copy(),
         delivered_value=tallies["delivered_value"].copy(),

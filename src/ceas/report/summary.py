@@ -107,7 +107,7 @@ def run_command(run: Run) -> str:
 def run_figures(run: Run) -> list[tuple[str, str, str]]:
     """Return the key figures: name, value and remark."""
     result, bits = run.result, run.result["key_bits"]
-    used = sum(result["fates"][name] for name in ("learning", "key", "test"))
+    used = sum(result["fates"][name] for name in ("learning", "key", "test")) + result["routes"]["pairs_used"]
     last_five = format_number(result["test_accuracy_last5"], "%")
     return [
         ("Test accuracy", format_number(result["test_accuracy"], "%"), f"last five: {last_five}"),

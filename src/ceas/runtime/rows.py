@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.network import Fate
-from ceas.network.records import used_by_routes
+from ceas.network.records import VALUE_CLASSES, used_by_routes, value_by_class
 from ceas.runtime.outcome import RoundOutcome
 from ceas.runtime.world import World
 from ceas.scheduling import fidelity_mean, fidelity_quantile
@@ -52,15 +52,13 @@ def _pair_figures(outcome: RoundOutcome) -> Mapping[str, float]:
     window = outcome.window
     fates = window.fates.sum(axis=0)
     used, closed = fates[list(_USED)].sum() + used_by_routes(window).sum(), fates[list(_CLOSED)].sum()
-    route_value = 0.0 if window.routes is None else float(window.routes.delivered_value.sum())
+    value = dict(zip(VALUE_CLASSES, value_by_class(window).tolist(), strict=True))
     uses = window.fidelity_at_use.sum(axis=0)
     return {
         "generated": float(window.generated.sum()),
         **{fate.name.lower(): float(fates[fate]) for fate in (*_CLOSED, Fate.ALIVE)},
         "utilisation": float(used / closed) if closed else float("nan"),
-        "delivered_value_learning": float(window.delivered_value[0]),
-        "delivered_value_key": float(window.delivered_value[1]) + route_value,
-        "delivered_value_test": float(window.delivered_value[2]),
+        **{f"delivered_value_{name}": part for name, part in value.items()},
         "fidelity_at_use_mean": float(fidelity_mean(uses)),
         "fidelity_at_use_p05": float(fidelity_quantile(uses, 0.05)),
     }

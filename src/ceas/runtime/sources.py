@@ -15,6 +15,7 @@ from ceas.authentication import Authenticator, KeyPools, Profile, Rejected, epoc
 from ceas.consensus import Claims, Validate, decode_update, encode_update, parameter_digest
 from ceas.errors import DomainError
 from ceas.network import NetworkState, Policy, WindowRecord, advance_round, initial_state, path_latency_s
+from ceas.network.routes import RouteClass
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
 from ceas.runtime.message_network import BroadcastOutcome, MessageTiming, message_timing, run_broadcast
 from ceas.runtime.world import World
@@ -179,9 +180,13 @@ class LiveSource:
         routes, demand = self._world.network.routes, self._world.network.route_demand
         if window.routes is None or routes is None or demand is None:
             return 0.0
-        werner_sum = window.routes.correlator_sum.mean(axis=1)
-        source, target = routes.source[demand.route], routes.target[demand.route]
-        return float(self._authenticator.pools.deposit(source, target, window.routes.served, werner_sum).sum())
+        of_keys = np.flatnonzero(demand.use_class == RouteClass.KEY)
+        werner_sum = window.routes.correlator_sum.mean(axis=1)[of_keys]
+        route = demand.route[of_keys]
+        served = window.routes.served[of_keys]
+        return float(
+            self._authenticator.pools.deposit(routes.source[route], routes.target[route], served, werner_sum).sum()
+        )
 
     def to_arrays(self) -> Arrays:
         """Return the state of the network and of the authenticator."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.network import Fate
-from ceas.network.records import FIDELITY_BINS, used_by_routes
+from ceas.network.records import FIDELITY_BINS, VALUE_CLASSES, used_by_routes, value_by_class
 from ceas.runtime.checkpoint import Arrays
 from ceas.runtime.outcome import RoundOutcome
 from ceas.runtime.world import World
@@ -26,7 +26,7 @@ class Totals:
         generated: Pairs born.
         fates: Pairs by fate, shape `(links, fates)`; the column of the living ones holds the present stock.
         fidelity_at_use: Histogram for learning, key and test, shape `(3, bins)`.
-        delivered_value: Value by class, shape `(3,)`.
+        delivered_value: Value by class, as `ceas.network.records.value_by_class`, shape `(4,)`.
         used_count: Pairs used.
         used_werner_sum: Sum of their Werner parameters at use.
         key_bits_generated: Key made of pairs (bits).
@@ -38,8 +38,8 @@ class Totals:
         frames: Frames sent.
         message_delays: Longest chain of frames that ended in a delivery.
         route_used: Pairs that ended in a delivered or tested end-to-end pair.
-        route_requested: Requests for end-to-end pairs.
-        route_served: Of these, those that got one.
+        route_requested: Requests for end-to-end pairs by class, keys, tests and background traffic, shape `(3,)`.
+        route_served: Of these, those that got one, shape `(3,)`.
         route_key_bits: Key made of end-to-end pairs (bits), a scalar.
     """
 
@@ -54,8 +54,8 @@ class Totals:
     starved_links: IntArray
     route_used: IntArray
     route_key_bits: FloatArray
-    route_requested: int = 0
-    route_served: int = 0
+    route_requested: FloatArray
+    route_served: FloatArray
     key_bits_consumed: int = 0
     starved_frames: int = 0
     rejected_frames: int = 0
@@ -69,7 +69,7 @@ class Totals:
             generated=np.zeros(n_links, np.int64),
             fates=np.zeros((n_links, len(Fate)), np.int64),
             fidelity_at_use=np.zeros((3, FIDELITY_BINS), np.int64),
-            delivered_value=np.zeros(3),
+            delivered_value=np.zeros(len(VALUE_CLASSES)),
             used_count=np.zeros(n_links, np.int64),
             used_werner_sum=np.zeros(n_links),
             key_bits_generated=np.zeros(n_links),
@@ -77,6 +77,8 @@ class Totals:
             starved_links=np.zeros(n_links, np.int64),
             route_used=np.zeros(n_links, np.int64),
             route_key_bits=np.zeros(1),
+            route_requested=np.zeros(3),
+            route_served=np.zeros(3),
         )
 
     def add(self, world: World, outcome: RoundOutcome) -> None:
@@ -114,10 +116,9 @@ class Totals:
         self.fidelity_at_use += window.fidelity_at_use
         self.route_used += used_by_routes(window)
         if window.routes is not None:
-            self.route_requested += int(window.routes.requested.sum())
-            self.route_served += int(window.routes.served.sum())
-            self.delivered_value[1] += float(window.routes.delivered_value.sum())
-        self.delivered_value += window.delivered_value
+            self.route_requested += window.routes.by_class("requested")
+            self.route_served += window.routes.by_class("served")
+        self.delivered_value += value_by_class(window)
         shot_link = world.network.demand.learner_link[window.shot_learner]
         shot_werner = window.shot_werner.sum(axis=1, dtype=np.float64)
         self.used_count += window.fates[:, [Fate.LEARNING, Fate.KEY, Fate.TEST]].sum(axis=1)

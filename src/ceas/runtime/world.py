@@ -1,9 +1,7 @@
 """The world of one run: everything that is fixed before the clock starts."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +9,20 @@ from numpy.typing import NDArray
 from ceas.errors import DomainError
 from ceas.learning import Circuit, Dataset, LearnerSamples, Partition
 from ceas.network import DemandTable, LinkTable, NetworkModel, NodeTable, RoundClock, Topology, pair_rate_hz
+from ceas.runtime.route_world import (
+    DriftParameters,
+    RepeaterParameters,
+    RouteKeyParameters,
+    TrafficParameters,
+    drift_schedule,
+    route_options,
+)
+from ceas.streams import stream
 
-if TYPE_CHECKING:
-    from ceas.network.routes import RepeaterTable, RouteTable
-
-__all__ = ["DemandParameters", "Placement", "World", "build_world", "key_margin", "place_byzantine"]
+__all__ = ["DemandParameters", "OptionalNetwork", "Placement", "World", "build_world", "place_byzantine"]
 
 Placement = Literal["random", "best"]
 NANOSECONDS_PER_SECOND = 1_000_000_000
-# Below it a Werner pair gives no secret bit (`ceas.physics.secret_key_fraction`).
-LEAST_KEY_FIDELITY = 0.834958
-_LONGEST_CUTOFF_S = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +35,6 @@ class DemandParameters:
         shot_duration_s: Time that a QPU needs for one shot (s).
         key_pairs_per_round: Key requests per link and round.
         key_deadline_s: Time after which a key request is dropped (s).
-        route_key_pairs_per_round: End-to-end key requests in a round for every two nodes without a common fibre.
-        route_hops: Most links of their routes; nodes further apart ask for none.
         test_share: Probability that a use is diverted to a joint test.
         learning_value: Value of one shot through perfect pairs.
         key_value: Value of one secret bit.
@@ -48,13 +47,28 @@ class DemandParameters:
     shot_duration_s: float
     key_pairs_per_round: float
     key_deadline_s: float
-    route_key_pairs_per_round: float
-    route_hops: int
     test_share: float
     learning_value: float
     key_value: float
     test_value: float
     minimum_fidelity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptionalNetwork:
+    """What a network may have beyond links and their demands; by default nothing.
+
+    Attributes:
+        repeaters: What nodes can do besides storing pairs.
+        keys: Requests for keys between nodes without a common fibre.
+        traffic: Background traffic.
+        drift: Links that change.
+    """
+
+    repeaters: RepeaterParameters = field(default_factory=RepeaterParameters)
+    keys: RouteKeyParameters = field(default_factory=RouteKeyParameters)
+    traffic: TrafficParameters = field(default_factory=TrafficParameters)
+    drift: DriftParameters = field(default_factory=DriftParameters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,76 +132,6 @@ def _demand(
     )
 
 
-def _routes(parameters: DemandParameters, topology: Topology, nodes: NodeTable, links: LinkTable) -> dict[str, Any]:
-    """Return the routes for keys between nodes without a common fibre, as arguments of the network model.
-
-    Raises:
-        DomainError: No two such nodes are close enough, or none of their pairs could give key.
-    """
-    if parameters.route_key_pairs_per_round == 0.0:
-        return {}
-    from ceas.network.routes import Arrivals, RouteClass, RouteDemand, fastest_routes, repeaters_of  # noqa: PLC0415
-
-    linked = set(zip(links.node_a.tolist(), links.node_b.tolist(), strict=True))
-    apart = [pair for pair in combinations(range(topology.n_nodes), 2) if pair not in linked]
-    hops = _hops(links, topology.n_nodes, apart)
-    near = [pair for pair, n in zip(apart, hops, strict=True) if n <= parameters.route_hops]
-    repeaters = repeaters_of(nodes, links)
-    routes = fastest_routes(links, near, cost="hops") if near else None
-    margin = np.array([]) if routes is None else key_margin(routes, repeaters, links)
-    if routes is None or (margin <= 0.0).all():
-        raise DomainError(
-            f"Argument `route_hops` must reach two nodes without a common fibre whose fresh pairs give key, but is "
-            f"{parameters.route_hops}."
-        )
-    kept = np.flatnonzero(margin > 0.0)
-    # A held pair may spend its part of the decay that the longest-lived route over its link can afford.
-    share = np.zeros(links.n_links)
-    np.maximum.at(share, routes.link, np.repeat(margin / routes.n_hops, routes.n_hops))
-    with np.errstate(divide="ignore"):
-        cutoff_s = np.minimum(share / links.decay_rate_hz, _LONGEST_CUTOFF_S)
-    one = np.ones(len(kept))
-    demand = RouteDemand(
-        route=kept,
-        use_class=np.full(len(kept), int(RouteClass.KEY)),
-        arrivals=np.full(len(kept), int(Arrivals.PERIODIC)),
-        requests_per_round=parameters.route_key_pairs_per_round * one,
-        backlog=np.ones(len(kept), np.int64),
-        deadline_ns=np.full(len(kept), _to_ns(parameters.key_deadline_s)),
-        minimum_fidelity=LEAST_KEY_FIDELITY * one,
-        weight=parameters.key_value * one,
-    )
-    repeaters = replace(repeaters, cutoff_ns=np.rint(cutoff_s * NANOSECONDS_PER_SECOND).astype(np.int64))
-    return {"routes": routes, "route_demand": demand, "repeaters": repeaters}
-
-
-def key_margin(routes: "RouteTable", repeaters: "RepeaterTable", links: LinkTable) -> NDArray[np.float64]:
-    """Return ln(w / w_least) of the pairs that fresh pairs of each route give when they are swapped at once.
-
-    It is what waiting may cost; at or below 0 a route gives no key whatever the schedule.
-    """
-    swaps = np.log(np.maximum(repeaters.swap_contraction.mean(axis=1), 1e-300))
-    fresh = np.log(np.maximum(links.initial_werner, 1e-300))
-    visited = routes.nodes(links)
-    margin = np.empty(routes.n_routes)
-    for route in range(routes.n_routes):
-        first, last = int(routes.first_hop[route]), int(routes.first_hop[route + 1])
-        inner = visited[first + route + 1 : last + route]
-        margin[route] = fresh[routes.link[first:last]].sum() + swaps[inner].sum()
-    return np.asarray(margin - np.log((4.0 * LEAST_KEY_FIDELITY - 1.0) / 3.0))
-
-
-def _hops(links: LinkTable, n_nodes: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
-    """Return the number of links between the nodes of each pair."""
-    from scipy.sparse import csr_array  # noqa: PLC0415 - slow to import
-    from scipy.sparse.csgraph import shortest_path  # noqa: PLC0415 - slow to import
-
-    graph = csr_array((np.ones(links.n_links), (links.node_a, links.node_b)), shape=(n_nodes, n_nodes))
-    distance = shortest_path(graph, directed=False, unweighted=True)
-    first, second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
-    return np.asarray(distance[first, second])
-
-
 def _to_ns(seconds: float) -> int:
     return round(seconds * NANOSECONDS_PER_SECOND)
 
@@ -203,14 +147,16 @@ def build_world(
     dataset: Dataset,
     samples: LearnerSamples,
     is_byzantine: NDArray[np.bool_],
+    optional: OptionalNetwork | None = None,
+    seed: int = 0,
 ) -> World:
-    """Join hardware, demands and data into one world.
+    """Join hardware, demands and data into one world; what is optional is drawn by `seed`.
 
     A learner whose circuit is cut uses its node's link with the highest pair rate; the node at the other end lends the
     second half of the qubits.
 
     Raises:
-        DomainError: A circuit is cut but a node has no link.
+        DomainError: A circuit is cut but a node has no link, or the routes cannot give what they are asked for.
     """
     learner_link = np.full(topology.n_nodes, -1, np.int32)
     lender = np.arange(topology.n_nodes, dtype=np.int32)
@@ -221,6 +167,15 @@ def build_world(
             raise DomainError(f"Argument `topology` must give every node a link, but node {lonely} has none.")
         lender = (links.node_a[learner_link] + links.node_b[learner_link] - lender).astype(np.int32)
     learning_ns = _to_ns(demand.learning_window_s)
+    optional = OptionalNetwork() if optional is None else optional
+    routes = route_options(
+        nodes,
+        links,
+        repeaters=optional.repeaters,
+        keys=optional.keys,
+        traffic=optional.traffic,
+        rng=stream(seed, "traffic"),
+    )
     return World(
         topology=topology,
         network=NetworkModel(
@@ -229,7 +184,8 @@ def build_world(
             demand=_demand(demand, links, learner_link, partition.pairs_per_shot),
             clock=RoundClock(round_ns=learning_ns + _to_ns(demand.exchange_window_s), learning_ns=learning_ns),
             minimum_fidelity=demand.minimum_fidelity,
-            **_routes(demand, topology, nodes, links),
+            drift=drift_schedule(optional.drift, links.n_links, stream(seed, "drift")),
+            **routes,
         ),
         circuit=circuit,
         partition=partition,

@@ -21,6 +21,9 @@ where S runs over the sets whose newest pair is k. Any prices give a bound; they
 listed from the pairs up to `depth` before the newest; all older pairs are taken to be as young as the first beyond, at
 the lowest price of any that still lives.
 
+End-to-end pairs over routes are given up too: every request that arrives is taken to be served at once, through fresh
+pairs that no link has to make (`end_to_end_bound`). That is loose where they are many.
+
 The bound holds for the mean over the coins of the tests, given the births; single runs scatter around it by those
 coins.
 """
@@ -35,9 +38,10 @@ from scipy.ndimage import minimum_filter1d
 
 from ceas.errors import DomainError
 from ceas.network.records import NetworkModel
-from ceas.physics.keys import secret_key_fraction
+from ceas.network.routes import RouteClass
+from ceas.physics.keys import binary_entropy, secret_key_fraction
 
-__all__ = ["RoundsBound", "rounds_bound"]
+__all__ = ["RoundsBound", "end_to_end_bound", "rounds_bound"]
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
 Int64s: TypeAlias = npt.NDArray[np.int64]
@@ -101,6 +105,41 @@ def rounds_bound(
         )
     keys = _key_values(model, np.diff(birth_first), n_rounds)
     return RoundsBound(value=float(learning.sum() + keys.sum()), learning=learning, keys=keys, shots=shots)
+
+
+def end_to_end_bound(model: NetworkModel, requested: Int64s) -> float:
+    """Return a bound on the value that requests for end-to-end pairs deliver.
+
+    Args:
+        model: The fixed part of the network; without routes the bound is 0.
+        requested: Requests of each flow, which no policy can change, `(n_flows,)`.
+
+    Raises:
+        DomainError: `requested` does not fit the flows.
+    """
+    routes, demand, repeaters = model.routes, model.route_demand, model.repeaters
+    if routes is None or demand is None or repeaters is None:
+        return 0.0
+    if requested.shape != (demand.n_flows,):
+        raise DomainError(f"Argument `requested` must have one entry for each of {demand.n_flows} flows, but has not.")
+    nodes = routes.nodes(model.links)
+    worth = np.zeros(demand.n_flows)
+    for flow, route in enumerate(demand.route.tolist()):
+        first, last = int(routes.first_hop[route]), int(routes.first_hop[route + 1])
+        # Route r has one node more than links, so its nodes begin r places later.
+        inner = nodes[first + route + 1 : last + route]
+        fresh = np.abs(repeaters.initial_correlators[routes.link[first:last]]).prod(axis=0)
+        correlators = fresh * repeaters.swap_contraction[inner].prod(axis=0)
+        if 0.25 * (1.0 + correlators.sum()) >= demand.minimum_fidelity[flow]:
+            is_key = demand.use_class[flow] == RouteClass.KEY
+            worth[flow] = demand.weight[flow] * (_key_bits(correlators) if is_key else 1.0)
+    return float(worth @ requested)
+
+
+def _key_bits(correlators: Float64s) -> float:
+    """Return the asymptotic BBM92 secret bits of a Bell-diagonal pair of these correlators."""
+    errors = (1.0 - correlators[[0, 2]]) / 2.0
+    return float(np.maximum(0.0, 1.0 - binary_entropy(errors).sum()))
 
 
 def _key_values(model: NetworkModel, n_births: Int64s, n_rounds: int) -> Float64s:

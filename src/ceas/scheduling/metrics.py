@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
-from ceas.network.records import FIDELITY_BINS, Fate, NetworkModel, WindowRecord, used_by_routes
+from ceas.network.records import FIDELITY_BINS, Fate, NetworkModel, WindowRecord, used_by_routes, value_by_class
 
 __all__ = [
     "ScheduleMetrics",
@@ -32,7 +32,7 @@ class ScheduleMetrics:
         utilisation: Part of the closed pairs that were used, for learning, keys or tests; expired and discarded pairs
             count in full.
         utilisation_without_tests: The same with tested pairs as not used.
-        delivered_value: Value delivered to learning, key and test, shape `(3,)`.
+        delivered_value: Value delivered to learning, key, test and background traffic, shape `(4,)`.
         fidelity_at_use_mean: Mean fidelity of the used pairs of each class at their use, shape `(3,)`.
         fidelity_at_use_p05: Fidelity that 5 % of them stay below, shape `(3,)`.
         n_shots: Shots run.
@@ -43,6 +43,8 @@ class ScheduleMetrics:
         key_served_fraction: Part of the key requests settled in these rounds that were served.
         key_wait_mean_s: Mean time that the served key requests waited (s).
         blocked_fraction: Part of the time in which links had no free memory, mean over the links.
+        route_requested: Requests for end-to-end pairs by class, keys, tests and background traffic, shape `(3,)`.
+        route_served: Of these, those that got one, shape `(3,)`.
     """
 
     generated: int
@@ -61,6 +63,8 @@ class ScheduleMetrics:
     key_served_fraction: float
     key_wait_mean_s: float
     blocked_fraction: float
+    route_requested: npt.NDArray[np.float64]
+    route_served: npt.NDArray[np.float64]
 
 
 def fidelity_mean(histogram: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -127,8 +131,7 @@ def schedule_metrics(records: Sequence[WindowRecord]) -> ScheduleMetrics:
     n_closed = sum(fates[fate] for fate in Fate if fate is not Fate.ALIVE)
     route_used = sum(int(used_by_routes(record).sum()) for record in records)
     n_used = sum(fates[fate] for fate in USED) + route_used
-    delivered_value = np.sum([record.delivered_value for record in records], axis=0)
-    delivered_value[1] += sum(float(record.routes.delivered_value.sum()) for record in records if record.routes)
+    delivered_value = np.sum([value_by_class(record) for record in records], axis=0)
     histogram = np.sum([record.fidelity_at_use for record in records], axis=0)
     n_shots = sum(len(record.shot_learner) for record in records)
     served, dropped = fates[Fate.KEY], _total(records, "key_dropped")
@@ -150,11 +153,21 @@ def schedule_metrics(records: Sequence[WindowRecord]) -> ScheduleMetrics:
         key_served_fraction=_ratio(served, served + dropped),
         key_wait_mean_s=_ratio(_total(records, "key_wait_ns") * 1e-9, served),
         blocked_fraction=_ratio(_total(records, "blocked_ns"), span_ns),
+        route_requested=_of_routes(records, "requested"),
+        route_served=_of_routes(records, "served"),
     )
 
 
 def _total(records: Sequence[WindowRecord], name: str) -> int:
     return sum(int(getattr(record, name).sum()) for record in records)
+
+
+def _of_routes(records: Sequence[WindowRecord], name: str) -> npt.NDArray[np.float64]:
+    total = np.zeros(3)
+    for record in records:
+        if record.routes is not None:
+            total += record.routes.by_class(name)
+    return total
 
 
 def _ratio(part: float, whole: float) -> float:
