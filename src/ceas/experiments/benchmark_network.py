@@ -17,12 +17,10 @@ imports, set-up and compilation; those are told apart.
 """
 
 import importlib.util
-import multiprocessing
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +28,7 @@ import numpy as np
 
 from ceas.errors import DomainError
 from ceas.experiments.benchmark_network_peers import PEERS
+from ceas.experiments.processes import run_in_own_process
 from ceas.experiments.repeater_benchmark import (
     Estimate,
     Repeater,
@@ -155,9 +154,7 @@ class _Processes:
         if self.progress is not None:
             self.progress(ProgressEvent(phase=what, training_round=self.started, rounds=self.n_processes))
         self.started += 1
-        # Spawned, not forked: a fork would inherit this process's memory, which then counts as its own.
-        with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(_measure, function, *arguments).result()
+        return run_in_own_process(_measure, function, *arguments)
 
 
 def _is_installed(program: str) -> bool:

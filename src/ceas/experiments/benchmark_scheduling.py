@@ -9,16 +9,16 @@ paths. Differences are paired: all policies meet the same network, requests and 
 import hashlib
 import json
 import math
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ceas.errors import DomainError
+from ceas.experiments.processes import spawned_pool
 from ceas.experiments.results import plain_json, write_json
 from ceas.experiments.scheduling_settings import SCENARIOS, Setting, choose_settings
 from ceas.experiments.scheduling_verdicts import (
@@ -138,14 +138,10 @@ def _run_all(
         for setting in settings:
             yield setting, run_setting(setting, seeds=seeds, is_quick=is_quick)
         return
-    # Spawned, not forked: a fork would inherit the threads and locks of this process.
-    pool = ProcessPoolExecutor(max_workers=processes, mp_context=multiprocessing.get_context("spawn"))
-    try:
+    with spawned_pool(processes) as pool:
         futures = {pool.submit(_run_named, one.scenario, one.name, seeds, is_quick): one for one in settings}
         for future in as_completed(futures):
             yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _run_named(scenario: str, name: str, seeds: int, is_quick: bool) -> Document:
