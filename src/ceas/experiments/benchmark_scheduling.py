@@ -19,7 +19,7 @@ import numpy as np
 
 from ceas.errors import DomainError
 from ceas.experiments.processes import spawned_pool
-from ceas.experiments.results import plain_json, write_json
+from ceas.experiments.results import output_folder, plain_json, write_json
 from ceas.experiments.scheduling_settings import SCENARIOS, Setting, choose_settings
 from ceas.experiments.scheduling_verdicts import (
     THRIFTY,
@@ -62,7 +62,8 @@ def benchmark(
         quick: Whether to run shortened instances of a few settings, with less tuning. Its figures show that everything
             works; they are no measurement.
         out: Folder that keeps each setting's results as soon as it is finished; a later call with the same parameters
-            and the same program does not repeat them. Default: nothing is kept.
+            and the same program does not repeat them. At the end `rows.json` there holds all rows and `is_quick`, and
+            `ceas report` makes a page of it. Default: nothing is kept.
         processes: Processes, at least 1.
         progress: Told at the start, since the first setting takes minutes, and after every setting.
 
@@ -80,7 +81,7 @@ def benchmark(
         if value < least or value != int(value):
             raise DomainError(f"Argument `{name}` must be a whole number of at least {least}, but is {value}.")
     settings = choose_settings(scenarios, is_quick=quick)
-    directory = _folder(out)
+    directory = output_folder(out)
     documents: dict[str, Document] = {}
     if progress is not None and settings:
         progress(ProgressEvent(phase="settings", training_round=0, rounds=len(settings)))
@@ -95,19 +96,8 @@ def benchmark(
     rows += [row for document in ordered for row in frontier_rows(document)]
     rows += verdict_rows(ordered)
     if directory is not None:
-        write_json(directory / "rows.json", {"rows": rows})
+        write_json(directory / "rows.json", {"rows": rows, "is_quick": quick})
     return rows
-
-
-def _folder(out: str) -> Path | None:
-    if not out:
-        return None
-    directory = Path(out)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DomainError(f"Argument `out` must be a folder that can be written, but is {out!r}: {error}.") from error
-    return directory
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------
@@ -154,7 +144,7 @@ def run_setting(setting: Setting, *, seeds: int, is_quick: bool = False) -> Docu
     """Run one setting: tune and run all policies, compute the bounds on the reported instances.
 
     Returns:
-        What `contest` returns as `policies`, with `setting`, `scenario`, `regime`, `description`, `fingerprint`,
+        What `contest` returns as `policies`, with `setting`, `scenario`, `regime`, `is_quick`, `fingerprint`,
         `bounds` (per reported instance), `frontier` and `wall_s`.
     """
     # Loaded here because they compile what they use.
@@ -180,6 +170,7 @@ def run_setting(setting: Setting, *, seeds: int, is_quick: bool = False) -> Docu
         "setting": setting.name,
         "scenario": setting.scenario,
         "regime": str(setting.regime),
+        "is_quick": is_quick,
         "fingerprint": _fingerprint(setting, seeds, is_quick),
         "policies": policies,
         "bounds": bounds,
