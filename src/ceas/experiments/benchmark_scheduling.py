@@ -89,11 +89,14 @@ def benchmark(
         documents[setting.name] = document
         if progress is not None:
             progress(ProgressEvent(phase=setting.name, training_round=index, rounds=len(settings)))
+    from ceas.experiments.scheduling_route_entrants import delay_rows  # noqa: PLC0415 (loads compiled code)
+
     rows = _exact_rows(scenarios or SCENARIOS, quick)
     ordered = [documents[setting.name] for setting in settings]
     rows += [row for document in ordered for row in setting_rows(document)]
     rows += [row for document in ordered for row in extra_rows(document)]
     rows += [row for document in ordered for row in frontier_rows(document)]
+    rows += delay_rows(ordered)
     rows += verdict_rows(ordered)
     if directory is not None:
         write_json(directory / "rows.json", {"rows": rows, "is_quick": quick})
@@ -152,13 +155,14 @@ def run_setting(setting: Setting, *, seeds: int, is_quick: bool = False) -> Docu
     from ceas.experiments.scheduling_entrants import entrants_of  # noqa: PLC0415
     from ceas.experiments.scheduling_extras import extra_measure  # noqa: PLC0415
     from ceas.experiments.scheduling_figures import bounds_of, frontier_of, measure, utilisation_bound  # noqa: PLC0415
+    from ceas.experiments.scheduling_route_entrants import measure_routes, route_entrants  # noqa: PLC0415
 
     start = time.perf_counter()
     reported = min(seeds, setting.most_seeds or seeds, QUICK_SEEDS if is_quick else seeds)
     policies = contest(
         setting,
-        entrants_of(setting),
-        measure=measure,
+        route_entrants() if setting.is_on_events else entrants_of(setting),
+        measure=measure_routes if setting.is_on_events else measure,
         tuning_seeds=QUICK_TUNING_SEEDS if is_quick else TUNING_SEEDS,
         seeds=reported,
         budget=QUICK_BUDGET if is_quick else BUDGET,

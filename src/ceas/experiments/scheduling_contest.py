@@ -19,7 +19,6 @@ from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_settings import Setting
 from ceas.experiments.scheduling_verdicts import HIGH_UTILISATION, THRIFTY
 from ceas.network.slot_policy import SlotPolicy
-from ceas.network.slots import SlottedRecord
 from ceas.scheduling.tuning import tune
 
 __all__ = ["METRICS", "Entrant", "Figures", "Measure", "Run", "contest", "run_case"]
@@ -58,19 +57,19 @@ class Run:
     """One run: what happened, and the time that building and running took.
 
     Attributes:
-        record: What happened.
+        record: What happened: a `SlottedRecord`, or on the event kernel its rounds.
         build_s: Time to build the policy.
         run_s: Time to run it.
         extra: Figures that only this way of running has.
     """
 
-    record: SlottedRecord
+    record: Any
     build_s: float
     run_s: float
     extra: Figures = field(default_factory=dict)
 
 
-Measure = Callable[[SchedulingCase, SlottedRecord], Figures]
+Measure = Callable[[Any, Any], Figures]
 
 
 def run_case(entrant: Entrant, case: SchedulingCase, parameters: Mapping[str, Any]) -> Run:
@@ -209,7 +208,7 @@ def _value(point: Mapping[str, Any]) -> float:
     return float(point["V"])
 
 
-def _figures(case: SchedulingCase, record: SlottedRecord, measure: Measure, extra: Measure | None) -> Figures:
+def _figures(case: Any, record: Any, measure: Measure, extra: Measure | None) -> Figures:
     return {**measure(case, record), **({} if extra is None else extra(case, record))}
 
 
