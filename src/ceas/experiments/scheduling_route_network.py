@@ -19,7 +19,7 @@ from ceas.experiments.scheduling_route_cases import (
     grid_network,
 )
 from ceas.network.hardware import LinkTable, NodeTable
-from ceas.network.records import DemandTable, NetworkModel, RoundClock
+from ceas.network.records import NetworkModel, RoundClock, no_link_demand
 from ceas.network.routes import Arrivals, RouteClass, RouteDemand, RouteTable, ideal_repeaters
 from ceas.network.slots import SlottedNetwork
 
@@ -121,7 +121,7 @@ def _model(grid: SlottedNetwork, demand: GravityDemand, *, hears_at_once: bool) 
     return NetworkModel(
         nodes=nodes,
         links=links,
-        demand=_nothing_on_links(n_links),
+        demand=no_link_demand(n_links),
         clock=RoundClock(round_ns=ROUND_SLOTS * SLOT_NS, learning_ns=ROUND_SLOTS * SLOT_NS),
         minimum_fidelity=0.25 + 0.75 * least_werner,
         routes=RouteTable(
@@ -137,20 +137,6 @@ def _model(grid: SlottedNetwork, demand: GravityDemand, *, hears_at_once: bool) 
             swap_success_probability=grid.swap_success_probability,
             communication_qubits=grid.attempts_per_slot,
         ),
-    )
-
-
-def _nothing_on_links(n_links: int) -> DemandTable:
-    return DemandTable(
-        learner_link=np.zeros(0, dtype=np.int32),
-        pairs_per_shot=0,
-        shot_duration_ns=np.zeros(0, dtype=np.int64),
-        key_pairs_per_round=np.zeros(n_links),
-        key_deadline_ns=1,
-        test_share=0.0,
-        learning_value=0.0,
-        key_value=0.0,
-        test_value=0.0,
     )
 
 
