@@ -11,9 +11,10 @@ SOURCE = Path(__file__).parents[1] / "src" / "ceas"
 # Room: what it may import besides `errors` and itself. Imports inside functions and for type checking count as well.
 MAY_IMPORT: dict[str, frozenset[str]] = {
     "errors": frozenset(),
+    "limits": frozenset(),
     "streams": frozenset(),
     "physics": frozenset(),
-    "network": frozenset({"physics", "streams"}),
+    "network": frozenset({"limits", "physics", "streams"}),
     "scheduling": frozenset({"physics", "network"}),
     "learning": frozenset({"physics", "streams"}),
     "aggregation": frozenset(),

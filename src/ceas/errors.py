@@ -8,6 +8,7 @@ CeasError
 ├── CapacityError                   a request cannot fit the machine; refused before it starts
 └── InterruptedRunError             a run was interrupted after a checkpoint was written
 
+Ctrl-C stays Python's `KeyboardInterrupt`; `TerminatedError` is the same for SIGTERM.
 Wrong input from a peer is never raised: it is data (see `ceas.consensus`).
 """
 
@@ -22,6 +23,7 @@ __all__ = [
     "InterruptedRunError",
     "RunDirectoryError",
     "ScenarioError",
+    "TerminatedError",
     "UnknownNameError",
     "nearest_name",
 ]
@@ -71,6 +73,10 @@ class InterruptedRunError(CeasError):
         self.directory = directory
         self.completed_rounds = completed_rounds
         super().__init__(f"interrupted after {completed_rounds} training rounds; checkpoint in {directory}")
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM came. Whoever handles an interruption handles this as well; the exit status tells them apart."""
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:

@@ -392,7 +392,7 @@ def test_bench_runs_all_or_one(replace: Replace) -> None:
     replace("run_benchmark", lambda name, *_, **__: [{"engine": name, "ratio": 27.0}])
     assert "27" in call("bench").stdout
     document = json.loads(call("bench", "learning", "--json").stdout)
-    assert document == {"benchmarks": {"learning": [{"engine": "learning", "ratio": 27.0}]}}
+    assert document == {"benchmarks": {"learning": [{"engine": "learning", "ratio": 27.0}]}, "is_quick": False}
 
 
 def test_an_unknown_benchmark_gets_the_nearest() -> None:
@@ -431,6 +431,22 @@ def test_bench_passes_parameters_and_prints_a_table_each(replace: Replace) -> No
     }
     assert shown.index("one") < shown.index("1.5") < shown.index("3.5") < shown.index("two") < shown.index("2.5")
     assert "table" not in shown
+    assert "no measurement" in shown
+
+
+def test_bench_names_the_command_that_makes_a_page_where_there_are_rows(replace: Replace, tmp_path: Path) -> None:
+    def run(name: str, parameters: dict[str, Any], *, progress: Any) -> list[dict[str, Any]]:
+        if name == "scheduling":
+            (Path(parameters["out"]) / "rows.json").write_text('{"rows": []}')
+        return [{"a": 1}]
+
+    replace("run_benchmark", run)
+    assert "ceas report" not in call("bench", "network", "--out", str(tmp_path)).stdout
+    folder = tmp_path / "a folder"
+    folder.mkdir()
+    shown = call("bench", "scheduling", "--out", str(folder)).stdout
+    assert shown.endswith(f"rows: {folder / 'rows.json'}\nreport: ceas report '{folder}'\n")
+    assert "no measurement" not in shown
 
 
 @pytest.mark.parametrize(

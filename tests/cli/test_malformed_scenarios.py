@@ -200,6 +200,14 @@ MALFORMED = {
         ['name: found "../x" (string), must be 1 to 64 letters, digits, dots, dashes or underscores'],
     ),
     "not TOML": ("a = = 3\n", ["not valid TOML: Invalid value (at line 1, column 5)"]),
+    "errors that leave no signal": (
+        "[hardware]\none_qubit_error = 0.75\ntwo_qubit_error = 0.741\nreadout_error = 0.5\n",
+        [
+            "hardware.one_qubit_error: found 0.75 (number), must be a number >= 0 and <= 0.74",
+            "hardware.two_qubit_error: found 0.741 (number), must be a number >= 0 and <= 0.74",
+            "hardware.readout_error: found 0.5 (number), must be a number >= 0 and <= 0.49",
+        ],
+    ),
     "several at once": (
         '[topology]\nkind = "rign"\n[clock]\nrounds = 0\nround = 3\n'
         "[schedule]\ntest_share = 1\n[output]\ntrace_every = -1\n",

@@ -1,8 +1,10 @@
 """The network benchmark with tiny sizes: its rows, and our repeater, networks and connections."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import networkx as nx
@@ -11,6 +13,7 @@ import pytest
 
 from ceas.errors import DomainError
 from ceas.experiments import benchmark_network, run_benchmark
+from ceas.experiments.bench import printed_rows
 from ceas.experiments.benchmark_network import AGREEMENT, COLUMNS, QUICK_EFFORT, Effort, benchmark
 from ceas.experiments.benchmark_network_ceas import (
     LinkHardware,
@@ -44,6 +47,36 @@ def test_all_rows_have_all_columns(rows: list[Mapping[str, Any]]) -> None:
     assert [row["benchmark"] for row in rows].count("chicago") == 1 + 36
     assert [row["benchmark"] for row in rows].count("random") == 1
     assert [row["benchmark"] for row in rows].count("repeater") == 2 * (1 + len(benchmark_network.PEERS))
+
+
+def test_connections_are_printed_as_what_they_come_to(rows: list[Mapping[str, Any]]) -> None:
+    single = [row for row in rows if row["benchmark"] == "chicago"][1:]
+    printed = printed_rows("network", rows)
+    assert len(printed) == len(rows) - 36 + 3
+    assert [row for row in printed if "figure" not in row] == [row for row in rows if row not in single]
+    figures = {row["figure"]: row for row in printed if "figure" in row}
+    [table] = {row["table"] for row in figures.values()}
+    assert table.startswith("chicago, over its 36 connections")
+    pairs = sorted(row["pairs"] for row in single)
+    assert [figures["pairs"][name] for name in ("total", "minimum", "maximum")] == [sum(pairs), pairs[0], pairs[-1]]
+    assert figures["pairs"]["median"] == (pairs[17] + pairs[18]) / 2
+    chicago = next(row for row in rows if row["benchmark"] == "chicago")
+    assert figures["pairs_per_s"]["total"] == pytest.approx(chicago["pairs_per_s"])
+    assert figures["mean_fidelity"]["total"] == pytest.approx(chicago["mean_fidelity"])
+    # Who got no pair has no fidelity.
+    fidelity = [row["mean_fidelity"] for row in single if row["pairs"]]
+    assert figures["mean_fidelity"]["minimum"] == min(fidelity)
+    assert figures["mean_fidelity"]["median"] == pytest.approx(np.median(fidelity))
+
+
+def test_the_folder_holds_all_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(benchmark_network, "_repeater_rows", lambda *_: [{"benchmark": "repeater", "pairs": None}])
+    monkeypatch.setattr(benchmark_network, "_chicago_rows", lambda *_: [])
+    monkeypatch.setattr(benchmark_network, "_random_rows", lambda *_: [])
+    made = benchmark(quick=True, out=str(tmp_path / "new"))
+    kept = json.loads((tmp_path / "new" / "network.json").read_text())
+    assert kept == {"rows": made, "is_quick": True}
+    assert printed_rows("network", made) == made
 
 
 def test_programs_that_are_not_installed_are_named(rows: list[Mapping[str, Any]]) -> None:

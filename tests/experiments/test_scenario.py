@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from ceas.errors import ScenarioError
+from ceas.errors import DomainError, ScenarioError
 from ceas.experiments.scenario import (
     Scenario,
     built_in_scenarios,
@@ -21,6 +21,7 @@ from ceas.experiments.scenario import (
     scenario_from_toml,
 )
 from ceas.experiments.sections import HardwareSection, preset_defaults
+from ceas.network import HardwareParameters
 from ceas.physics import RelaxingMemory, load_preset, preset_names, relax_bell_diagonal
 
 # Every key is written here, so that the golden identities below hold whatever the defaults become.
@@ -605,3 +606,14 @@ def test_impossible_hardware_is_told(text: str, message: str) -> None:
 def test_what_a_preset_lacks_can_be_given() -> None:
     scenario = scenario_from_toml('[hardware]\npreset = "trapped_ion"\nreadout_error = 0.01\n')
     assert scenario.hardware.readout_error == 0.01
+
+
+def test_scenarios_and_the_network_have_the_same_largest_errors() -> None:
+    largest = {"one_qubit_error": 0.74, "two_qubit_error": 0.74, "readout_error": 0.49}
+    section = HardwareSection.model_validate(largest)
+    assert HardwareParameters(**section.model_dump(exclude={"minimum_fidelity", "preset"})).readout_error == 0.49
+    for name, value in largest.items():
+        with pytest.raises(ValueError, match="less than or equal to"):
+            HardwareSection.model_validate({name: value + 1e-6})
+        with pytest.raises(DomainError, match=f"`{name}` must be in"):
+            HardwareParameters(**{name: value + 1e-6})

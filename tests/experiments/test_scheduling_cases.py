@@ -36,7 +36,8 @@ from ceas.experiments.scheduling_training_cases import (
 )
 from ceas.network.slot_engine import run_slotted
 
-SMALL = [setting for setting in SETTINGS if setting.parameters.get("n_nodes", 0) <= 500]
+SLOTTED = [setting for setting in SETTINGS if not setting.is_on_events]
+SMALL = [setting for setting in SLOTTED if setting.parameters.get("n_nodes", 0) <= 500]
 
 
 def arrays_of(case: SchedulingCase) -> list[np.ndarray]:
@@ -252,7 +253,7 @@ def test_settings_have_names_of_their_own_and_every_scenario_has_some() -> None:
     assert len(set(names)) == len(names)
     assert {setting.scenario for setting in SETTINGS} == set(SCENARIOS) - {"S4"}
     assert {setting.regime for setting in SETTINGS} == set(Regime)
-    assert [one.scenario for one in choose_settings(["S7"], is_quick=True)] == ["S7", "S7"]
+    assert [one.scenario for one in choose_settings(["S7"], is_quick=True)] == ["S7"] * 6
     with pytest.raises(UnknownNameError, match="Did you mean `S11`"):
         choose_settings(["S111"])
 

@@ -457,6 +457,12 @@ def test_the_command_line_runs_a_tiny_benchmark_and_goes_on_where_it_stopped(ske
     document = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     kept = json.loads((tmp_path / "rows.json").read_text())
     assert document["benchmarks"]["scheduling"] == kept["rows"]
+    assert kept["is_quick"] is document["is_quick"] is False
+    assert shown.stdout.endswith(f"report: ceas report {tmp_path}\n")
+    assert "no measurement" not in shown.stdout
+    short = CliRunner().invoke(app, [*command, "--quick"])
+    assert "no measurement" in short.stdout
+    assert json.loads((tmp_path / "rows.json").read_text())["is_quick"] is True
 
 
 @pytest.mark.slow

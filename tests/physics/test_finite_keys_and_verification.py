@@ -37,7 +37,8 @@ def test_error_rates_are_measurement_statistics(weights: Weights) -> None:
     expected = [(1 - s * np.trace(rho @ np.kron(p, p)).real) / 2 for s, p in zip((1, -1, 1), PAULIS[1:], strict=True)]
     np.testing.assert_allclose(physics.pauli_error_rates(weights), expected, atol=1e-12)
     passed = np.mean([1 - error for error in expected])
-    np.testing.assert_allclose(physics.joint_test_pass_rate(weights), passed, atol=1e-12)
+    found = physics.joint_test_pass_probability(physics.bell_diagonal_to_werner(weights))
+    np.testing.assert_allclose(found, passed, atol=1e-12)
     np.testing.assert_allclose(physics.fidelity_from_pass_rate(passed), weights[0], atol=1e-12)
 
 

@@ -83,6 +83,15 @@ def test_rows_without_a_contest_are_tables_alone(directory: Path, tmp_path: Path
     assert "<svg" not in page
 
 
+def test_a_short_run_is_said_to_be_no_measurement(directory: Path, tmp_path: Path, text: str) -> None:
+    assert "no measurement" not in text
+    document = json.loads((directory / "rows.json").read_text("utf-8"))
+    (tmp_path / "rows.json").write_text(json.dumps({**document, "is_quick": True}), "utf-8")
+    page = write_report([tmp_path]).read_text("utf-8")
+    assert page.index("short run <b>no measurement</b>") < page.index("This was a short run (--quick)")
+    assert "they are no measurement" in page
+
+
 def test_a_benchmark_is_not_shown_beside_runs(directory: Path, run_directory: Path) -> None:
     with pytest.raises(RunDirectoryError, match="holds a benchmark"):
         write_report([run_directory, directory])

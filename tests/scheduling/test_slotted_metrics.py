@@ -12,8 +12,9 @@ from ceas.errors import DomainError
 from ceas.network.slot_engine import run_slotted
 from ceas.network.slots import Forecast, RequestTable, SlottedNetwork, SlottedRecord, ValueKind, draw_sample_path
 from ceas.physics import secret_key_fraction
+from ceas.scheduling.metrics import jain_index
 from ceas.scheduling.slotted_baselines import max_weight
-from ceas.scheduling.slotted_metrics import jain_fairness, perfect_values, slotted_metrics
+from ceas.scheduling.slotted_metrics import perfect_values, slotted_metrics
 
 
 @pytest.fixture
@@ -141,12 +142,12 @@ def test_perfect_values_of_each_kind(network: SlottedNetwork, requests: RequestT
 
 @given(st.lists(st.floats(0.0, 1e3), min_size=1, max_size=20))
 def test_fairness_lies_between_one_user_and_all(shares: list[float]) -> None:
-    found = jain_fairness(np.array(shares))
+    found = jain_index(np.array(shares))
     if max(shares) > 1e-3:
         assert 1 / len(shares) - 1e-9 <= found <= 1 + 1e-9
-        assert jain_fairness(3 * np.array(shares)) == pytest.approx(found)
-    assert jain_fairness(np.ones(7)) == pytest.approx(1.0)
-    assert jain_fairness(np.eye(7)[0]) == pytest.approx(1 / 7)
+        assert jain_index(3 * np.array(shares)) == pytest.approx(found)
+    assert jain_index(np.ones(7)) == pytest.approx(1.0)
+    assert jain_index(np.eye(7)[0]) == pytest.approx(1 / 7)
 
 
 def test_parts_of_a_run_add_up(network: SlottedNetwork, requests: RequestTable) -> None:

@@ -4,10 +4,16 @@ Exit codes, never reused:
     0    done
     1    a defect of ceas, with its traceback
     2    a mistake in the command, the scenario or a directory, one message for each
-    130  interrupted
+    130  interrupted by Ctrl-C
+    143  ended by SIGTERM
 """
 
 import shlex
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -17,12 +23,13 @@ from ceas import __version__
 from ceas.cli.catalogue import bench, presets, report, scenarios
 from ceas.cli.runs import resume, run
 from ceas.cli.studies import compare, schedule
-from ceas.errors import CeasError, InterruptedRunError, ScenarioError
+from ceas.errors import CeasError, InterruptedRunError, ScenarioError, TerminatedError
 
 __all__ = ["app", "main"]
 
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 
 class _Commands(TyperGroup):
@@ -30,10 +37,11 @@ class _Commands(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _terminations_raised():
+                return super().invoke(ctx)
         except InterruptedRunError as error:
             _complain(f"{error}\ncontinue with: ceas resume {shlex.quote(str(error.directory))}")
-            raise typer.Exit(EXIT_INTERRUPTED) from error
+            raise typer.Exit(_status(error.__cause__)) from error
         except ScenarioError as error:
             # Each line names its source already.
             _complain(str(error))
@@ -42,8 +50,30 @@ class _Commands(TyperGroup):
             _complain(f"error: {error}")
             raise typer.Exit(EXIT_MISTAKE) from error
         except KeyboardInterrupt as error:
-            _complain("interrupted")
-            raise typer.Exit(EXIT_INTERRUPTED) from error
+            _complain("terminated" if isinstance(error, TerminatedError) else "interrupted")
+            raise typer.Exit(_status(error)) from error
+
+
+def _status(interruption: BaseException | None) -> int:
+    return EXIT_TERMINATED if isinstance(interruption, TerminatedError) else EXIT_INTERRUPTED
+
+
+@contextmanager
+def _terminations_raised() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that other processes are ended and displays cleared; a second one ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise TerminatedError
+
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _complain(message: str) -> None:

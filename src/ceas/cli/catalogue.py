@@ -1,5 +1,6 @@
 """`ceas scenarios`, `ceas presets`, `ceas report` and `ceas bench`: what there is to read."""
 
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -121,6 +122,8 @@ def bench(
     """Measure speed beside installed peers, and scheduling beside its bounds."""
     from ceas.cli.progress import progress_display
     from ceas.experiments import names, run_benchmark
+    from ceas.experiments.bench import printed_rows
+    from ceas.report.source import BENCHMARK_FILE, is_benchmark
 
     given = {"only": only, "seeds": seeds, "quick": quick or None, "out": None if out is None else str(out)}
     parameters = _parsed_settings(settings or ()) | {key: value for key, value in given.items() if value is not None}
@@ -131,11 +134,15 @@ def bench(
         for one in [name] if name is not None else names("benchmark"):
             results[one] = run_benchmark(one, parameters, progress=progress)
     if as_json:
-        print_json({"benchmarks": results})
+        print_json({"benchmarks": results, "is_quick": quick})
         return
     for one, rows in results.items():
-        for table, part in tables_of(rows).items():
+        for table, part in tables_of(printed_rows(one, rows)).items():
             print_rows(part, title=table or one, is_dense=True)
+    if quick:
+        typer.echo("a short run: its figures show that everything works, they are no measurement")
+    if out is not None and is_benchmark(out):
+        typer.echo(f"rows: {out / BENCHMARK_FILE}\nreport: ceas report {shlex.quote(str(out))}")
 
 
 def _parsed_settings(settings: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """`ceas compare` and `ceas schedule`: many runs, one table."""
 
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +26,16 @@ if TYPE_CHECKING:
     from ceas.experiments import ComparisonCell
 
 __all__ = ["compare", "schedule"]
+
+
+@contextmanager
+def _kept_if_interrupted(directory: Path) -> Iterator[None]:
+    """Say where finished runs are when the block is interrupted."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"finished runs are kept in {directory}; repeat the command to go on", err=True)
+        raise
 
 
 def compare(
@@ -55,20 +67,16 @@ def compare(
     # Only now, so that a mistake above is told before the simulator is loaded.
     from ceas.experiments import compare as compare_methods
 
-    try:
-        with progress_display() as progress:
-            comparison = compare_methods(
-                loaded,
-                methods=method_names,
-                attacks=attack_names,
-                seeds=range(first_seed, first_seed + seeds),
-                out=directory,
-                progress=progress,
-                command=shlex.join(command),
-            )
-    except KeyboardInterrupt:
-        typer.echo(f"finished runs are kept in {directory}; repeat the command to go on", err=True)
-        raise
+    with _kept_if_interrupted(directory), progress_display() as progress:
+        comparison = compare_methods(
+            loaded,
+            methods=method_names,
+            attacks=attack_names,
+            seeds=range(first_seed, first_seed + seeds),
+            out=directory,
+            progress=progress,
+            command=shlex.join(command),
+        )
     if as_json:
         cells = [asdict(cell) for cell in comparison.cells]
         print_json({"scenario": loaded.name, "seeds": seeds, "directory": str(directory), "cells": cells})
@@ -133,22 +141,18 @@ def schedule(
     command += ["--bound-rounds", str(bound_rounds), *(part for text in overrides or () for part in ("--set", text))]
     from ceas.experiments import schedule_policies
 
-    try:
-        with progress_display() as progress:
-            study = schedule_policies(
-                loaded,
-                policies=chosen,
-                seeds=range(first_seed, first_seed + seeds),
-                rounds=rounds,
-                tuning_rounds=tuning_rounds,
-                bound_rounds=bound_rounds,
-                out=directory,
-                progress=progress,
-                command=shlex.join(command),
-            )
-    except KeyboardInterrupt:
-        typer.echo(f"finished runs are kept in {directory}; repeat the command to go on", err=True)
-        raise
+    with _kept_if_interrupted(directory), progress_display() as progress:
+        study = schedule_policies(
+            loaded,
+            policies=chosen,
+            seeds=range(first_seed, first_seed + seeds),
+            rounds=rounds,
+            tuning_rounds=tuning_rounds,
+            bound_rounds=bound_rounds,
+            out=directory,
+            progress=progress,
+            command=shlex.join(command),
+        )
     from ceas.report import write_report
 
     page = write_report([directory])

@@ -8,7 +8,7 @@ from ceas.errors import ScenarioError
 from ceas.experiments.registry import parameter_mistakes, resolve
 from ceas.runtime.progress import Progress
 
-__all__ = ["run_benchmark"]
+__all__ = ["printed_rows", "run_benchmark"]
 
 
 def run_benchmark(
@@ -35,4 +35,13 @@ def run_benchmark(
     if progress is not None and "progress" in inspect.signature(target).parameters:
         given["progress"] = progress
     rows: Sequence[Mapping[str, Any]] = target(**given)
+    return rows
+
+
+def printed_rows(name: str, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Return what of a benchmark's rows is printed: where many are alike, what they come to."""
+    if name == "network":
+        from ceas.experiments.benchmark_network import printed_rows as of_network  # noqa: PLC0415
+
+        return of_network(rows)
     return rows

@@ -10,11 +10,9 @@ that neither compiled code nor memory is shared.
 """
 
 import importlib.util
-import multiprocessing
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
+from ceas.experiments.processes import run_in_own_process
 from ceas.streams import stream
 
 __all__ = ["PROGRAMS", "benchmark"]
@@ -110,9 +109,7 @@ def _make_work(n_qubits: int, n_runs: int, seed: int) -> _Work:
 
 
 def _in_own_process(program: str, work: _Work) -> _Timing:
-    # Spawned, not forked: a fork would inherit this process's JAX threads and locks.
-    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(PROGRAMS[program], work).result()
+    return run_in_own_process(PROGRAMS[program], work)
 
 
 def _row(n_qubits: int, program: str, timing: _Timing | None, ours: _Timing) -> dict[str, Any]:

@@ -17,12 +17,10 @@ imports, set-up and compilation; those are told apart.
 """
 
 import importlib.util
-import multiprocessing
 import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +28,7 @@ import numpy as np
 
 from ceas.errors import DomainError
 from ceas.experiments.benchmark_network_peers import PEERS
+from ceas.experiments.processes import run_in_own_process
 from ceas.experiments.repeater_benchmark import (
     Estimate,
     Repeater,
@@ -37,9 +36,10 @@ from ceas.experiments.repeater_benchmark import (
     batch_estimates,
     one_memory_expectation,
 )
+from ceas.experiments.results import output_folder, write_json
 from ceas.runtime.progress import Progress, ProgressEvent
 
-__all__ = ["AGREEMENT", "COLUMNS", "QUICK_EFFORT", "RANDOM_SIZES", "Effort", "benchmark"]
+__all__ = ["AGREEMENT", "COLUMNS", "QUICK_EFFORT", "RANDOM_SIZES", "Effort", "benchmark", "printed_rows"]
 
 # Standard errors of the difference within which two programs agree. With 32 batches a difference follows Student's law
 # with at least 31 degrees of freedom, and one so large comes by chance once in 50,000 times.
@@ -109,7 +109,7 @@ class _Measured:
 
 
 def benchmark(
-    effort: Effort | None = None, *, seed: int = 0, quick: bool = False, progress: Progress | None = None
+    effort: Effort | None = None, *, seed: int = 0, quick: bool = False, out: str = "", progress: Progress | None = None
 ) -> list[Mapping[str, Any]]:
     """Run all parts.
 
@@ -117,6 +117,7 @@ def benchmark(
         effort: Simulated times; the default takes about two minutes where all programs are installed.
         seed: Seed of everything random.
         quick: Whether the default effort is a short one, which shows that everything works and measures nothing.
+        out: Folder for `network.json`, which holds all rows and `is_quick`. Default: nothing is kept.
         progress: Told before every process that is started.
 
     Returns:
@@ -127,19 +128,23 @@ def benchmark(
         machine changes little. What does not apply is None.
 
     Raises:
-        DomainError: `effort` is no `Effort`.
+        DomainError: `effort` is no `Effort`, or `out` cannot be written.
     """
     if effort is None:
         effort = QUICK_EFFORT if quick else Effort()
     if not isinstance(effort, Effort):
         raise DomainError(f"Argument `effort` must be an `Effort`, but is {effort!r}.")
+    directory = output_folder(out)
     n_processes = 2 * (1 + sum(map(_is_installed, PEERS))) + 1 + len(effort.random_sizes)
     processes = _Processes(progress=progress, n_processes=n_processes)
-    return [
+    rows = [
         *_repeater_rows(effort, seed, processes),
         *_chicago_rows(effort, seed, processes),
         *_random_rows(effort, seed, processes),
     ]
+    if directory is not None:
+        write_json(directory / "network.json", {"rows": rows, "is_quick": quick})
+    return rows
 
 
 @dataclass(slots=True, kw_only=True)
@@ -155,9 +160,7 @@ class _Processes:
         if self.progress is not None:
             self.progress(ProgressEvent(phase=what, training_round=self.started, rounds=self.n_processes))
         self.started += 1
-        # Spawned, not forked: a fork would inherit this process's memory, which then counts as its own.
-        with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            return pool.submit(_measure, function, *arguments).result()
+        return run_in_own_process(_measure, function, *arguments)
 
 
 def _is_installed(program: str) -> bool:
@@ -334,6 +337,38 @@ def _network_row(benchmark_name: str, case: str, measured: _Measured, run: Any) 
         set_up_s=measured.total_s - run.timing.wall_s,
         peak_memory_mb=measured.peak_memory_mb,
     )
+
+
+# ---- what is printed -------------------------------------------------------------------------------------------------
+
+
+def printed_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the rows without those of single connections, and a table of these rows' totals and order statistics.
+
+    `pairs`, `pairs_per_s` and `mean_fidelity` have a row each: total (of fidelity the mean over all pairs), minimum,
+    median and maximum over the connections; of fidelity over those that got a pair.
+    """
+    single = [row for row in rows if row.get("benchmark") == "chicago" and row.get("wall_s") is None]
+    kept = [row for row in rows if not any(row is one for one in single)]
+    if not single:
+        return kept
+    table = f"chicago, over its {len(single)} connections (each of them: --json, or --out DIR)"
+    pairs = np.array([row["pairs"] for row in single], dtype=np.float64)
+    for column in ("pairs", "pairs_per_s", "mean_fidelity"):
+        values = np.array([row[column] for row in single], dtype=np.float64)
+        known = np.isfinite(values)
+        if not known.any():
+            continue
+        is_mean = column == "mean_fidelity"
+        total = np.average(values[known], weights=pairs[known]) if is_mean else values.sum()
+        numbers = {
+            "total": float(total),
+            "minimum": float(values[known].min()),
+            "median": float(np.median(values[known])),
+            "maximum": float(values[known].max()),
+        }
+        kept.append({"table": table, "figure": column, **numbers})
+    return kept
 
 
 # ---- processes and rows ----------------------------------------------------------------------------------------------

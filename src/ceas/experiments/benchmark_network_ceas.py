@@ -15,7 +15,7 @@ from ceas.errors import DomainError
 from ceas.experiments.repeater_benchmark import LIGHT_KM_PER_S, Repeater, RepeaterRun, Timing, timed
 from ceas.network.hardware import LinkTable, NodeTable
 from ceas.network.policy import Policy, attempt_on_request, serve_first_ask_with_oldest
-from ceas.network.records import DemandTable, NetworkModel, RoundClock
+from ceas.network.records import NetworkModel, RoundClock, no_link_demand
 from ceas.network.route_records import RouteRecord
 from ceas.network.routes import Arrivals, RouteClass, RouteDemand, fastest_routes, ideal_repeaters
 from ceas.network.simulation import advance_round, initial_state
@@ -147,27 +147,12 @@ def connect(
     return NetworkModel(
         nodes=nodes,
         links=links,
-        demand=_no_learners(links.n_links),
+        demand=no_link_demand(links.n_links),
         clock=RoundClock(round_ns=round(round_s * 1e9), learning_ns=round(round_s * 1e9)),
         minimum_fidelity=_LOWEST_FIDELITY,
         routes=routes,
         route_demand=_endless_demand(routes.n_routes, backlog),
         repeaters=repeaters,
-    )
-
-
-def _no_learners(n_links: int) -> DemandTable:
-    """Return a demand in which nobody but routes asks for pairs."""
-    return DemandTable(
-        learner_link=np.zeros(0, dtype=np.int32),
-        pairs_per_shot=0,
-        shot_duration_ns=np.zeros(0, dtype=np.int64),
-        key_pairs_per_round=np.zeros(n_links),
-        key_deadline_ns=1,
-        test_share=0.0,
-        learning_value=0.0,
-        key_value=0.0,
-        test_value=0.0,
     )
 
 

@@ -9,17 +9,17 @@ paths. Differences are paired: all policies meet the same network, requests and 
 import hashlib
 import json
 import math
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ceas.errors import DomainError
-from ceas.experiments.results import plain_json, write_json
+from ceas.experiments.processes import spawned_pool
+from ceas.experiments.results import output_folder, plain_json, write_json
 from ceas.experiments.scheduling_settings import SCENARIOS, Setting, choose_settings
 from ceas.experiments.scheduling_verdicts import (
     THRIFTY,
@@ -62,7 +62,8 @@ def benchmark(
         quick: Whether to run shortened instances of a few settings, with less tuning. Its figures show that everything
             works; they are no measurement.
         out: Folder that keeps each setting's results as soon as it is finished; a later call with the same parameters
-            and the same program does not repeat them. Default: nothing is kept.
+            and the same program does not repeat them. At the end `rows.json` there holds all rows and `is_quick`, and
+            `ceas report` makes a page of it. Default: nothing is kept.
         processes: Processes, at least 1.
         progress: Told at the start, since the first setting takes minutes, and after every setting.
 
@@ -80,7 +81,7 @@ def benchmark(
         if value < least or value != int(value):
             raise DomainError(f"Argument `{name}` must be a whole number of at least {least}, but is {value}.")
     settings = choose_settings(scenarios, is_quick=quick)
-    directory = _folder(out)
+    directory = output_folder(out)
     documents: dict[str, Document] = {}
     if progress is not None and settings:
         progress(ProgressEvent(phase="settings", training_round=0, rounds=len(settings)))
@@ -88,26 +89,18 @@ def benchmark(
         documents[setting.name] = document
         if progress is not None:
             progress(ProgressEvent(phase=setting.name, training_round=index, rounds=len(settings)))
+    from ceas.experiments.scheduling_route_entrants import delay_rows  # noqa: PLC0415 (loads compiled code)
+
     rows = _exact_rows(scenarios or SCENARIOS, quick)
     ordered = [documents[setting.name] for setting in settings]
     rows += [row for document in ordered for row in setting_rows(document)]
     rows += [row for document in ordered for row in extra_rows(document)]
     rows += [row for document in ordered for row in frontier_rows(document)]
+    rows += delay_rows(ordered)
     rows += verdict_rows(ordered)
     if directory is not None:
-        write_json(directory / "rows.json", {"rows": rows})
+        write_json(directory / "rows.json", {"rows": rows, "is_quick": quick})
     return rows
-
-
-def _folder(out: str) -> Path | None:
-    if not out:
-        return None
-    directory = Path(out)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DomainError(f"Argument `out` must be a folder that can be written, but is {out!r}: {error}.") from error
-    return directory
 
 
 # ---- running ---------------------------------------------------------------------------------------------------------
@@ -138,14 +131,10 @@ def _run_all(
         for setting in settings:
             yield setting, run_setting(setting, seeds=seeds, is_quick=is_quick)
         return
-    # Spawned, not forked: a fork would inherit the threads and locks of this process.
-    pool = ProcessPoolExecutor(max_workers=processes, mp_context=multiprocessing.get_context("spawn"))
-    try:
+    with spawned_pool(processes) as pool:
         futures = {pool.submit(_run_named, one.scenario, one.name, seeds, is_quick): one for one in settings}
         for future in as_completed(futures):
             yield futures[future], future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _run_named(scenario: str, name: str, seeds: int, is_quick: bool) -> Document:
@@ -158,7 +147,7 @@ def run_setting(setting: Setting, *, seeds: int, is_quick: bool = False) -> Docu
     """Run one setting: tune and run all policies, compute the bounds on the reported instances.
 
     Returns:
-        What `contest` returns as `policies`, with `setting`, `scenario`, `regime`, `description`, `fingerprint`,
+        What `contest` returns as `policies`, with `setting`, `scenario`, `regime`, `is_quick`, `fingerprint`,
         `bounds` (per reported instance), `frontier` and `wall_s`.
     """
     # Loaded here because they compile what they use.
@@ -166,13 +155,14 @@ def run_setting(setting: Setting, *, seeds: int, is_quick: bool = False) -> Docu
     from ceas.experiments.scheduling_entrants import entrants_of  # noqa: PLC0415
     from ceas.experiments.scheduling_extras import extra_measure  # noqa: PLC0415
     from ceas.experiments.scheduling_figures import bounds_of, frontier_of, measure, utilisation_bound  # noqa: PLC0415
+    from ceas.experiments.scheduling_route_entrants import measure_routes, route_entrants  # noqa: PLC0415
 
     start = time.perf_counter()
     reported = min(seeds, setting.most_seeds or seeds, QUICK_SEEDS if is_quick else seeds)
     policies = contest(
         setting,
-        entrants_of(setting),
-        measure=measure,
+        route_entrants() if setting.is_on_events else entrants_of(setting),
+        measure=measure_routes if setting.is_on_events else measure,
         tuning_seeds=QUICK_TUNING_SEEDS if is_quick else TUNING_SEEDS,
         seeds=reported,
         budget=QUICK_BUDGET if is_quick else BUDGET,
@@ -184,6 +174,7 @@ def run_setting(setting: Setting, *, seeds: int, is_quick: bool = False) -> Docu
         "setting": setting.name,
         "scenario": setting.scenario,
         "regime": str(setting.regime),
+        "is_quick": is_quick,
         "fingerprint": _fingerprint(setting, seeds, is_quick),
         "policies": policies,
         "bounds": bounds,

@@ -26,6 +26,7 @@ __all__ = [
     "claim_run_directory",
     "has_checkpoint",
     "is_finished",
+    "output_folder",
     "plain_json",
     "read_run",
     "write_json",
@@ -171,6 +172,22 @@ def _check_summary(summary: Mapping[str, Any], error: Callable[[str], Exception]
         missing = [key for key in keys if key not in table]
         if missing:
             raise error(f"must have the key `{f'{group}.' if group else ''}{missing[0]}`, but has none")
+
+
+def output_folder(out: str) -> Path | None:
+    """Return the folder of that name, made if need be; None for an empty name, which stands for none.
+
+    Raises:
+        DomainError: It cannot be made.
+    """
+    if not out:
+        return None
+    directory = Path(out)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DomainError(f"Argument `out` must be a folder that can be written, but is {out!r}: {error}.") from error
+    return directory
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:

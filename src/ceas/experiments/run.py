@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
@@ -207,17 +208,17 @@ class _Session:
         self._tell(progress, "training")
         while not self._simulation.is_finished:
             if interrupt:
-                self._interrupted()
+                self._interrupted(interrupt)
             self._simulation.advance()
             if interrupt or self._simulation.completed_rounds % self._scenario.output.checkpoint_rounds == 0:
                 self.save()
             self._tell(progress, "training")
         return self._result()
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, interrupt: InterruptFlag) -> NoReturn:
         if self._out is None:
-            raise KeyboardInterrupt
-        raise InterruptedRunError(self._out, self._simulation.completed_rounds)
+            raise interrupt.error()
+        raise InterruptedRunError(self._out, self._simulation.completed_rounds) from interrupt.error()
 
     def _wall_s(self) -> float:
         return self._wall_before_s + time.perf_counter() - self._started

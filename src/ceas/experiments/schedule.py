@@ -85,6 +85,23 @@ class _Session:
         return self.bounds[seed, rounds]
 
 
+def _check_arguments(
+    policies: Sequence[str], seeds: Sequence[int], rounds: int, tuning_rounds: int, bound_rounds: int
+) -> None:
+    for name, values in (("policies", policies), ("seeds", seeds)):
+        if not values:
+            raise DomainError(f"Argument `{name}` must not be empty.")
+    for name, count, least in (
+        ("rounds", rounds, 1),
+        ("tuning_rounds", tuning_rounds, 0),
+        ("bound_rounds", bound_rounds, 0),
+    ):
+        if count < least:
+            raise DomainError(f"Argument `{name}` must be at least {least}, but is {count}.")
+    if tuning_rounds and set(seeds) & set(TUNING_SEEDS):
+        raise DomainError(f"Argument `seeds` must not hold {TUNING_SEEDS}, on which policies are tuned.")
+
+
 def schedule_policies(
     scenario: Scenario,
     *,
@@ -119,18 +136,7 @@ def schedule_policies(
         RunDirectoryError: The directory cannot be written, or holds what does not fit this version.
     """
     n_rounds = scenario.clock.rounds if rounds is None else rounds
-    for name, values in (("policies", policies), ("seeds", seeds)):
-        if not values:
-            raise DomainError(f"Argument `{name}` must not be empty.")
-    for name, count, least in (
-        ("rounds", n_rounds, 1),
-        ("tuning_rounds", tuning_rounds, 0),
-        ("bound_rounds", bound_rounds, 0),
-    ):
-        if count < least:
-            raise DomainError(f"Argument `{name}` must be at least {least}, but is {count}.")
-    if tuning_rounds and set(seeds) & set(TUNING_SEEDS):
-        raise DomainError(f"Argument `seeds` must not hold {TUNING_SEEDS}, on which policies are tuned.")
+    _check_arguments(policies, seeds, n_rounds, tuning_rounds, bound_rounds)
     plan = {
         "rounds": n_rounds,
         "tuning_rounds": tuning_rounds,

@@ -358,6 +358,25 @@ def pairs_per_slot(network: SlottedNetwork) -> float:
     return float(network.attempts_per_slot.sum() / 2 * network.success_probability.mean())
 
 
+def _link_requests(  # noqa: PLR0917 - private, called twice
+    network: SlottedNetwork,
+    demand: Float64s,
+    load: float,
+    classes: Sequence[RequestClass],
+    n_slots: int,
+    rng: np.random.Generator,
+) -> tuple[RequestTable, Forecast]:
+    """Return requests for pairs of single links in proportion to a demand `(n_links,)`."""
+    return draw_requests(
+        [[link] for link in range(network.n_links)],
+        load * pairs_per_slot(network) * demand / demand.sum(),
+        classes,
+        n_slots=n_slots,
+        n_links=network.n_links,
+        rng=rng,
+    )
+
+
 def deadline_mix_case(
     *,
     load: float,
@@ -376,15 +395,8 @@ def deadline_mix_case(
     check_load(load, n_slots)
     network = _pilot_network(n_nodes, memory_slots, seed, phase)
     demand = pareto_demand(network.n_links, case_stream(seed, phase, "demand"))
-    rate = load * pairs_per_slot(network) * demand / demand.sum()
-    requests, forecast = draw_requests(
-        [[link] for link in range(network.n_links)],
-        rate,
-        two_fidelities(*patience_slots),
-        n_slots=n_slots,
-        n_links=network.n_links,
-        rng=case_stream(seed, phase, "requests"),
-    )
+    rng = case_stream(seed, phase, "requests")
+    requests, forecast = _link_requests(network, demand, load, two_fidelities(*patience_slots), n_slots, rng)
     return SchedulingCase(
         name=f"S2 load {load:g} memory {memory_slots}",
         description="Two fidelities and two deadlines on shared memory: what to make ahead, and for whom to keep it.",
@@ -418,14 +430,8 @@ def lost_sales_case(
     network = _pilot_network(n_nodes, memory_slots, seed, phase, fidelity=initial_fidelity, coherence=coherence_slots)
     demand = np.resize(LOST_SALES_DEMAND, network.n_links)
     case_stream(seed, phase, "demand").shuffle(demand)
-    requests, forecast = draw_requests(
-        [[link] for link in range(network.n_links)],
-        load * pairs_per_slot(network) * demand / demand.sum(),
-        two_fidelities(0),
-        n_slots=n_slots,
-        n_links=network.n_links,
-        rng=case_stream(seed, phase, "requests"),
-    )
+    rng = case_stream(seed, phase, "requests")
+    requests, forecast = _link_requests(network, demand, load, two_fidelities(0), n_slots, rng)
     return SchedulingCase(
         name=f"S3 load {load:g} memory {memory_slots}",
         description="Lost sales: pairs must be there before the request, so that prediction decides.",

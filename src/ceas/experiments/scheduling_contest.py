@@ -19,7 +19,6 @@ from ceas.experiments.scheduling_cases import Phase, SchedulingCase
 from ceas.experiments.scheduling_settings import Setting
 from ceas.experiments.scheduling_verdicts import HIGH_UTILISATION, THRIFTY
 from ceas.network.slot_policy import SlotPolicy
-from ceas.network.slots import SlottedRecord
 from ceas.scheduling.tuning import tune
 
 __all__ = ["METRICS", "Entrant", "Figures", "Measure", "Run", "contest", "run_case"]
@@ -58,19 +57,19 @@ class Run:
     """One run: what happened, and the time that building and running took.
 
     Attributes:
-        record: What happened.
+        record: What happened: a `SlottedRecord`, or on the event kernel its rounds.
         build_s: Time to build the policy.
         run_s: Time to run it.
         extra: Figures that only this way of running has.
     """
 
-    record: SlottedRecord
+    record: Any
     build_s: float
     run_s: float
     extra: Figures = field(default_factory=dict)
 
 
-Measure = Callable[[SchedulingCase, SlottedRecord], Figures]
+Measure = Callable[[Any, Any], Figures]
 
 
 def run_case(entrant: Entrant, case: SchedulingCase, parameters: Mapping[str, Any]) -> Run:
@@ -125,24 +124,12 @@ def contest(
         raise DomainError("Argument `entrants` must have different names, but has not.")
     tuning = [setting.case(seed, Phase.TUNING, is_quick=is_quick) for seed in range(tuning_seeds)]
     goals = ("V", setting.goal) if setting.goal else ("V",)
-    chosen: dict[str, _Chosen] = {}
-    for entrant in entrants:
-        for one in _tuned(entrant, tuning, goals, budget, lambda case, record: _figures(case, record, measure, extra)):
-            chosen[one.label] = one
-    figures: dict[str, list[Figures]] = {label: [] for label in chosen}
-    build_s: dict[str, list[float]] = {label: [] for label in chosen}
-    for seed in range(seeds):
-        case = setting.case(seed, Phase.REPORTING, is_quick=is_quick)
-        # Policies with the same parameters are one run.
-        done: dict[str, tuple[Figures, float]] = {}
-        for label, one in chosen.items():
-            key = f"{one.entrant.name} {one.parameters}"
-            if key not in done:
-                done[key] = _measured(
-                    one.entrant, case, one.parameters, lambda case, record: _figures(case, record, measure, extra)
-                )
-            figures[label].append(done[key][0])
-            build_s[label].append(done[key][1])
+
+    def measured(case: Any, record: Any) -> Figures:
+        return {**measure(case, record), **({} if extra is None else extra(case, record))}
+
+    chosen = {one.label: one for entrant in entrants for one in _tuned(entrant, tuning, goals, budget, measured)}
+    figures, build_s = _reported(setting, chosen, seeds, is_quick, measured)
     return [
         {
             "policy": label,
@@ -209,8 +196,23 @@ def _value(point: Mapping[str, Any]) -> float:
     return float(point["V"])
 
 
-def _figures(case: SchedulingCase, record: SlottedRecord, measure: Measure, extra: Measure | None) -> Figures:
-    return {**measure(case, record), **({} if extra is None else extra(case, record))}
+def _reported(
+    setting: Setting, chosen: Mapping[str, _Chosen], seeds: int, is_quick: bool, measure: Measure
+) -> tuple[dict[str, list[Figures]], dict[str, list[float]]]:
+    """Return what is run under each label on each reporting instance: its figures, and the time to build it."""
+    figures: dict[str, list[Figures]] = {label: [] for label in chosen}
+    build_s: dict[str, list[float]] = {label: [] for label in chosen}
+    for seed in range(seeds):
+        case = setting.case(seed, Phase.REPORTING, is_quick=is_quick)
+        # Policies with the same parameters are one run.
+        done: dict[str, tuple[Figures, float]] = {}
+        for label, one in chosen.items():
+            key = f"{one.entrant.name} {one.parameters}"
+            if key not in done:
+                done[key] = _measured(one.entrant, case, one.parameters, measure)
+            figures[label].append(done[key][0])
+            build_s[label].append(done[key][1])
+    return figures, build_s
 
 
 def _measured(

@@ -25,6 +25,7 @@ from ceas.experiments.scheduling_training_cases import (
     training_loss,
 )
 from ceas.network.slots import SlottedRecord
+from ceas.physics import fidelity_to_werner, joint_test_pass_probability
 from ceas.streams import stream
 
 __all__ = ["adversary_entrants", "extra_measure"]
@@ -165,14 +166,14 @@ def _log_likelihood_ratio(
     is_audit = case.requests.minimum_fidelity[request] < MINIMUM_FIDELITY
     request, fidelity = request[is_audit], record.served_fidelity[first:][is_audit]
     worker = case.requests.user[request]
-    passed = coins[request] < (1.0 + 2.0 * fidelity) / 3.0
+    true_werner = fidelity_to_werner(fidelity)
+    passed = coins[request] < joint_test_pass_probability(true_werner)
     # The verifier knows the pair's age from its own clock, so it knows what a worker as good as it claims would give.
-    true_werner = (4.0 * fidelity - 1.0) / 3.0
     new_werner = case.network.initial_werner[worker]
     decay = np.divide(true_werner, new_werner, out=np.ones_like(true_werner), where=new_werner > 0.0)
     claimed = 0.25 + 0.75 * case.network.claimed_werner[worker] * decay
     lying = claimed - CLAIM_EXCESS * decay
-    good, bad = (1.0 + 2.0 * claimed) / 3.0, (1.0 + 2.0 * lying) / 3.0
+    good, bad = (joint_test_pass_probability(fidelity_to_werner(one)) for one in (claimed, lying))
     step = np.where(passed, np.log(bad / good), np.log((1.0 - bad) / (1.0 - good)))
     return np.bincount(worker, weights=step, minlength=N_WORKERS).astype(np.float64)
 

@@ -1,9 +1,11 @@
 """Scheduling cases whose requests need pairs of several links, or several pairs: a switch, a grid, packets."""
 
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 
 import networkx as nx
 import numpy as np
+import numpy.typing as npt
 
 from ceas.errors import DomainError
 from ceas.experiments.scheduling_cases import (
@@ -22,9 +24,9 @@ from ceas.experiments.scheduling_cases import (
     request_table,
     uniform_network,
 )
-from ceas.network.slots import ValueKind, draw_sample_path
+from ceas.network.slots import SlottedNetwork, ValueKind, draw_sample_path
 
-__all__ = ["grid_case", "packet_case", "switch_case"]
+__all__ = ["gravity_demand", "grid_case", "grid_network", "packet_case", "switch_case"]
 
 SWITCH_ZIPF_EXPONENT = 0.8
 SWITCH_SHARES_WEIGHTS = ((0.3, 3.0), (0.7, 1.0))
@@ -33,6 +35,7 @@ SWITCH_PATIENCE_SLOTS = (3, 12)
 GRID_SIDE = 7
 GRID_PATIENCE_SLOTS = (12, 30)
 GRID_HOPS = (2, 4)
+GRID_COHERENCE_SLOTS, GRID_FIDELITY, GRID_MINIMUM_FIDELITY = 100.0, 0.97, 0.7
 
 PACKET_PAIRS, PACKET_WINDOW_SLOTS, PACKET_PERIOD_SLOTS = 3, 10, 40
 PACKET_ROUTE_SHARE = 0.3
@@ -101,6 +104,50 @@ def switch_case(*, load: float, n_leaves: int, seed: int, phase: Phase, n_slots:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GravityDemand:
+    """Who asks whom over the grid.
+
+    Attributes:
+        routes: Links of each route, from its first node on.
+        ends: Its first and last node, `(n_routes, 2)`.
+        rate: Mean requests a slot of each, `(n_routes,)`.
+    """
+
+    routes: list[list[int]]
+    ends: Int64s
+    rate: npt.NDArray[np.float64]
+
+
+def grid_network(swap_success_probability: float) -> SlottedNetwork:
+    """Return the grid of S7: 7 x 7 nodes and one more at its corner, with 4 memory slots and 2 attempts a node."""
+    graph = _grid_graph()
+    new_werner = (4.0 * GRID_FIDELITY - 1.0) / 3.0
+    return uniform_network(
+        _sorted_edges(graph),
+        len(graph),
+        success_probability=0.5,
+        initial_fidelity=GRID_FIDELITY,
+        coherence_slots=GRID_COHERENCE_SLOTS,
+        lifetime_slots=lifetime_of_fidelity(new_werner**2, GRID_COHERENCE_SLOTS, GRID_MINIMUM_FIDELITY),
+        memory_slots=4,
+        attempts_per_slot=2,
+        swap_success_probability=swap_success_probability,
+        swap_werner=float(np.exp(-1.0 / GRID_COHERENCE_SLOTS)),
+    )
+
+
+def gravity_demand(network: SlottedNetwork, *, seed: int, phase: Phase, load: float) -> GravityDemand:
+    """Return gravity demand on the grid between nodes 2 to 4 hops apart, over one shortest route each."""
+    graph = _grid_graph()
+    mass = pareto_demand(len(graph), case_stream(seed, phase, "demand"))
+    routes, ends = _shortest_routes(graph, network.edges)
+    hops = np.array([len(route) for route in routes])
+    wish = np.array([mass[a] * mass[b] for a, b in ends]) / hops**2
+    rate = load * pairs_per_slot(network) * wish / (wish * hops).sum()
+    return GravityDemand(routes=routes, ends=np.array(ends, dtype=np.int64), rate=rate)
+
+
 def grid_case(
     *, swap_success_probability: float, seed: int, phase: Phase, load: float = 0.7, n_slots: int = 400
 ) -> SchedulingCase:
@@ -114,30 +161,12 @@ def grid_case(
         DomainError: `load` is negative, or `n_slots` below 1.
     """
     check_load(load, n_slots)
-    coherence, fidelity, minimum_fidelity = 100.0, 0.97, 0.7
-    graph = nx.convert_node_labels_to_integers(nx.grid_2d_graph(GRID_SIDE, GRID_SIDE), ordering="sorted")
-    graph.add_edge(0, GRID_SIDE**2)
-    new_werner = (4.0 * fidelity - 1.0) / 3.0
-    network = uniform_network(
-        _sorted_edges(graph),
-        len(graph),
-        success_probability=0.5,
-        initial_fidelity=fidelity,
-        coherence_slots=coherence,
-        lifetime_slots=lifetime_of_fidelity(new_werner**2, coherence, minimum_fidelity),
-        memory_slots=4,
-        attempts_per_slot=2,
-        swap_success_probability=swap_success_probability,
-        swap_werner=float(np.exp(-1.0 / coherence)),
-    )
-    mass = pareto_demand(len(graph), case_stream(seed, phase, "demand"))
-    routes, ends = _shortest_routes(graph, network.edges)
-    hops = np.array([len(route) for route in routes])
-    wish = np.array([mass[a] * mass[b] for a, b in ends]) / hops**2
+    network = grid_network(swap_success_probability)
+    demand = gravity_demand(network, seed=seed, phase=phase, load=load)
     classes = [
         RequestClass(
             share=1.0 / len(GRID_PATIENCE_SLOTS),
-            minimum_fidelity=minimum_fidelity,
+            minimum_fidelity=GRID_MINIMUM_FIDELITY,
             weight=1.0,
             patience_slots=patience,
             kind=ValueKind.INFORMATION,
@@ -145,13 +174,13 @@ def grid_case(
         for patience in GRID_PATIENCE_SLOTS
     ]
     requests, forecast = draw_requests(
-        routes,
-        load * pairs_per_slot(network) * wish / (wish * hops).sum(),
+        demand.routes,
+        demand.rate,
         classes,
         n_slots=n_slots,
         n_links=network.n_links,
         rng=case_stream(seed, phase, "requests"),
-        user_of_route=np.array([a for a, _ in ends], dtype=np.int64),
+        user_of_route=demand.ends[:, 0],
     )
     return SchedulingCase(
         name=f"S7 swap {swap_success_probability:g} load {load:g}",
@@ -234,6 +263,12 @@ def _application_routes(edges: Int64s, n_applications: int, rng: np.random.Gener
     route = rng.integers(len(two_hops), size=n_applications)
     routes = [two_hops[r] if one else [e] for one, e, r in zip(label.tolist(), link.tolist(), route, strict=True)]
     return routes, label
+
+
+def _grid_graph() -> nx.Graph:
+    graph = nx.convert_node_labels_to_integers(nx.grid_2d_graph(GRID_SIDE, GRID_SIDE), ordering="sorted")
+    graph.add_edge(0, GRID_SIDE**2)
+    return graph
 
 
 def _sorted_edges(graph: nx.Graph) -> Int64s:

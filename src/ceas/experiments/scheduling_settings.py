@@ -8,13 +8,13 @@ from ceas.errors import UnknownNameError
 from ceas.experiments.scheduling_cases import (
     Phase,
     Regime,
-    SchedulingCase,
     deadline_mix_case,
     drift_case,
     lost_sales_case,
     one_link_case,
 )
 from ceas.experiments.scheduling_route_cases import grid_case, packet_case, switch_case
+from ceas.experiments.scheduling_route_network import GLOBAL, LOCAL, route_network_case
 from ceas.experiments.scheduling_training_cases import adversary_case, barrier_case
 
 __all__ = ["SCENARIOS", "SETTINGS", "Setting", "choose_settings"]
@@ -44,11 +44,12 @@ class Setting:
         purifies: Whether purification is among what every policy may be tuned to do, and in the clairvoyant bound.
         bounds_frontier: Whether the dual bound is computed at several utilisations; it says something where nobody can
             wait.
+        is_on_events: Whether it runs on the event kernel and not in the slotted network.
     """
 
     scenario: str
     name: str
-    generator: Callable[..., SchedulingCase]
+    generator: Callable[..., Any]
     parameters: Mapping[str, Any]
     regime: Regime = Regime.HARD
     is_quick: bool = False
@@ -60,9 +61,10 @@ class Setting:
     goal: str = ""
     purifies: bool = False
     bounds_frontier: bool = False
+    is_on_events: bool = False
 
-    def case(self, seed: int, phase: Phase, *, is_quick: bool = False) -> SchedulingCase:
-        """Return the setting's instance of a seed."""
+    def case(self, seed: int, phase: Phase, *, is_quick: bool = False) -> Any:
+        """Return the setting's instance of a seed: a `SchedulingCase`, or a `RouteNetworkCase` of the event kernel."""
         changed = dict(self.parameters)
         if is_quick:
             changed |= self.quick_parameters
@@ -74,7 +76,16 @@ class Setting:
 
 # How fast training descends, where a round without a quorum of workers is lost.
 _DESCENT = "descent_quorum"
-_OPTIONS = ("tuning_parameters", "most_seeds", "has_bound", "average_bound", "goal", "purifies", "bounds_frontier")
+_OPTIONS = (
+    "tuning_parameters",
+    "most_seeds",
+    "has_bound",
+    "average_bound",
+    "goal",
+    "purifies",
+    "bounds_frontier",
+    "is_on_events",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +93,7 @@ class _Scenario:
     """What the settings of a scenario share; `quick` are the names of those in the short benchmark."""
 
     key: str
-    generator: Callable[..., SchedulingCase]
+    generator: Callable[..., Any]
     quick: Sequence[str] = ()
     quick_parameters: Mapping[str, Any] = field(default_factory=lambda: {"n_slots": 150})
 
@@ -102,14 +113,29 @@ class _Scenario:
 
 
 def _settings() -> tuple[Setting, ...]:
-    made: list[Setting] = []
+    return (
+        *_one_link_settings(),
+        *_link_settings(),
+        *_switch_settings(),
+        *_training_settings(),
+        *_grid_settings(),
+        *_packet_settings(),
+        *_change_settings(),
+        *_scale_settings(),
+    )
+
+
+def _one_link_settings() -> list[Setting]:
     unit = _Scenario(key="S1", generator=one_link_case, quick=("memory 2",), quick_parameters={"n_slots": 1000})
-    made += [
+    return [
         unit.setting(f"memory {memory}", memory_slots=memory, average_bound="dual", bounds_frontier=True)
         for memory in (2, 3)
     ]
+
+
+def _link_settings() -> list[Setting]:
     mix = _Scenario(key="S2", generator=deadline_mix_case, quick=("load 0.7 memory 2",))
-    made += [
+    made = [
         mix.setting(f"load {load:g} memory {memory}", load=load, memory_slots=memory)
         for load in (0.3, 0.7, 1.2)
         for memory in (2, 4)
@@ -136,53 +162,16 @@ def _settings() -> tuple[Setting, ...]:
         )
         for load in (0.3, 0.7)
     ]
+    return made
+
+
+def _switch_settings() -> list[Setting]:
     switch = _Scenario(key="S5", generator=switch_case, quick=("load 0.9 leaves 12",))
-    made += [
+    return [
         switch.setting(f"load {load:g} leaves {leaves}", load=load, n_leaves=leaves, average_bound="dual")
         for leaves in (12, 48)
         for load in (0.5, 0.9, 1.5)
     ]
-    made += _training_settings()
-    grid = _Scenario(key="S7", generator=grid_case, quick_parameters={"n_slots": 100})
-    made += [
-        # Routes of up to four links have too many combinations for the clairvoyant's programme.
-        grid.setting(f"swap {chance:g}", swap_success_probability=chance, has_bound=False, average_bound="fluid")
-        for chance in (1.0, 0.5)
-    ]
-    packets = _Scenario(key="S8", generator=packet_case, quick=("applications 150",))
-    made += [
-        packets.setting(
-            f"applications {n}",
-            n_applications=n,
-            has_bound=False,
-            average_bound="fluid",
-            regime=Regime.TRIVIAL if n < 100 else Regime.HARD,
-        )
-        for n in (50, 150, 250, 400)
-    ]
-    drift = _Scenario(key="S9", generator=drift_case, quick=("load 0.7 memory 2",))
-    made.append(drift.setting("load 0.7 memory 2", load=0.7, memory_slots=2, tuning_parameters={"drifts": False}))
-    liars = _Scenario(key="S10", generator=adversary_case, quick_parameters={"n_slots": 400})
-    made += [
-        liars.setting(label, drops=drops, has_bound=False, goal=_DESCENT, tuning_parameters={"n_slots": 1000})
-        for label, drops in (("inflated claims", False), ("dropped halves", True))
-    ]
-    scale = _Scenario(key="S11", generator=deadline_mix_case, quick_parameters={"n_slots": 50})
-    made += [
-        scale.setting(
-            f"nodes {n}",
-            load=0.7,
-            memory_slots=2,
-            n_nodes=n,
-            n_slots=100,
-            # Policies are tuned at 50 nodes, with the same rates per node.
-            tuning_parameters={"n_nodes": 50, "n_slots": 400},
-            most_seeds=None if n <= 500 else 3,
-            has_bound=n <= 500,
-        )
-        for n in (500, 2000, 5000)
-    ]
-    return tuple(made)
 
 
 def _training_settings() -> list[Setting]:
@@ -198,6 +187,71 @@ def _training_settings() -> list[Setting]:
         for slots in (20, 60)
         for pairs in (1, 4)
         for coherence in (0.5, 2.0)
+    ]
+
+
+def _grid_settings() -> list[Setting]:
+    grid = _Scenario(key="S7", generator=grid_case, quick_parameters={"n_slots": 100})
+    made = [
+        # Routes of up to four links have too many combinations for the clairvoyant's programme.
+        grid.setting(f"swap {chance:g}", swap_success_probability=chance, has_bound=False, average_bound="fluid")
+        for chance in (1.0, 0.5)
+    ]
+    events = _Scenario(key="S7", generator=route_network_case, quick_parameters={"n_slots": 60})
+    made += [
+        events.setting(
+            f"events swap {chance:g} {GLOBAL if hears_at_once else LOCAL}",
+            swap_success_probability=chance,
+            hears_at_once=hears_at_once,
+            has_bound=False,
+            is_on_events=True,
+        )
+        for chance in (1.0, 0.5)
+        for hears_at_once in (False, True)
+    ]
+    return made
+
+
+def _packet_settings() -> list[Setting]:
+    packets = _Scenario(key="S8", generator=packet_case, quick=("applications 150",))
+    return [
+        packets.setting(
+            f"applications {n}",
+            n_applications=n,
+            has_bound=False,
+            average_bound="fluid",
+            regime=Regime.TRIVIAL if n < 100 else Regime.HARD,
+        )
+        for n in (50, 150, 250, 400)
+    ]
+
+
+def _change_settings() -> list[Setting]:
+    drift = _Scenario(key="S9", generator=drift_case, quick=("load 0.7 memory 2",))
+    made = [drift.setting("load 0.7 memory 2", load=0.7, memory_slots=2, tuning_parameters={"drifts": False})]
+    liars = _Scenario(key="S10", generator=adversary_case, quick_parameters={"n_slots": 400})
+    made += [
+        liars.setting(label, drops=drops, has_bound=False, goal=_DESCENT, tuning_parameters={"n_slots": 1000})
+        for label, drops in (("inflated claims", False), ("dropped halves", True))
+    ]
+    return made
+
+
+def _scale_settings() -> list[Setting]:
+    scale = _Scenario(key="S11", generator=deadline_mix_case, quick_parameters={"n_slots": 50})
+    return [
+        scale.setting(
+            f"nodes {n}",
+            load=0.7,
+            memory_slots=2,
+            n_nodes=n,
+            n_slots=100,
+            # Policies are tuned at 50 nodes, with the same rates per node.
+            tuning_parameters={"n_nodes": 50, "n_slots": 400},
+            most_seeds=None if n <= 500 else 3,
+            has_bound=n <= 500,
+        )
+        for n in (500, 2000, 5000)
     ]
 
 

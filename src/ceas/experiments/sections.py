@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from ceas.experiments import registry
+from ceas.limits import LARGEST_GATE_ERROR, LARGEST_READOUT_ERROR
 
 __all__ = [
     "KEY_MISTAKE",
@@ -247,13 +248,16 @@ class HardwareSection(Section):
         description="Bright-state probability of single_click; 0: each link takes what its use gains most from",
     )
     one_qubit_error: float = Field(
-        default=1e-3, ge=0, le=0.75, description="Median Pauli error probability of a one-qubit gate"
+        default=1e-3, ge=0, le=LARGEST_GATE_ERROR, description="Median Pauli error probability of a one-qubit gate"
     )
     two_qubit_error: float = Field(
-        default=5e-3, ge=0, le=0.75, description="Median Pauli error probability of each qubit of a two-qubit gate"
+        default=5e-3,
+        ge=0,
+        le=LARGEST_GATE_ERROR,
+        description="Median Pauli error probability of each qubit of a two-qubit gate",
     )
     readout_error: float = Field(
-        default=5e-3, ge=0, le=0.5, description="Median probability that a measured bit is flipped"
+        default=5e-3, ge=0, le=LARGEST_READOUT_ERROR, description="Median probability that a measured bit is flipped"
     )
     gate_error_spread: float = Field(default=0.5, ge=0, description="Log-normal spread of the three errors over nodes")
     minimum_fidelity: float = Field(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.errors import DomainError
+from ceas.limits import LARGEST_GATE_ERROR, LARGEST_READOUT_ERROR
 from ceas.network.topology import Topology
 from ceas.physics.domain import require_between, require_non_negative, require_positive
 from ceas.physics.heralding import HeraldedLink, herald_double_click
@@ -21,11 +22,6 @@ from ceas.physics.states import bell_diagonal_to_werner
 from ceas.streams import stream
 
 __all__ = ["HardwareParameters", "LinkTable", "NodeTable", "draw_hardware", "pair_rate_hz"]
-
-# A Pauli error of 3/4 leaves nothing of a qubit and a flip of 1/2 nothing of a bit. Draws stop short of both, so that
-# every node keeps a signal, however faint.
-LARGEST_GATE_ERROR = 0.74
-LARGEST_READOUT_ERROR = 0.49
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +45,10 @@ class HardwareParameters:
         preparation_time_s: Time to prepare a qubit and emit a photon (s).
         protocol: How pairs are heralded: by `double_click` or by `single_click`.
         bright_state_probability: Of the single click, in [0, 1]; 0 lets every link choose what its use gains most from.
-        one_qubit_error: Pauli error probability of a one-qubit gate: X, Y and Z with a third of it each.
-        two_qubit_error: The same on each of the two qubits of a two-qubit gate.
-        readout_error: Probability that a measured bit is flipped.
+        one_qubit_error: Pauli error probability of a one-qubit gate: X, Y and Z with a third of it each, in
+            [0, 0.74].
+        two_qubit_error: The same on each of the two qubits of a two-qubit gate, in [0, 0.74].
+        readout_error: Probability that a measured bit is flipped, in [0, 0.49].
         gate_error_spread: Spread of the three errors over nodes, drawn independently.
     """
 

@@ -29,6 +29,7 @@ __all__ = [
     "attempt_always",
     "attempt_on_request",
     "attempt_rule",
+    "entropy_bits",
     "key_fraction",
     "longest_waiting",
     "priority_rule",
@@ -313,13 +314,17 @@ def werner_at(initial_werner: float, decay_per_ns: float, age_ns: int) -> float:
 
 
 @compiled
+def entropy_bits(probability: float) -> float:
+    """Return the binary entropy h, 0 outside (0, 1): `ceas.physics.binary_entropy`, compiled, for keys of all kinds."""
+    if not 0.0 < probability < 1.0:
+        return 0.0
+    return -(probability * math.log(probability) + (1.0 - probability) * math.log1p(-probability)) / math.log(2.0)
+
+
+@compiled
 def key_fraction(werner: float) -> float:
     """Return the asymptotic BBM92 secret bits per pair, max(0, 1 - 2 h(Q)) with Q = (1 - w) / 2, compiled.
 
     The same as `ceas.physics.secret_key_fraction`, which tests hold it against.
     """
-    error = 0.5 * (1.0 - werner)
-    if error <= 0.0:
-        return 1.0
-    entropy = -(error * math.log(error) + (1.0 - error) * math.log1p(-error)) / math.log(2.0)
-    return max(0.0, 1.0 - 2.0 * entropy)
+    return max(0.0, 1.0 - 2.0 * entropy_bits(0.5 * (1.0 - werner)))

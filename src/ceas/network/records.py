@@ -26,6 +26,7 @@ __all__ = [
     "WindowRecord",
     "learners_of_link",
     "lifetime_ns",
+    "no_link_demand",
     "used_by_routes",
     "value_by_class",
 ]
@@ -149,6 +150,21 @@ class DemandTable:
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0.0):
                 raise DomainError(f"Argument `{name}` must be finite and at least 0, but is {value}.")
+
+
+def no_link_demand(n_links: int) -> DemandTable:
+    """Return a demand in which nobody asks for pairs of single links, as where routes alone do."""
+    return DemandTable(
+        learner_link=np.zeros(0, dtype=np.int32),
+        pairs_per_shot=0,
+        shot_duration_ns=np.zeros(0, dtype=np.int64),
+        key_pairs_per_round=np.zeros(n_links),
+        key_deadline_ns=1,
+        test_share=0.0,
+        learning_value=0.0,
+        key_value=0.0,
+        test_value=0.0,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

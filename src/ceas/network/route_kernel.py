@@ -17,12 +17,10 @@ Rules of the machine:
   delivery, news of losses, links asked again, measurements that begin. Events of links go before those of requests.
 """
 
-import math
-
 from ceas.network.arena import Arena
 from ceas.network.compilation import CompiledRule, compiled, constant, inlined
 from ceas.network.draws import hash_counter, unit_interval
-from ceas.network.policy import NEVER, SwapView
+from ceas.network.policy import NEVER, SwapView, entropy_bits
 from ceas.network.records import FIDELITY_BINS
 from ceas.network.route_arena import ASKING, BROKEN, N_FREE, N_SWAPPED, N_TRACED, PRESENT, RouteArena
 from ceas.network.route_records import RouteFate
@@ -194,13 +192,11 @@ def _reset(arena: Arena, slot: int, now_ns: int) -> None:
 
 @compiled
 def _key_bits(x: float, z: float) -> float:
-    """Return the asymptotic BBM92 secret bits of a Bell-diagonal pair, max(0, 1 - h((1 - x)/2) - h((1 - z)/2))."""
-    fraction = 1.0
-    for correlator in (x, z):
-        error = 0.5 * (1.0 - correlator)
-        if 0.0 < error < 1.0:
-            fraction += (error * math.log(error) + (1.0 - error) * math.log1p(-error)) / math.log(2.0)
-    return max(fraction, 0.0)
+    """Return the asymptotic BBM92 secret bits of a Bell-diagonal pair, max(0, 1 - h((1 - x)/2) - h((1 - z)/2)).
+
+    The same as `ceas.physics.bbm92_key_fraction`, which tests hold it against.
+    """
+    return max(1.0 - entropy_bits(0.5 * (1.0 - x)) - entropy_bits(0.5 * (1.0 - z)), 0.0)
 
 
 @inlined

@@ -1,6 +1,6 @@
 """All that the engine of the slotted network works on: how it is made for a run, and what can be read from it."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -136,41 +136,13 @@ def start_slotted(
     most_pairs = int(path.success.sum()) if trace or debug else 0
     numbers = np.zeros(N_NUMBERS, dtype=np.int64)
     numbers[IS_CHECKED] = debug
-    # Even before the attempts of a slot, odd after them; what was announced before slot 0 is known at its start.
-    is_unannounced = requests.announced == requests.arrival
-    announcement_key = 2 * np.maximum(requests.announced, 0) + is_unannounced
 
     def ints(*shape: int) -> npt.NDArray[np.int64]:
         return np.zeros(shape, dtype=np.int64)
 
-    contiguous = np.ascontiguousarray
     return SlottedState(
         numbers=numbers,
-        edges=contiguous(network.edges, dtype=np.int64),
-        true_werner=contiguous(network.initial_werner),
-        claimed_werner=contiguous(network.claimed_werner),
-        success_probability=contiguous(network.success_probability),
-        decay_per_slot=1.0 / network.coherence_slots,
-        lifetime_slots=contiguous(network.lifetime_slots, dtype=np.int64),
-        memory_slots=contiguous(network.memory_slots, dtype=np.int64),
-        attempts_per_slot=contiguous(network.attempts_per_slot, dtype=np.int64),
-        swap_success_probability=float(network.swap_success_probability),
-        swap_werner=float(network.swap_werner),
-        success=contiguous(path.success),
-        decay=contiguous(path.decay),
-        swap_seed=np.uint64(path.swap_seed),
-        route_first=contiguous(requests.route_first, dtype=np.int64),
-        route_link=contiguous(requests.route_link, dtype=np.int64),
-        announcement_key=contiguous(announcement_key, dtype=np.int64),
-        announcement_order=np.argsort(announcement_key, kind="stable").astype(np.int64),
-        arrival=contiguous(requests.arrival, dtype=np.int64),
-        deadline=contiguous(requests.deadline, dtype=np.int64),
-        n_pairs=contiguous(requests.n_pairs, dtype=np.int64),
-        minimum_fidelity=contiguous(requests.minimum_fidelity, dtype=np.float64),
-        weight=contiguous(requests.weight, dtype=np.float64),
-        kind=contiguous(requests.kind, dtype=np.int64),
-        request_class=contiguous(requests.request_class, dtype=np.int64),
-        user=contiguous(requests.user, dtype=np.int64),
+        **_given(network, requests, path),
         free_slots=network.memory_slots.astype(np.int64).copy(),
         n_stored=ints(n_links),
         stock_id=ints(n_links, room),
@@ -211,6 +183,33 @@ def start_slotted(
         work_int=ints(work),
         work_float=np.zeros(work),
     )
+
+
+def _given(network: SlottedNetwork, requests: RequestTable, path: SamplePath) -> dict[str, Any]:
+    """Return the fields of the state that never change: network, sample path and requests, as the engine takes them."""
+    # Even before the attempts of a slot, odd after them; what was announced before slot 0 is known at its start.
+    is_unannounced = requests.announced == requests.arrival
+    announcement_key = 2 * np.maximum(requests.announced, 0) + is_unannounced
+    contiguous = np.ascontiguousarray
+    of_network = {name: contiguous(getattr(network, name)) for name in ("claimed_werner", "success_probability")}
+    counts = ("edges", "lifetime_slots", "memory_slots", "attempts_per_slot")
+    of_requests = ("route_first", "route_link", "arrival", "deadline", "n_pairs", "kind", "request_class", "user")
+    return {
+        **of_network,
+        **{name: contiguous(getattr(network, name), dtype=np.int64) for name in counts},
+        **{name: contiguous(getattr(requests, name), dtype=np.int64) for name in of_requests},
+        "true_werner": contiguous(network.initial_werner),
+        "decay_per_slot": 1.0 / network.coherence_slots,
+        "swap_success_probability": float(network.swap_success_probability),
+        "swap_werner": float(network.swap_werner),
+        "success": contiguous(path.success),
+        "decay": contiguous(path.decay),
+        "swap_seed": np.uint64(path.swap_seed),
+        "announcement_key": contiguous(announcement_key, dtype=np.int64),
+        "announcement_order": np.argsort(announcement_key, kind="stable").astype(np.int64),
+        "minimum_fidelity": contiguous(requests.minimum_fidelity, dtype=np.float64),
+        "weight": contiguous(requests.weight, dtype=np.float64),
+    }
 
 
 def _require_routes(network: SlottedNetwork, requests: RequestTable) -> None:

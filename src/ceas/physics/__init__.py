@@ -121,7 +121,6 @@ from ceas.physics.verification import (
     chsh_value,
     estimation_sample_size,
     fidelity_from_pass_rate,
-    joint_test_pass_rate,
     sequential_test,
 )
 from ceas.physics.waiting import (
@@ -191,7 +190,6 @@ __all__ = [
     "herald_double_click",
     "herald_single_click",
     "joint_test_pass_probability",
-    "joint_test_pass_rate",
     "load_preset",
     "mean_decay_at_use",
     "multiplexed_probability",

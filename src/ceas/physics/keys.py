@@ -29,7 +29,8 @@ def quantum_bit_error_rate(werner: ArrayLike) -> NDArray[np.float64]:
 def joint_test_pass_probability(werner: ArrayLike) -> NDArray[np.float64]:
     """Return (1 + w)/2 = (1 + 2F)/3, the chance to pass a joint test in a Pauli basis chosen at random.
 
-    Both ends measure the same one of X, Y, Z and compare: Phi+ agrees in X and Z and disagrees in Y.
+    Both ends measure the same one of X, Y, Z and compare: Phi+ agrees in X and Z and disagrees in Y. In the mean over
+    the bases it holds for every Bell-diagonal pair, with the Werner parameter of its fidelity.
     """
     return (1.0 + require_between("werner", werner, LOWEST_WERNER, 1.0)) / 2.0
 

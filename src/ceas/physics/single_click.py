@@ -141,12 +141,9 @@ def herald_single_click(
     equal, opposite = (heralds[0] + heralds[3]) / 2.0, (heralds[1] + heralds[2]) / 2.0
     weights = np.stack([opposite + coherence, equal, equal, opposite - coherence], axis=-1) / success[..., None]
 
-    latency = distance / require_positive("speed_of_light_km_per_s", speed_of_light_km_per_s)
-    round_trip = 2.0 * np.maximum(fraction, 1.0 - fraction) * latency
-    preparation = require_non_negative("preparation_time_s", preparation_time_s)
-    period = (preparation + round_trip) / multiplexing
-    if np.any(period <= 0):
-        raise DomainError("Argument `preparation_time_s` must be positive on a link of length 0, but is 0.")
+    period, round_trip, latency = _times(
+        distance, fraction, preparation_time_s, speed_of_light_km_per_s, multiplexing=multiplexing
+    )
     success, true_herald, period, round_trip, latency = np.broadcast_arrays(
         success, true_herald, period, round_trip, latency
     )
@@ -160,6 +157,23 @@ def herald_single_click(
         herald_delay_s=round_trip.copy(),
         latency_s=latency.copy(),
     )
+
+
+def _times(
+    distance_km: NDArray[np.float64],
+    station_fraction: NDArray[np.float64],
+    preparation_time_s: ArrayLike,
+    speed_of_light_km_per_s: float,
+    *,
+    multiplexing: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return attempt period, way to the station and back on the longer arm, and latency between the nodes (s)."""
+    latency = distance_km / require_positive("speed_of_light_km_per_s", speed_of_light_km_per_s)
+    round_trip = 2.0 * np.maximum(station_fraction, 1.0 - station_fraction) * latency
+    period = (require_non_negative("preparation_time_s", preparation_time_s) + round_trip) / multiplexing
+    if np.any(period <= 0):
+        raise DomainError("Argument `preparation_time_s` must be positive on a link of length 0, but is 0.")
+    return period, round_trip, latency
 
 
 def balanced_bright_state(

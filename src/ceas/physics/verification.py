@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ceas.errors import DomainError
-from ceas.physics.domain import require_bell_diagonal, require_between, unit_interval
-from ceas.physics.states import bell_diagonal_to_correlators
+from ceas.physics.domain import require_between, unit_interval
+from ceas.physics.keys import joint_test_pass_probability
+from ceas.physics.states import bell_diagonal_to_correlators, fidelity_to_werner
 
 __all__ = [
     "CHSH_WERNER_FIDELITY",
@@ -21,7 +22,6 @@ __all__ = [
     "chsh_value",
     "estimation_sample_size",
     "fidelity_from_pass_rate",
-    "joint_test_pass_rate",
     "sequential_test",
 ]
 
@@ -56,11 +56,6 @@ class SequentialTest:
     mean_tests_if_bad: NDArray[np.float64]
     divergence_good_nats: NDArray[np.float64]
     divergence_bad_nats: NDArray[np.float64]
-
-
-def joint_test_pass_rate(bell_diagonal: ArrayLike) -> NDArray[np.float64]:
-    """Return (1 + 2F)/3, the chance that a Bell-diagonal pair passes a joint test in a random Pauli basis."""
-    return (1.0 + 2.0 * require_bell_diagonal("bell_diagonal", bell_diagonal)[..., 0]) / 3.0
 
 
 def fidelity_from_pass_rate(pass_rate: ArrayLike) -> NDArray[np.float64]:
@@ -114,7 +109,7 @@ def sequential_test(
     if np.any(alpha + beta >= 1.0):
         # Then a guess without tests keeps both promises, and the two limits would change places.
         raise DomainError("Argument `missed` must be below 1 - `false_alarm`, but is not.")
-    p_good, p_bad = (1.0 + 2.0 * good) / 3.0, (1.0 + 2.0 * bad) / 3.0
+    p_good, p_bad = (joint_test_pass_probability(fidelity_to_werner(one)) for one in (good, bad))
     pass_step, fail_step = np.log(p_bad / p_good), np.log((1.0 - p_bad) / (1.0 - p_good))
     accept, reject = np.log(beta / (1.0 - alpha)), np.log((1.0 - beta) / alpha)
     drift_good = p_good * pass_step + (1.0 - p_good) * fail_step

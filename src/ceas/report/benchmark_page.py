@@ -27,6 +27,10 @@ _POLICIES, _FRONTIER = " policies", " frontier of U and V, tuning instances"
 _OURS = "ceas"
 _BOUND = "nobody above"
 _ROW_HEIGHT = 22
+_SHORT = (
+    "This was a short run (--quick): shortened instances of a few settings, with less tuning. Its figures show that "
+    "everything works; they are no measurement."
+)
 # Two standard errors are about a 95 % interval.
 _BAR_ERRORS = 2.0
 _SHARES = frozenset({"U", "V", "S", "its U", "its V", "of LP", "of LP ±", "of average bound, 1 instance"})
@@ -299,8 +303,8 @@ def _table(name: str, rows: Sequence[Row]) -> Markup:
     return sortable_table(order, body, caption=f"{name}.")
 
 
-def benchmark_page(rows: Sequence[Row]) -> str:
-    """Return the page of a scheduling benchmark; it depends on its rows alone."""
+def benchmark_page(rows: Sequence[Row], *, is_quick: bool = False) -> str:
+    """Return the page of a scheduling benchmark, from its rows alone, and whether these are of a short one."""
     tables = _tables(rows)
     verdicts = tables.get(_VERDICTS, [])
     scenarios = [name.removesuffix(_POLICIES) for name in tables if name.endswith(_POLICIES)]
@@ -331,11 +335,13 @@ def benchmark_page(rows: Sequence[Row]) -> str:
         ("settings", format_number(len(verdicts))),
         ("policies", format_number(len({row["policy"] for row in policies}))),
     ]
+    facts += [("short run", "no measurement")] if is_quick else []
     facts += [("instances", _span(instances))] if instances else []
     header = page_header(
         "Scheduling benchmark",
         f"{', '.join(scenarios) or 'No scenarios'}",
         facts,
+        *([tag("p", tag("strong", _SHORT), class_="summary")] if is_quick else []),
         tag("p", _summary(verdicts), class_="summary"),
         contents(entries),
     )

@@ -1,5 +1,7 @@
 """Figures about learning: accuracy, weights of the learners, and the claims behind them."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -88,6 +90,22 @@ def _learner_glyph(x: float, y: float, is_attacker: bool, text: str, filled: boo
     return glyph(shape, x, y, radius=radius, colour=colour, filled=filled, text=text)
 
 
+def _learner_glyphs(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    attackers: NDArray[np.bool_],
+    words: Callable[[int], tuple[str, ...]],
+) -> list[Markup]:
+    """Return a mark for each node that has a place, attackers last, so that they are seen."""
+    places = [
+        int(node) for node in np.argsort(attackers, kind="stable") if np.isfinite(x[node]) and np.isfinite(y[node])
+    ]
+    return [
+        _learner_glyph(float(x[node]), float(y[node]), bool(attackers[node]), tip(f"node {node}", *words(node)))
+        for node in places
+    ]
+
+
 def _weight_bars(run: Run, width: int) -> Markup:
     weight, attackers = _means(run, "weight"), run.nodes.truths("is_byzantine")
     order = np.argsort(-np.nan_to_num(weight), kind="stable")
@@ -138,17 +156,16 @@ def _weight_against_information(run: Run) -> Markup:
     attackers = run.nodes.truths("is_byzantine")
 
     def draw(frame: Frame) -> list[Markup]:
-        x, y = frame.x(information), frame.y(weight)
-        parts = [reference(frame, 1 / len(weight), "dash")]
-        for node in np.argsort(attackers, kind="stable"):
-            if np.isfinite(x[node]) and np.isfinite(y[node]):
-                text = tip(
-                    f"node {node}",
-                    f"certified information: {format_number(float(information[node]))}",
-                    f"mean weight: {format_number(float(weight[node]), '%')}",
-                )
-                parts.append(_learner_glyph(float(x[node]), float(y[node]), bool(attackers[node]), text))
-        return parts
+        marks = _learner_glyphs(
+            frame.x(information),
+            frame.y(weight),
+            attackers,
+            lambda node: (
+                f"certified information: {format_number(float(information[node]))}",
+                f"mean weight: {format_number(float(weight[node]), '%')}",
+            ),
+        )
+        return [reference(frame, 1 / len(weight), "dash"), *marks]
 
     keys = _attacker_keys("honest", "Byzantine", bool(attackers.any()))
     return chart(
@@ -213,16 +230,16 @@ def _contraction_chart(run: Run, column: str, title: str) -> Markup:
         for kind, colour in ((False, HONEST), (True, ATTACKER)):
             chosen = rows[is_bad[rows] == kind]
             parts.append(cloud(frame.x(true[chosen]), frame.y(shown[chosen]), colour, diameter=2.4, opacity=0.22))
-        x, y = frame.x(mean_true), frame.y(mean_shown)
-        for node in np.argsort(attackers, kind="stable"):
-            if np.isfinite(x[node]) and np.isfinite(y[node]):
-                text = tip(
-                    f"node {node}",
-                    f"true: {format_number(float(mean_true[node]))}",
-                    f"{title.lower()}: {format_number(float(mean_shown[node]))}",
-                )
-                parts.append(_learner_glyph(float(x[node]), float(y[node]), bool(attackers[node]), text))
-        return parts
+        marks = _learner_glyphs(
+            frame.x(mean_true),
+            frame.y(mean_shown),
+            attackers,
+            lambda node: (
+                f"true: {format_number(float(mean_true[node]))}",
+                f"{title.lower()}: {format_number(float(mean_shown[node]))}",
+            ),
+        )
+        return [*parts, *marks]
 
     excess = mean_shown - mean_true
     words = f"Mean over honest learners of {title.lower()} minus true: {format_number(known_mean(excess[~attackers]))}."

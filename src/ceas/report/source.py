@@ -16,6 +16,7 @@ from ceas.experiments.results import read_run
 from ceas.experiments.schedule_store import is_schedule, read_schedule
 
 __all__ = [
+    "BENCHMARK_FILE",
     "Comparison",
     "Run",
     "Table",
@@ -29,7 +30,7 @@ __all__ = [
     "read_schedule",
 ]
 
-_BENCHMARK_FILE = "rows.json"
+BENCHMARK_FILE = "rows.json"
 _COMPARISON_FILE = "compare.parquet"
 
 
@@ -100,16 +101,16 @@ class Comparison:
 
 def is_benchmark(directory: Path) -> bool:
     """Tell whether a directory holds the rows of a scheduling benchmark."""
-    return (directory / _BENCHMARK_FILE).is_file()
+    return (directory / BENCHMARK_FILE).is_file()
 
 
-def load_benchmark(directory: Path) -> list[dict[str, Any]]:
-    """Read the rows of a benchmark; `table` says where each belongs.
+def load_benchmark(directory: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Read the rows of a benchmark, of which `table` says where each belongs, and whether it was a short one.
 
     Raises:
         RunDirectoryError: The file cannot be read, or holds no such rows.
     """
-    path = directory / _BENCHMARK_FILE
+    path = directory / BENCHMARK_FILE
     try:
         document = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -117,7 +118,7 @@ def load_benchmark(directory: Path) -> list[dict[str, Any]]:
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "table" in row for row in rows):
         raise RunDirectoryError(f"{path}: must hold the rows of a benchmark")
-    return rows
+    return rows, document.get("is_quick") is True
 
 
 def is_comparison(directory: Path) -> bool:

@@ -27,7 +27,8 @@ def _page(directories: Sequence[Path]) -> str:
     if len(directories) == 1:
         only = directories[0]
         if is_benchmark(only):
-            return benchmark_page(load_benchmark(only))
+            rows, is_quick = load_benchmark(only)
+            return benchmark_page(rows, is_quick=is_quick)
         if is_schedule(only):
             return schedule_page(read_schedule(only))
         return comparison_page(load_comparison(only)) if is_comparison(only) else run_page(load_run(only))

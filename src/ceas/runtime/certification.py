@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.attacks import Claims
+from ceas.physics import joint_test_pass_probability
 
 __all__ = ["JointTests", "certify_claims"]
 
@@ -46,7 +47,7 @@ class JointTests:
             werner: Werner parameter at the test, shape `(tests,)`.
             rng: Generator of the measurement outcomes.
         """
-        passes = rng.random(werner.shape) < (1.0 + werner) / 2.0
+        passes = rng.random(werner.shape) < joint_test_pass_probability(werner)
         self.tested += np.bincount(link, minlength=self.tested.size)
         self.passed += np.bincount(link[passes], minlength=self.tested.size)
 

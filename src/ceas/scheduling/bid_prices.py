@@ -256,6 +256,60 @@ def _partners_of(network: SlottedNetwork, forecast: Forecast, solutions: list[On
     return _Partners(werner=mean[:, 0], chance=mean[:, 1], cost=mean[:, 2])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Terms:
+    """What the one-link problems are made of besides network, forecast and partners; see `price_links`.
+
+    Attributes:
+        waiting: What a request is worth that waits for a pair made for it, `(E, C)`.
+        memory: Pairs for which both ends have room, `(E,)`.
+    """
+
+    waiting: Float64s
+    memory: npt.NDArray[np.int64]
+    waste_price: float
+    memory_price: Float64s
+    route_hops: npt.NDArray[np.int64]
+    is_announced: npt.NDArray[np.bool_]
+    ratio: float
+
+
+def _keys_of(network: SlottedNetwork, forecast: Forecast, terms: _Terms, partners: _Partners) -> list[_Key]:
+    """Return the problem of each link, in figures that are alike where links nearly are."""
+    ratio, route_hops = terms.ratio, terms.route_hops
+    figures = (network.claimed_werner, network.coherence_slots, network.lifetime_slots)
+    # Links that are alike, but for their rates, have the same values.
+    known: dict[tuple[Any, ...], tuple[tuple[float, ...], ...]] = {}
+    keys = []
+    for link in range(network.n_links):
+        slots, age_bin = _table_shape(max(int(terms.memory[link]), 1), int(network.lifetime_slots[link]))
+        ages = np.arange(0, network.lifetime_slots[link] + 1, age_bin)
+        alike = (*(float(one[link]) for one in (*figures, partners.werner, partners.cost)), age_bin)
+        alike = (*alike, terms.waiting[link].tobytes())
+        if alike not in known:
+            value = _link_values(network, forecast, link, ages, terms.waiting[link], route_hops, partners, ratio)
+            value = np.where(value > 0.0, value + terms.waste_price, 0.0)
+            known[alike] = tuple(tuple(row) for row in np.round(value, 6).tolist())
+        met = np.where(route_hops > 1, _on_grid(float(partners.chance[link]), ratio) ** (route_hops - 1), 1.0)
+        rate = np.where(terms.is_announced, 0.0, forecast.rate[link] * forecast.n_pairs * met)
+        rate = np.array([_on_grid(float(one), ratio) for one in rate])
+        if rate.sum() > _MOST_REQUESTS:
+            rate *= _MOST_REQUESTS / rate.sum()
+        success = min(_on_grid(float(network.success_probability[link]), ratio), 1.0)
+        keys.append(
+            _Key(
+                success,
+                slots,
+                age_bin,
+                tuple(rate.tolist()),
+                known[alike],
+                success * terms.waste_price,
+                _on_grid(float(terms.memory_price[link]), ratio**2),
+            )
+        )
+    return keys
+
+
 def price_links(
     network: SlottedNetwork,
     forecast: Forecast,
@@ -282,7 +336,6 @@ def price_links(
         ratio: Step between rates, chances and prices that are told apart, as a factor; 1 for none.
     """
     a, b = network.edges.T
-    memory = np.minimum(network.memory_slots[a], network.memory_slots[b])
     n_links = network.n_links
     partners = _Partners(werner=network.claimed_werner, chance=np.ones(n_links), cost=np.zeros(n_links))
     shares = np.round(share, 2) if ratio > 1.0 else share
@@ -290,40 +343,19 @@ def price_links(
     waiting = fresh * (1.0 - (1.0 - chance * shares) ** np.maximum(forecast.patience_slots, 0))
     waiting *= np.where(route_hops > 1, (waiting / np.maximum(fresh, 1e-300)) ** (route_hops - 1), 1.0)
     n_rounds = _PARTNER_ROUNDS if bool((route_hops > 1).any()) else 1
-    keys: list[_Key] = []
-    for turn in range(n_rounds):
-        keys = []
-        # Links that are alike, but for their rates, have the same values.
-        known: dict[tuple[Any, ...], tuple[tuple[float, ...], ...]] = {}
-        for link in range(n_links):
-            slots, age_bin = _table_shape(max(int(memory[link]), 1), int(network.lifetime_slots[link]))
-            ages = np.arange(0, network.lifetime_slots[link] + 1, age_bin)
-            figures = (network.claimed_werner, network.coherence_slots, network.lifetime_slots)
-            alike = (*(float(one[link]) for one in (*figures, partners.werner, partners.cost)), age_bin)
-            alike = (*alike, waiting[link].tobytes())
-            if alike not in known:
-                value = _link_values(network, forecast, link, ages, waiting[link], route_hops, partners, ratio)
-                value = np.where(value > 0.0, value + waste_price, 0.0)
-                known[alike] = tuple(tuple(row) for row in np.round(value, 6).tolist())
-            met = np.where(route_hops > 1, _on_grid(float(partners.chance[link]), ratio) ** (route_hops - 1), 1.0)
-            rate = np.where(is_announced, 0.0, forecast.rate[link] * forecast.n_pairs * met)
-            rate = np.array([_on_grid(float(one), ratio) for one in rate])
-            if rate.sum() > _MOST_REQUESTS:
-                rate *= _MOST_REQUESTS / rate.sum()
-            success = min(_on_grid(float(network.success_probability[link]), ratio), 1.0)
-            keys.append(
-                _Key(
-                    success,
-                    slots,
-                    age_bin,
-                    tuple(rate.tolist()),
-                    known[alike],
-                    success * waste_price,
-                    _on_grid(float(memory_price[link]), ratio**2),
-                )
-            )
-        if turn < n_rounds - 1:
-            partners = _partners_of(network, forecast, [_solved(key) for key in keys])
+    terms = _Terms(
+        waiting=waiting,
+        memory=np.minimum(network.memory_slots[a], network.memory_slots[b]),
+        waste_price=waste_price,
+        memory_price=memory_price,
+        route_hops=route_hops,
+        is_announced=is_announced,
+        ratio=ratio,
+    )
+    keys = _keys_of(network, forecast, terms, partners)
+    for _ in range(n_rounds - 1):
+        partners = _partners_of(network, forecast, [_solved(key) for key in keys])
+        keys = _keys_of(network, forecast, terms, partners)
     solutions = [_priced(key) for key in keys]
     kinds: dict[int, int] = {}
     block_of_link = np.array([kinds.setdefault(id(one), len(kinds)) for one in solutions], dtype=np.int64)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
-from ceas.network.compilation import compiled
+from ceas.network.compilation import CompiledRule, compiled
 from ceas.network.policy import (
     KEY_REQUEST,
     NEVER,
@@ -296,12 +296,7 @@ def on_demand(model: NetworkModel, *, lead_shots: float = 1.0, partition_memory:
     Raises:
         DomainError: `lead_shots` is negative or not finite.
     """
-    return Policy(
-        name="on_demand",
-        serve=serve_earliest_deadline,
-        attempt=attempt_on_demand,
-        parameters=np.column_stack([_lead_ns(model, lead_shots), memory_limits(model, 0, partition_memory)]),
-    )
+    return _on_demand("on_demand", serve_earliest_deadline, model, lead_shots, partition_memory)
 
 
 def on_demand_weighted(model: NetworkModel, *, lead_shots: float = 1.0, partition_memory: bool = True) -> Policy:
@@ -315,9 +310,15 @@ def on_demand_weighted(model: NetworkModel, *, lead_shots: float = 1.0, partitio
     Raises:
         DomainError: `lead_shots` is negative or not finite.
     """
+    return _on_demand("on_demand_weighted", serve_heaviest, model, lead_shots, partition_memory)
+
+
+def _on_demand(
+    name: str, serve: CompiledRule, model: NetworkModel, lead_shots: float, partition_memory: bool
+) -> Policy:
     return Policy(
-        name="on_demand_weighted",
-        serve=serve_heaviest,
+        name=name,
+        serve=serve,
         attempt=attempt_on_demand,
         parameters=np.column_stack([_lead_ns(model, lead_shots), memory_limits(model, 0, partition_memory)]),
     )

@@ -26,14 +26,16 @@ has beyond a new one is weighed outside of them.
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ceas.errors import DomainError
 from ceas.network.slot_policy import SlotPolicy
 from ceas.network.slots import Forecast, SlottedNetwork
 from ceas.physics.domain import require_between, require_non_negative
-from ceas.scheduling.bid_prices import contention_shares, fresh_values, node_loads, price_links
+from ceas.scheduling.bid_prices import LinkPrices, contention_shares, fresh_values, node_loads, price_links
 from ceas.scheduling.bid_rules import attempt_by_bid, serve_by_bid
 from ceas.scheduling.price_tables import (
     AGE_BIN,
@@ -122,7 +124,6 @@ def ceas_slotted(
     Raises:
         DomainError: An argument is out of its domain, or network and forecast do not fit each other.
     """
-    n_classes = forecast.rate.shape[1]
     for name, value in (
         ("waste_price", waste_price),
         ("memory_price", memory_price),
@@ -138,14 +139,7 @@ def ceas_slotted(
         raise DomainError(f"Argument `forecast` must have {network.n_links} links, but has {len(forecast.rate)}.")
     if ratio < 1.0:
         raise DomainError(f"Argument `ratio` must be at least 1, but is {ratio}.")
-    hops = np.asarray(route_hops, dtype=np.int64)
-    if hops.shape not in ((), (n_classes,)) or bool((hops < 1).any()):
-        raise DomainError(f"Argument `route_hops` must be at least 1, one number or {n_classes}, but is {route_hops}.")
-    if any(not 0 <= label < n_classes for label in announced_classes):
-        raise DomainError(f"Argument `announced_classes` must lie below {n_classes}, but does not.")
-    hops = np.broadcast_to(hops, (n_classes,))
-    is_announced = np.zeros(n_classes, dtype=np.bool_)
-    is_announced[list(announced_classes)] = True
+    hops, is_announced = _class_columns(forecast.rate.shape[1], route_hops, announced_classes)
     fresh = fresh_values(network, forecast, hops)
     asked = forecast.rate * forecast.n_pairs
     scale = float((asked * fresh).sum() / asked.sum()) if asked.sum() > 0.0 else 1.0
@@ -163,18 +157,7 @@ def ceas_slotted(
         ratio=ratio,
     )
     head = adjacency_table(network.edges, network.n_nodes)
-    offset = len(head) + np.cumsum([0, *(len(block) for block in prices.blocks)])
     most_links = int(np.bincount(network.edges.ravel(), minlength=1).max())
-    parameters = np.zeros((network.n_links, N_COLUMNS + N_BLOCKS * n_classes))
-    by_block = {
-        OFFSET: offset[:-1],
-        TABLE_SLOTS: prices.table_slots,
-        N_BINS: prices.n_bins,
-        AGE_BIN: prices.age_bin,
-        N_STATES: prices.n_states,
-    }
-    for column, values in by_block.items():
-        parameters[:, column] = np.asarray(values, dtype=np.float64)[prices.block_of_link]
     alike = {
         WASTE_PRICE: waste_price * scale,
         RECLAIM: reclaim,
@@ -185,8 +168,6 @@ def ceas_slotted(
         PURIFIES: float(purifies),
         QUORUM_VALUE: quorum_price * scale * forecast.quorum,
     }
-    for column, one in alike.items():
-        parameters[:, column] = one
     by_class = (
         share,
         is_announced,
@@ -194,12 +175,60 @@ def ceas_slotted(
         (4.0 * forecast.minimum_fidelity - 1.0) / 3.0,
         forecast.weight,
     )
-    for block, values in enumerate(by_class):
-        parameters[:, AVAILABILITY + block * n_classes : AVAILABILITY + (block + 1) * n_classes] = values
     return SlotPolicy(
         name="ceas",
         attempt=attempt_by_bid,
         serve=serve_by_bid,
-        parameters=parameters,
+        parameters=_parameters(asked.shape, prices, first_block=len(head), alike=alike, by_class=by_class),
         tables=np.concatenate([head, *prices.blocks]),
     )
+
+
+def _class_columns(
+    n_classes: int, route_hops: int | Sequence[int], announced_classes: Sequence[int]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return by class the links of its routes and whether its requests are announced, `(C,)` each."""
+    hops = np.asarray(route_hops, dtype=np.int64)
+    if hops.shape not in ((), (n_classes,)) or bool((hops < 1).any()):
+        raise DomainError(f"Argument `route_hops` must be at least 1, one number or {n_classes}, but is {route_hops}.")
+    if any(not 0 <= label < n_classes for label in announced_classes):
+        raise DomainError(f"Argument `announced_classes` must lie below {n_classes}, but does not.")
+    is_announced = np.zeros(n_classes, dtype=np.bool_)
+    is_announced[list(announced_classes)] = True
+    return np.broadcast_to(hops, (n_classes,)), is_announced
+
+
+def _parameters(
+    shape: tuple[int, ...],
+    prices: LinkPrices,
+    *,
+    first_block: int,
+    alike: Mapping[int, float],
+    by_class: Sequence[npt.NDArray[Any]],
+) -> npt.NDArray[np.float64]:
+    """Return what the rules see of each link, a row a link.
+
+    Args:
+        shape: Links and classes.
+        prices: Blocks of tables and which link has which.
+        first_block: Where the first block stands in the tables.
+        alike: Columns that are the same for all links.
+        by_class: Blocks of columns with one a class, `(E, C)` or `(C,)` each.
+    """
+    n_links, n_classes = shape
+    offset = first_block + np.cumsum([0, *(len(block) for block in prices.blocks)])
+    parameters = np.zeros((n_links, N_COLUMNS + N_BLOCKS * n_classes))
+    by_block = {
+        OFFSET: offset[:-1],
+        TABLE_SLOTS: prices.table_slots,
+        N_BINS: prices.n_bins,
+        AGE_BIN: prices.age_bin,
+        N_STATES: prices.n_states,
+    }
+    for column, values in by_block.items():
+        parameters[:, column] = np.asarray(values, dtype=np.float64)[prices.block_of_link]
+    for column, one in alike.items():
+        parameters[:, column] = one
+    for block, columns in enumerate(by_class):
+        parameters[:, AVAILABILITY + block * n_classes : AVAILABILITY + (block + 1) * n_classes] = columns
+    return parameters

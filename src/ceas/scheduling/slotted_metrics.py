@@ -16,8 +16,9 @@ import numpy.typing as npt
 from ceas.errors import DomainError
 from ceas.network.slots import RequestTable, SlottedNetwork, SlottedRecord, ValueKind
 from ceas.physics.keys import secret_key_fraction
+from ceas.scheduling.metrics import jain_index
 
-__all__ = ["SlottedMetrics", "jain_fairness", "perfect_values", "slotted_metrics"]
+__all__ = ["SlottedMetrics", "perfect_values", "slotted_metrics"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,15 +101,6 @@ def perfect_values(network: SlottedNetwork, requests: RequestTable) -> npt.NDArr
     return value
 
 
-def jain_fairness(shares: npt.NDArray[np.float64]) -> float:
-    """Return Jain's index (sum x)^2 / (n sum x^2), from 1 / n for all to one up to 1 for all alike; NaN for none.
-
-    Source:
-        Jain, Chiu, Hawe, DEC Research Report TR-301, 1984.
-    """
-    return _ratio(float(shares.sum()) ** 2, len(shares) * float((shares**2).sum()))
-
-
 def slotted_metrics(
     network: SlottedNetwork, requests: RequestTable, record: SlottedRecord, *, warm_up_slots: int = 0
 ) -> SlottedMetrics:
@@ -177,7 +169,7 @@ def slotted_metrics(
 def _fairness(user: npt.NDArray[np.int64], value: npt.NDArray[np.float64], perfect: npt.NDArray[np.float64]) -> float:
     """Return Jain's index over the users who asked for something that can be had."""
     asked, got = np.bincount(user, perfect), np.bincount(user, value)
-    return jain_fairness(got[asked > 0] / asked[asked > 0])
+    return jain_index(got[asked > 0] / asked[asked > 0])
 
 
 def _ratio(part: float, whole: float) -> float:
