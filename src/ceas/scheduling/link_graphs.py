@@ -7,9 +7,9 @@ with the coin and the arrivals of the slot known. There one request after the ot
 dropped; and an edge leads on to the next slot. An edge's reward is the value it serves less the penalty for what the
 path gives away, see `bounds_online`; an attempt has its use of attempts and memory beside it.
 
-Services are restricted to what some best policy does. Of requests of one type (alike in all but their deadlines) the one
-that is due first is served; of pairs the oldest that is good enough, if values are steps, and else any; and only the
-oldest is dropped or replaced. A policy that does otherwise can be changed, without knowing more and without losing
+Services are restricted to what some best policy does. Of requests of one type (alike in all but their deadlines) the
+one that is due first is served; of pairs the oldest that is good enough, if values are steps, and else any; and only
+the oldest is dropped or replaced. A policy that does otherwise can be changed, without knowing more and without losing
 value or using more memory, by swapping the roles of two requests or two pairs.
 """
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from ceas.network.compilation import compiled, inlined
 
-__all__ = ["FULL", "LinkInputs", "GraphSpace", "best_value", "follow", "grow_graph"]
+__all__ = ["FULL", "GraphSpace", "LinkInputs", "best_value", "follow", "grow_graph"]
 
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -30,8 +30,6 @@ Int32s: TypeAlias = npt.NDArray[np.int32]
 # What `grow_graph` returns when its space is too small.
 FULL = -1
 _LEAST = -1e300
-# The engine's own tolerance at a request's minimum fidelity.
-_FIDELITY_ROUNDING = 1e-12
 
 
 class LinkInputs(NamedTuple):
@@ -100,7 +98,6 @@ class GraphSpace(NamedTuple):
         waits: Waiting requests of these states, `(3, L)`.
         number: Numbers of these states, `(3, L)`.
         table: Hash tables of the layers, `(3, 4 L)`.
-        ages: Workspace, `(64,)`.
     """
 
     source: Int32s
@@ -113,7 +110,6 @@ class GraphSpace(NamedTuple):
     waits: Int64s
     number: Int64s
     table: Int64s
-    ages: Int64s
 
 
 @inlined
@@ -142,7 +138,7 @@ def _below(mask: int, age: int) -> int:
 
 
 @compiled
-def _stock_bias(link: LinkInputs, stock: int, table: Float64s, ages: Int64s) -> float:
+def _stock_bias(link: LinkInputs, stock: int, table: Float64s) -> float:
     """Return the bias of a set of pairs; those beyond the slots of the table, the oldest, count as nothing."""
     places, empty = link.binomial.shape[0], link.binomial.shape[1] - 1
     rank, place, age = 0, 0, 0
@@ -158,21 +154,21 @@ def _stock_bias(link: LinkInputs, stock: int, table: Float64s, ages: Int64s) -> 
 
 
 @compiled
-def _placed(link: LinkInputs, stock: int, kind: int, left: int, table: Float64s, ages: Int64s) -> tuple[int, float]:
+def _placed(link: LinkInputs, stock: int, kind: int, left: int, table: Float64s) -> tuple[int, float]:
     """Return the stock and the worth when a request gets the oldest pair that serves it, or waits if that is better."""
     wait = link.waiting[kind, min(left, link.waiting.shape[1] - 1)]
     usable = _below(stock, link.oldest[kind])
     if usable == 0:
         return stock, wait
     rest = stock & ~(1 << _oldest(usable))
-    cost = _stock_bias(link, stock, table, ages) - _stock_bias(link, rest, table, ages)
+    cost = _stock_bias(link, stock, table) - _stock_bias(link, rest, table)
     if link.fresh[kind] - cost > wait:
         return rest, link.fresh[kind]
     return stock, wait
 
 
 @compiled
-def _potential(
+def _potential(  # noqa: PLR0917 - a state and who else may wait
     link: LinkInputs,
     stock: int,
     waits: int,
@@ -182,7 +178,6 @@ def _potential(
     extra_kind: int,
     extra_left: int,
     table: Float64s,
-    ages: Int64s,
 ) -> float:
     """Return what a state is taken to be worth; requests `first` to `end` may be waiting, and one more of `extra_kind`.
 
@@ -193,12 +188,12 @@ def _potential(
         if waits:
             for request in range(first, end):
                 if link.kind[request] == kind and (waits >> (request & 63)) & 1:
-                    stock, worth = _placed(link, stock, kind, link.deadline[request] - slot, table, ages)
+                    stock, worth = _placed(link, stock, kind, link.deadline[request] - slot, table)
                     total += worth
         if kind == extra_kind:
-            stock, worth = _placed(link, stock, kind, extra_left, table, ages)
+            stock, worth = _placed(link, stock, kind, extra_left, table)
             total += worth
-    return total + _stock_bias(link, stock, table, ages)
+    return total + _stock_bias(link, stock, table)
 
 
 @compiled
@@ -227,8 +222,8 @@ def _clear(space: GraphSpace, layer: int) -> None:
 
 
 @compiled
-def _arrival_penalty(
-    link: LinkInputs, stock: int, waits: int, slot: int, first: int, end: int, last: int, ages: Int64s
+def _arrival_penalty(  # noqa: PLR0917 - a state and who waits or comes
+    link: LinkInputs, stock: int, waits: int, slot: int, first: int, end: int, last: int
 ) -> float:
     """Return the penalty for knowing who comes: what one of a class adds, times arrivals less their mean.
 
@@ -236,13 +231,13 @@ def _arrival_penalty(
     """
     if link.arrival_share == 0.0:
         return 0.0
-    base = _potential(link, stock, waits, slot, first, end, -1, 0, link.bias, ages)
+    base = _potential(link, stock, waits, slot, first, end, -1, 0, link.bias)
     total = 0.0
     for label in range(len(link.rate)):
         if link.rate[label] == 0.0:
             continue
         kind = link.type_of_class[label]
-        worth = _potential(link, stock, waits, slot, first, end, kind, link.patience[label], link.bias, ages) - base
+        worth = _potential(link, stock, waits, slot, first, end, kind, link.patience[label], link.bias) - base
         came = 0
         for request in range(end, last):
             if link.label[request] == label:
@@ -271,10 +266,10 @@ def _attempts(  # noqa: PLR0917 - one layer of a slot
             after = with_new if choice > 0 and success else stock
             reward = 0.0
             if choice > 0 and link.coin_share != 0.0:
-                gain = _potential(link, with_new, waits, slot, first, end, -1, 0, link.bias_at_request, space.ages)
-                gain -= _potential(link, stock, waits, slot, first, end, -1, 0, link.bias_at_request, space.ages)
+                gain = _potential(link, with_new, waits, slot, first, end, -1, 0, link.bias_at_request)
+                gain -= _potential(link, stock, waits, slot, first, end, -1, 0, link.bias_at_request)
                 reward -= link.coin_share * gain * ((1.0 if success else 0.0) - link.chance[slot])
-            reward -= _arrival_penalty(link, after, waits, slot, first, end, last, space.ages)
+            reward -= _arrival_penalty(link, after, waits, slot, first, end, last)
             found = _found(space, 1, after, waits | came, n_second)
             if found == FULL or edge >= len(space.source):
                 return FULL, state, edge
@@ -308,7 +303,7 @@ def _serve_edge(  # noqa: PLR0917 - an edge
 
 
 @compiled
-def _services(  # noqa: PLR0917 - one layer of a slot
+def _services(  # noqa: PLR0912, PLR0917 - one layer of a slot
     link: LinkInputs, space: GraphSpace, slot: int, first: int, last: int, n_second: int, state: int, edge: int
 ) -> tuple[int, int, int, int]:
     """Add the edges of the services of a slot and those to the next; return states of both layers, states and edges."""
@@ -363,8 +358,8 @@ def _services(  # noqa: PLR0917 - one layer of a slot
 
 
 @compiled
-def grow_graph(link: LinkInputs, space: GraphSpace, edge: int) -> tuple[int, int]:
-    """Append a link's graph after the first `edge` edges; return its number of states, or `FULL`, and all edges.
+def grow_graph(link: LinkInputs, space: GraphSpace) -> tuple[int, int]:
+    """Make a link's graph; return its number of states, or `FULL` without space for it, and of edges.
 
     States are numbered from 0, the one it starts from.
     """
@@ -374,15 +369,13 @@ def grow_graph(link: LinkInputs, space: GraphSpace, edge: int) -> tuple[int, int
         _clear(space, layer)
     _found(space, 0, 0, 0, 0)
     space.number[0, 0] = 0
-    n_begin, state = 1, 1
+    n_begin, state, edge = 1, 1, 0
     for slot in range(len(link.success)):
         end = last
         while last < n_requests and link.arrival[last] <= slot:
             last += 1
         while first < end and link.deadline[first] < slot:
             first += 1
-        if last - first > 63:
-            return FULL, edge
         n_second, state, edge = _attempts(link, space, slot, first, end, last, n_begin, state, edge)
         if n_second == FULL:
             return FULL, edge
@@ -399,24 +392,22 @@ def grow_graph(link: LinkInputs, space: GraphSpace, edge: int) -> tuple[int, int
 
 
 @compiled
-def best_value(
+def best_value(  # noqa: PLR0917 - a graph, its prices and workspace
     space: GraphSpace,
-    begin: int,
-    end: int,
     n_states: int,
     attempt_price: Float64s,
     memory_price: Float64s,
     value: Float64s,
     choice: Int32s,
 ) -> float:
-    """Return the longest path of the graph of edges `begin` to `end` at prices by slot, `(T,)`.
+    """Return the longest path of a graph, whose edges fill its arrays, at prices by slot, `(T,)`.
 
-    `value` and `choice`, `(n_states,)`, are filled with the best from each state on, and the edge it takes, -1 at the end.
+    `value` and `choice`, `(n_states,)`, are filled with the best from each state on and its edge, -1 at the end.
     """
     for state in range(n_states):
         value[state], choice[state] = _LEAST, -1
     # Whatever an edge leads to has its own edges made later.
-    for edge in range(end - 1, begin - 1, -1):
+    for edge in range(len(space.source) - 1, -1, -1):
         target = space.target[edge]
         after = value[target] if choice[target] >= 0 else 0.0
         reward = space.reward[edge] + after
