@@ -12,11 +12,11 @@ value less its penalty, whose mean is zero. Source: Brown, Smith and Sun, Operat
 a link with success probability p pays (W with the new pair - W without) (xi - p), where xi is its coin: the factor
 before is known before the coin, so the mean is zero. Every slot pays, for each class of requests, (W with one more - W)
 (A - lambda), where A requests of the class come and lambda are expected, with W as after the coins of the slot. Both
-are paid by all attempts and all slots, also by those of no use. W may be any function of what a policy knows, and better
-guesses give lower bounds. Here, requests get the oldest pairs that serve them, by falling weight, while that is worth
-more than to wait; the rest of the stock is worth its bias in the one-link problem; and a request that waits is worth
-what attempts for it bring that are made while they pay. Attempts and memory have constant prices in both, in proportion
-to how much of its node's attempts all requests would take.
+are paid by all attempts and all slots, also by those of no use. W may be any function of what a policy knows; the
+better it guesses, the lower the bound. Here, requests get the oldest pairs that serve them, by falling weight, while
+that is worth more than to wait; the rest of the stock is worth its bias in the one-link problem; and a request that
+waits is worth what attempts for it bring that are made while they pay. Attempts and memory have constant prices in
+both, in proportion to how much of its node's attempts all requests would take.
 
 *The maximum* is bounded from above by prices of each node's attempts and memory in each slot, as in `bounds_dual`, but
 for the path that is seen: with prices, links are on their own, and the best run of each is the longest path of a graph

@@ -188,10 +188,12 @@ def _potential(  # noqa: PLR0917 - a state and who else may wait
         if waits:
             for request in range(first, end):
                 if link.kind[request] == kind and (waits >> (request & 63)) & 1:
-                    stock, worth = _placed(link, stock, kind, link.deadline[request] - slot, table)
+                    stock, worth = _placed(
+                        link, stock, kind, min(link.deadline[request], len(link.success) - 1) - slot, table
+                    )
                     total += worth
         if kind == extra_kind:
-            stock, worth = _placed(link, stock, kind, extra_left, table)
+            stock, worth = _placed(link, stock, kind, min(extra_left, len(link.success) - 1 - slot), table)
             total += worth
     return total + _stock_bias(link, stock, table)
 
