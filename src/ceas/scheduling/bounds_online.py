@@ -250,7 +250,8 @@ class _Guess:
         werner = self.network.initial_werner[link] * np.exp(-decayed)
         fidelity = 0.25 + 0.75 * werner
         rows = [
-            weight * np.where(fidelity >= least - _FIDELITY_ROUNDING, used_value(np.int64(kind), werner), 0.0)
+            weight
+            * np.where(fidelity >= least - _FIDELITY_ROUNDING, used_value(np.full(werner.shape, kind), werner), 0.0)
             for weight, kind, least in self.types
         ]
         return np.ascontiguousarray(rows).reshape(len(self.types), *decayed.shape)
