@@ -184,7 +184,6 @@ def test_the_exact_guess_leaves_nothing_to_chance(memory: int) -> None:
         clairvoyants.append(hindsight_bound(network, requests, path).value)
     assert np.array(bounds) == pytest.approx(exact.gain * n_slots, abs=spread + 1e-3)
     assert np.ptp(bounds) < 0.1 * np.ptp(clairvoyants)
-    assert np.mean(clairvoyants) > np.mean(bounds)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -240,13 +239,14 @@ def _drawn(seed: int, n_slots: int) -> tuple[SlottedNetwork, RequestTable, Sampl
 
 
 def test_no_policy_passes_it_on_average() -> None:
-    """25 paths each of two small cases; a policy passes the bound by 5 standard errors with a chance below 1e-6.
+    """A policy may pass the figure of a path, so means are compared: over 16 paths each of two small cases.
 
-    The bound is less than the clairvoyant's by more than 5, and a policy of ours reaches most of it.
+    A policy of ours stays below by more than 5 standard errors, and the bound is below the clairvoyant's by as many. A
+    policy of the same mean as the bound would be found that far below it with a chance of less than 1e-4 (Student's t).
     """
     for memory in (2, 3):
         gaps, gains = [], []
-        for seed in range(25):
+        for seed in range(16):
             case = deadline_mix_case(
                 load=0.7, memory_slots=memory, seed=seed, phase=Phase.TUNING, n_nodes=6, n_slots=60
             )
@@ -262,7 +262,8 @@ def test_no_policy_passes_it_on_average() -> None:
 def test_the_penalty_is_chosen_by_its_mean_bound() -> None:
     case = deadline_mix_case(load=0.7, memory_slots=2, seed=0, phase=Phase.TUNING, n_nodes=6, n_slots=60)
     parts = (case.network, case.requests, case.path, case.forecast)
-    assert best_penalty([parts], grid=[FREE, Penalty()], steps=30) == Penalty()
+    found = best_penalty([parts], attempt_prices=(5.0, 0.06), memory_prices=(1.0, 0.0015), steps=30)
+    assert found == Penalty(attempt_price=0.06, memory_price=0.0015)
     with pytest.raises(DomainError, match="empty"):
         best_penalty([])
 

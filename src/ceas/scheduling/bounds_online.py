@@ -34,7 +34,7 @@ replace pairs.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -49,7 +49,7 @@ from ceas.scheduling.bounds_hindsight import freshest_value
 from ceas.scheduling.link_graphs import FULL, GraphSpace, LinkInputs, best_value, follow, grow_graph
 from ceas.scheduling.one_link import OneLinkProblem, solve_bias
 
-__all__ = ["PENALTY_GRID", "OnlineBound", "Penalty", "best_penalty", "online_bound"]
+__all__ = ["OnlineBound", "Penalty", "best_penalty", "online_bound"]
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
 Int64s: TypeAlias = npt.NDArray[np.int64]
@@ -78,7 +78,7 @@ class Penalty:
     """
 
     attempt_price: float = 0.06
-    memory_price: float = 0.003
+    memory_price: float = 0.0015
     coin_share: float = 1.0
     arrival_share: float = 1.0
 
@@ -87,10 +87,8 @@ class Penalty:
             require_non_negative(name, getattr(self, name))
 
 
-# What is worth a try, the default first.
-PENALTY_GRID: Sequence[Penalty] = tuple(
-    Penalty(attempt_price=attempt, memory_price=memory) for attempt in (0.06, 0.03, 0.015) for memory in (0.003, 0.0015)
-)
+# What is worth a try, the defaults first.
+_ATTEMPT_PRICES, _MEMORY_PRICES = (0.06, 0.03, 0.015, 0.007), (0.0015, 0.003, 0.0005)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,22 +165,29 @@ def online_bound(
 def best_penalty(
     cases: Sequence[tuple[SlottedNetwork, RequestTable, SamplePath, Forecast]],
     *,
-    grid: Sequence[Penalty] = PENALTY_GRID,
+    attempt_prices: Sequence[float] = _ATTEMPT_PRICES,
+    memory_prices: Sequence[float] = _MEMORY_PRICES,
     steps: int = 60,
 ) -> Penalty:
-    """Return the penalty of a grid with the lowest mean bound on some cases, which must not be those it is used for.
+    """Return the penalty with the lowest mean bound on some cases, which must not be those that it is used for.
+
+    The price of attempts is chosen at the first price of memory, and then the price of memory.
 
     Raises:
-        DomainError: There is no case or no penalty; or as in `online_bound`.
+        DomainError: There is no case or no price; or as in `online_bound`.
         CapacityError: As in `online_bound`.
     """
-    if not cases or not grid:
-        raise DomainError("Arguments `cases` and `grid` must not be empty, but are.")
+    if not cases or not attempt_prices or not memory_prices:
+        raise DomainError("Arguments `cases` and prices must not be empty, but are.")
 
-    def mean_bound(penalty: Penalty) -> float:
+    @cache
+    def mean_bound(attempt: float, memory: float) -> float:
+        penalty = Penalty(attempt_price=attempt, memory_price=memory)
         return float(np.mean([online_bound(*case, penalty=penalty, steps=steps).normalised for case in cases]))
 
-    return min(grid, key=mean_bound)
+    attempt = min(attempt_prices, key=lambda price: mean_bound(price, memory_prices[0]))
+    memory = min(memory_prices, key=lambda price: mean_bound(attempt, price))
+    return Penalty(attempt_price=attempt, memory_price=memory)
 
 
 def _check(network: SlottedNetwork, requests: RequestTable, path: SamplePath, forecast: Forecast) -> None:
