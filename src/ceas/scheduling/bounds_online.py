@@ -56,7 +56,7 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 
 # Requests of one link that may wait together, and the largest age, for states are sets of bits.
 _MOST_WAITING, _MOST_AGE = 63, 60
-_FIRST_EDGES, _FIRST_STATES = 200_000, 4_000
+_FIRST_EDGES, _FIRST_STATES = 20_000, 1_000
 # Of the guess: states of a one-link problem, requests a slot, load of a node, step of rates and prices as a factor.
 _MOST_BIAS_STATES, _MOST_REQUESTS, _LARGEST_LOAD, _STEP = 3500, 0.98, 3.0, 1.1
 _BIAS_TOLERANCE = 1e-6
