@@ -118,7 +118,7 @@ def online_bound(
     *,
     penalty: Penalty | None = None,
     success_chance: Float64s | None = None,
-    steps: int = 150,
+    steps: int = 100,
     most_edges: int = 20_000_000,
 ) -> OnlineBound:
     """Return the clairvoyant's bound on a sample path with a penalty for what it should not know.
