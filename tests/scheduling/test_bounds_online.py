@@ -238,6 +238,7 @@ def _drawn(seed: int, n_slots: int) -> tuple[SlottedNetwork, RequestTable, Sampl
     return network, requests, sketches.sketch_path(rng, network, n_slots), forecast
 
 
+@pytest.mark.slow
 def test_no_policy_passes_it_on_average() -> None:
     """A policy may pass the figure of a path, so means are compared: over 16 paths each of two small cases.
 
