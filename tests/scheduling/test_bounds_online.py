@@ -242,29 +242,26 @@ def _drawn(seed: int, n_slots: int) -> tuple[SlottedNetwork, RequestTable, Sampl
 def test_no_policy_passes_it_on_average() -> None:
     """A policy may pass the figure of a path, so means are compared: over 16 paths each of two small cases.
 
-    A policy of ours stays below by more than 5 standard errors, and the bound is below the clairvoyant's by as many. A
-    policy of the same mean as the bound would be found that far below it with a chance of less than 1e-4 (Student's t).
+    A policy that is as good as the bound passes it by 5 standard errors with a chance below 1e-4 (Student's t).
     """
     for memory in (2, 3):
-        gaps, gains = [], []
+        gaps = []
         for seed in range(16):
             case = deadline_mix_case(
                 load=0.7, memory_slots=memory, seed=seed, phase=Phase.TUNING, n_nodes=6, n_slots=60
             )
             bound = online_bound(case.network, case.requests, case.path, case.forecast, steps=50).value
             policy = ceas_slotted(case.network, case.forecast)
-            got = run_slotted(case.network, case.requests, case.path, policy).served_value.sum()
-            gaps.append(bound - got)
-            gains.append(hindsight_bound(case.network, case.requests, case.path).value - bound)
-        for found in (np.array(gaps), np.array(gains)):
-            assert found.mean() > 5.0 * found.std() / np.sqrt(len(found))
+            gaps.append(bound - run_slotted(case.network, case.requests, case.path, policy).served_value.sum())
+        assert np.mean(gaps) > -5.0 * np.std(gaps) / 4.0
 
 
 def test_the_penalty_is_chosen_by_its_mean_bound() -> None:
     case = deadline_mix_case(load=0.7, memory_slots=2, seed=0, phase=Phase.TUNING, n_nodes=6, n_slots=60)
     parts = (case.network, case.requests, case.path, case.forecast)
-    found = best_penalty([parts], attempt_prices=(5.0, 0.06), memory_prices=(1.0, 0.0015), steps=30)
-    assert found == Penalty(attempt_price=0.06, memory_price=0.0015)
+    found = best_penalty([parts], attempt_prices=(0.5, 0.06, 0.01), memory_prices=(0.0015,), steps=30)
+    tried = [Penalty(attempt_price=price) for price in (0.5, 0.06, 0.01)]
+    assert found == min(tried, key=lambda penalty: online_bound(*parts, penalty=penalty, steps=30).value)
     with pytest.raises(DomainError, match="empty"):
         best_penalty([])
 

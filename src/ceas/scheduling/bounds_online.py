@@ -407,6 +407,8 @@ def _graphs(
             n_edges, n_states = 4 * n_edges, 4 * n_states
             space = _space(n_edges, n_states)
         total += end
+        if total > most_edges:
+            raise CapacityError(f"the graphs of the links have more than {most_edges} edges")
         kept = {name: getattr(space, name)[:end].copy() for name in GraphSpace._fields[:6]}
         graphs.append((space._replace(**kept), int(states)))
     return graphs
