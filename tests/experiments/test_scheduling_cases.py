@@ -243,7 +243,13 @@ def test_drift_spares_the_first_half_and_four_fifths_of_the_links() -> None:
     assert abs(rate - 0.3 * DRIFT_SUCCESS_FACTOR) < 6.0 * math.sqrt(0.09 * 0.91 / 40_000)
     np.testing.assert_allclose(np.diff(case.path.decay, axis=0)[2000:, changed], 2.0 / 40.0)
     np.testing.assert_allclose(np.diff(case.path.decay, axis=0)[:, ~changed], 1.0 / 40.0)
-    # Nobody is told.
+    # Only bounds are told of it.
+    assert base.success_chance is None
+    assert case.success_chance is not None
+    np.testing.assert_allclose(case.success_chance[2000:, changed], 0.3 * DRIFT_SUCCESS_FACTOR)
+    np.testing.assert_allclose(case.success_chance[:2000], 0.3)
+    np.testing.assert_allclose(case.success_chance[:, ~changed], 0.3)
+    # Policies are not.
     np.testing.assert_array_equal(case.network.success_probability, 0.3)
     np.testing.assert_array_equal(case.network.coherence_slots, 40.0)
 

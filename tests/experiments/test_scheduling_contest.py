@@ -33,6 +33,7 @@ SHORT_ROUNDS = {"round_slots": 20, "n_pairs": 1, "coherence_rounds": 0.5, "n_slo
 TINY = replace(
     setting_of("S3 load 0.7 memory 2"),
     parameters={"load": 0.7, "memory_slots": 2, "n_slots": 60},
+    has_online_bound=False,
     average_bound="",
     bounds_frontier=False,
 )
@@ -243,6 +244,23 @@ def test_rows_compare_with_the_best_baseline_and_the_bound(sketched: None) -> No
     verdict = verdict_rows([document])[0]
     assert verdict["best baseline"] == "on demand"
     assert verdict["verdict"].startswith("ahead by")
+
+
+def test_the_online_bound_is_held_against_the_mean(sketched: None) -> None:
+    """Its ratio is one of means; it is no larger than the clairvoyant's, but for what the two solvers leave open."""
+    document = run_setting(replace(TINY, has_online_bound=True), seeds=4)
+    online, hindsight = (np.array(document["bounds"][key]) for key in ("online", "hindsight"))
+    assert len(online) == 4
+    assert online.mean() < hindsight.mean()
+    ahead = setting_rows(document)[0]
+    total = np.mean(document["policies"][0]["figures"]["total"])
+    assert ahead["of online bound"] == pytest.approx(total / online.mean())
+    assert ahead["of online bound ±"] > 0.0
+    assert verdict_rows([document])[0]["of online bound"] == ahead["of online bound"]
+    document["policies"][1]["figures"]["purified"][1] = 1.0
+    assert np.isfinite(setting_rows(document)[0]["of online bound"])
+    assert np.isnan(setting_rows(document)[1]["of online bound"])
+    assert np.isnan(setting_rows(run_setting(TINY, seeds=2))[0]["of online bound"])
 
 
 def test_the_bound_is_not_held_against_who_purifies(sketched: None) -> None:

@@ -28,6 +28,7 @@ from ceas.experiments.scheduling_verdicts import (
     errors_of,
     fractions,
     mean_of,
+    of_online_bound,
     thrift_note,
     values_of,
     verdict_rows,
@@ -224,6 +225,7 @@ def setting_rows(document: Document) -> list[Row]:
         rival = best_baseline(document, is_thrifty=policy["policy"].endswith(THRIFTY))
         gap = None if rival is None or rival is policy else difference(policy, rival)
         of_hindsight, of_average = fractions(document, policy)
+        of_online = of_online_bound(document, policy)
         rows.append(
             {
                 "table": f"{document['scenario']} policies",
@@ -238,12 +240,14 @@ def setting_rows(document: Document) -> list[Row]:
                 "wait p99": mean_of(values_of(policy, "wait_p99")),
                 "fairness": mean_of(values_of(policy, "fairness")),
                 "of LP": of_hindsight.mean,
+                "of online bound": of_online.mean,
                 "V - best baseline": math.nan if gap is None else gap.mean,
                 "in s.e.": math.nan if gap is None else errors_of(gap),
                 "s.e.": math.nan if gap is None else gap.standard_error,
                 "best baseline": "" if rival is None else rival["policy"],
                 "note": thrift_note(policy),
                 "of LP ±": of_hindsight.high - of_hindsight.mean,
+                "of online bound ±": of_online.high - of_online.mean,
                 "of average bound, 1 instance": of_average.mean,
                 "ms/slot": float(np.median(values_of(policy, "ms_per_slot"))),
                 "build ms": policy["build_ms"],

@@ -107,6 +107,7 @@ class SchedulingCase:
         requests: The requests.
         path: The coins; what drifts unknown to the policies is in here.
         forecast: Mean rates of the requests to come, known to all policies.
+        success_chance: True chances of the coins, `(n_slots, E)`, where they drift; None where they are the network's.
     """
 
     name: str
@@ -116,6 +117,7 @@ class SchedulingCase:
     requests: RequestTable
     path: SamplePath
     forecast: Forecast
+    success_chance: Float64s | None = None
 
     @property
     def n_slots(self) -> int:
@@ -469,11 +471,12 @@ def drift_case(
         return base
     degraded = case_stream(seed, phase, "drift").permutation(n_links) < round(DRIFT_SHARE * n_links)
     is_late = np.arange(n_slots)[:, None] >= n_slots // 2
+    success_factor = np.where(is_late & degraded, DRIFT_SUCCESS_FACTOR, 1.0)
     path = draw_sample_path(
         base.network,
         n_slots,
         case_stream(seed, phase, "coins"),
-        success_factor=np.where(is_late & degraded, DRIFT_SUCCESS_FACTOR, 1.0),
+        success_factor=success_factor,
         decay_factor=np.where(is_late & degraded, 1.0 / DRIFT_COHERENCE_FACTOR, 1.0),
     )
     return replace(
@@ -481,6 +484,7 @@ def drift_case(
         name=f"S9 load {load:g} memory {memory_slots}",
         description="A fifth of the links degrade at mid-run: whether the scheduler notices.",
         path=path,
+        success_chance=base.network.success_probability * success_factor,
     )
 
 

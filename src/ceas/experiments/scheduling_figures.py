@@ -1,7 +1,7 @@
 """Figures of a run in the slotted network, and the bounds beside them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from ceas.experiments.scheduling_contest import Figures
 from ceas.experiments.scheduling_settings import Setting
 from ceas.experiments.scheduling_verdicts import THRIFTY
 from ceas.network.slots import SlottedRecord
+
+if TYPE_CHECKING:
+    from ceas.scheduling.bounds_online import Penalty
 
 __all__ = ["bounds_of", "class_hops", "frontier_of", "measure", "utilisation_bound"]
 
@@ -49,26 +52,52 @@ def bounds_of(setting: Setting, seeds: int, *, is_quick: bool = False) -> dict[s
 
     Returns:
         `hindsight`: value of the clairvoyant's linear programme, one for each reported instance, empty where it is not
-        computed. `average`: for the first instances, bound on the mean of their delivered value over all coins and
-        requests, with `average_kind`, `"dual"` or `"fluid"`; empty where no such bound holds.
+        computed. `online`: for each reported instance, a draw whose mean bounds the mean value of policies without
+        foresight, empty where it is not computed; its penalty is chosen on a tuning instance. `average`: for the first
+        instances, bound on the mean of their delivered value over all coins and requests, with `average_kind`,
+        `"dual"` or `"fluid"`; empty where no such bound holds.
     """
     from ceas.scheduling.bounds_hindsight import hindsight_bound  # noqa: PLC0415
 
-    hindsight, average = [], []
+    hindsight, online, average = [], [], []
+    penalty = _penalty(setting, is_quick=is_quick)
     for seed in range(seeds):
         case = setting.case(seed, Phase.REPORTING, is_quick=is_quick)
         if setting.has_bound:
             hindsight.append(
                 float(hindsight_bound(case.network, case.requests, case.path, purification=setting.purifies).value)
             )
+        if penalty is not None:
+            online.append(_online_bound(case, penalty))
         if setting.average_bound and seed < AVERAGED_INSTANCES:
             average.append(_average_bound(case, setting.average_bound))
     return {
         "hindsight": hindsight,
+        "online": online,
         "average": average,
         "average_kind": setting.average_bound,
         "purification": setting.purifies,
     }
+
+
+def _penalty(setting: Setting, *, is_quick: bool) -> "Penalty | None":
+    """Return the penalty of the online bound with the lowest bound on a tuning instance; None without such a bound."""
+    from ceas.scheduling.bounds_online import Penalty, best_penalty  # noqa: PLC0415
+
+    if not setting.has_online_bound:
+        return None
+    if is_quick:
+        return Penalty()
+    case = setting.case(0, Phase.TUNING)
+    return best_penalty([(case.network, case.requests, case.path, case.forecast)])
+
+
+def _online_bound(case: SchedulingCase, penalty: "Penalty") -> float:
+    from ceas.scheduling.bounds_online import online_bound  # noqa: PLC0415
+
+    chance = case.success_chance
+    parts = (case.network, case.requests, case.path, case.forecast)
+    return online_bound(*parts, penalty=penalty, success_chance=chance).value
 
 
 def _average_bound(case: SchedulingCase, kind: str) -> float:

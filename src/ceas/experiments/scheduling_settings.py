@@ -38,6 +38,8 @@ class Setting:
         tuning_parameters: What is different in the cases that policies are tuned on.
         most_seeds: Most seeds that are reported; None for as many as asked for.
         has_bound: Whether the clairvoyant bound is computed.
+        has_online_bound: Whether the bound on policies without foresight is computed; it holds for unannounced requests
+            of one pair of one link.
         average_bound: Bound on the mean over coins and requests: `"dual"`, `"fluid"`, or empty where none holds, as
             for requests that are no Poisson process or a network that is not what it was.
         goal: Figure that every policy is tuned for a second time, the larger the better; empty for none.
@@ -57,6 +59,7 @@ class Setting:
     tuning_parameters: Mapping[str, Any] = field(default_factory=dict)
     most_seeds: int | None = None
     has_bound: bool = True
+    has_online_bound: bool = False
     average_bound: str = ""
     goal: str = ""
     purifies: bool = False
@@ -80,6 +83,7 @@ _OPTIONS = (
     "tuning_parameters",
     "most_seeds",
     "has_bound",
+    "has_online_bound",
     "average_bound",
     "goal",
     "purifies",
@@ -136,17 +140,22 @@ def _one_link_settings() -> list[Setting]:
 def _link_settings() -> list[Setting]:
     mix = _Scenario(key="S2", generator=deadline_mix_case, quick=("load 0.7 memory 2",))
     made = [
-        mix.setting(f"load {load:g} memory {memory}", load=load, memory_slots=memory)
+        mix.setting(f"load {load:g} memory {memory}", load=load, memory_slots=memory, has_online_bound=True)
         for load in (0.3, 0.7, 1.2)
         for memory in (2, 4)
     ]
     # Everybody can wait for a pair made on demand: the regime in which utilisation says nothing.
-    loose = {"load": 0.3, "memory_slots": 4, "patience_slots": (12,)}
+    loose = {"has_online_bound": True, "load": 0.3, "memory_slots": 4, "patience_slots": (12,)}
     made.append(mix.setting("load 0.3 memory 4 loose", regime=Regime.TRIVIAL, **loose))
     lost = _Scenario(key="S3", generator=lost_sales_case, quick=("load 0.7 memory 2",))
     made += [
         lost.setting(
-            f"load {load:g} memory {memory}", memory_slots=memory, load=load, average_bound="dual", bounds_frontier=True
+            f"load {load:g} memory {memory}",
+            memory_slots=memory,
+            load=load,
+            has_online_bound=True,
+            average_bound="dual",
+            bounds_frontier=True,
         )
         for load in (0.7, 1.2)
         for memory in (2, 4)
@@ -228,7 +237,15 @@ def _packet_settings() -> list[Setting]:
 
 def _change_settings() -> list[Setting]:
     drift = _Scenario(key="S9", generator=drift_case, quick=("load 0.7 memory 2",))
-    made = [drift.setting("load 0.7 memory 2", load=0.7, memory_slots=2, tuning_parameters={"drifts": False})]
+    made = [
+        drift.setting(
+            "load 0.7 memory 2",
+            load=0.7,
+            memory_slots=2,
+            has_online_bound=True,
+            tuning_parameters={"drifts": False},
+        )
+    ]
     liars = _Scenario(key="S10", generator=adversary_case, quick_parameters={"n_slots": 400})
     made += [
         liars.setting(label, drops=drops, has_bound=False, goal=_DESCENT, tuning_parameters={"n_slots": 1000})
@@ -250,6 +267,7 @@ def _scale_settings() -> list[Setting]:
             tuning_parameters={"n_nodes": 50, "n_slots": 400},
             most_seeds=None if n <= 500 else 3,
             has_bound=n <= 500,
+            has_online_bound=n <= 500,
         )
         for n in (500, 2000, 5000)
     ]

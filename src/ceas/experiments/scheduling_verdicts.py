@@ -24,6 +24,7 @@ __all__ = [
     "fractions",
     "goals_of",
     "mean_of",
+    "of_online_bound",
     "thrift_note",
     "values_of",
     "verdict_rows",
@@ -101,6 +102,19 @@ def fractions(document: Document, policy: Policy) -> tuple[MeanInterval, MeanInt
         mean_interval(total[: len(hindsight)] / np.array(hindsight)),
         mean_interval(total[: len(average)] / np.array(average)),
     )
+
+
+def of_online_bound(document: Document, policy: Policy) -> MeanInterval:
+    """Return the mean delivered value over the mean bound on policies without foresight, NaN where there is none.
+
+    Only the means can be compared; the interval is that of a ratio of means (by linearisation).
+    """
+    online = np.array([] if any(values_of(policy, "purified")) else document["bounds"].get("online", []))
+    total = np.array(values_of(policy, "total"))[: len(online)]
+    if not len(online):
+        return mean_interval(online)
+    ratio = float(total.mean() / online.mean())
+    return mean_interval(ratio + (total - ratio * online) / online.mean())
 
 
 def _is_thrifty(policy: Policy) -> bool:
@@ -182,6 +196,7 @@ def _row(match: _Match, corrected: float) -> Row:
         "U": mean(shown, "U"),
         "V": mean(shown, "V"),
         "of LP": math.nan if shown is None else fractions(document, shown)[0].mean,
+        "of online bound": math.nan if shown is None else of_online_bound(document, shown).mean,
         "best baseline": "" if match.baseline is None else match.baseline["policy"],
         "its U": mean(match.baseline, "U"),
         "its V": mean(match.baseline, "V"),

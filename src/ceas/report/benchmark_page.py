@@ -33,7 +33,20 @@ _SHORT = (
 )
 # Two standard errors are about a 95 % interval.
 _BAR_ERRORS = 2.0
-_SHARES = frozenset({"U", "V", "S", "its U", "its V", "of LP", "of LP ±", "of average bound, 1 instance"})
+_SHARES = frozenset(
+    {
+        "U",
+        "V",
+        "S",
+        "its U",
+        "its V",
+        "of LP",
+        "of LP ±",
+        "of online bound",
+        "of online bound ±",
+        "of average bound, 1 instance",
+    }
+)
 
 
 def _number(row: Row, column: str) -> float:
