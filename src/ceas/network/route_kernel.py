@@ -43,7 +43,7 @@ from ceas.network.segments import (
 from ceas.network.sources import push_pending, set_request_time
 from ceas.network.waiting import wait_bin
 
-__all__ = ["has_route_room", "run_source"]
+__all__ = ["events_with_trace_room", "has_request_room", "run_source"]
 
 _KEY = int(RouteClass.KEY)
 _TEST = int(RouteClass.TEST)
@@ -469,8 +469,9 @@ def _run_request(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
         _give_up_old(arena, slot, now_ns)
         if request.deliver_ns <= now_ns and _deliver(arena, slot, now_ns):
             return
-        _hear_of_losses(arena, slot, now_ns)
-        _reset(arena, slot, now_ns)
+        if request.n_losses > 0:
+            _hear_of_losses(arena, slot, now_ns)
+            _reset(arena, slot, now_ns)
         _begin_swaps(arena, slot, now_ns, swap)
         next_ns = _next_of_request(arena, slot, now_ns)
     set_request_time(routes, slot, next_ns)
@@ -478,9 +479,9 @@ def _run_request(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
 
 @inlined
 def run_source(arena: Arena, now_ns: int, swap: CompiledRule) -> None:
-    """Process the first event of the heap of sources."""
+    """Process the event of the source that is due first."""
     routes = arena.routes
-    source = routes.heap[0]
+    source = routes.winner[1]
     if source < routes.n_flows:
         arrive(arena, source, now_ns)
     else:
@@ -488,12 +489,15 @@ def run_source(arena: Arena, now_ns: int, swap: CompiledRule) -> None:
 
 
 @inlined
-def has_route_room(arena: Arena) -> bool:
-    """Tell whether the first source's event has room for a new request, its asks, and all ends of pairs."""
-    routes = arena.routes
-    source = routes.heap[0]
-    if routes.counts[N_TRACED] + 4 * routes.hops.shape[1] + 4 > len(routes.trace):
-        return False
+def events_with_trace_room(routes: RouteArena) -> int:
+    """Return for how many events the trace has room: each may end every pair of a request, and what they were joined to."""
+    return (len(routes.trace) - routes.counts[N_TRACED]) // (4 * routes.hops.shape[1] + 4)
+
+
+@inlined
+def has_request_room(routes: RouteArena) -> bool:
+    """Tell whether there is room for what the first source's event may bring: a new request and what it asks for."""
+    source = routes.winner[1]
     if source >= routes.n_flows:
         return True
     if routes.counts[N_FREE] == 0:

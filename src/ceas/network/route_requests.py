@@ -101,7 +101,7 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
         if flow.n_hops == 1:
             request.deliver_ns = now_ns
         if flow.arrivals == _SATURATED and flow_state.n_open < flow.backlog:
-            set_source_time(routes.source_ns, routes.heap, routes.place, request.flow, now_ns)
+            set_source_time(routes, request.flow, now_ns)
     set_request_time(routes, slot, now_ns)
 
 
@@ -168,7 +168,7 @@ def arrive(arena: Arena, source: int, now_ns: int) -> None:
         next_ns = int(min(flow_state.clock_ns, float(NEVER)))
     elif flow_state.n_open < flow.backlog:
         next_ns = now_ns
-    set_source_time(routes.source_ns, routes.heap, routes.place, source, next_ns)
+    set_source_time(routes, source, next_ns)
     set_request_time(routes, slot, request.deadline_ns)
 
 
@@ -187,7 +187,7 @@ def finish_request(arena: Arena, slot: int, now_ns: int) -> None:
     set_request_time(routes, slot, _NEVER)
     is_short = flow.arrivals == _SATURATED and flow_state.n_open < flow.backlog
     if is_short and routes.source_ns[request.flow] > now_ns:
-        set_source_time(routes.source_ns, routes.heap, routes.place, request.flow, now_ns)
+        set_source_time(routes, request.flow, now_ns)
 
 
 @inlined
