@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numba import cfunc, njit
 
-__all__ = ["CompiledRule", "compiled", "constant", "inlined", "outlined"]
+__all__ = ["CompiledRule", "as_index", "compiled", "constant", "inlined", "outlined"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -100,3 +100,17 @@ def outlined(function: _Function) -> _Function:
 def constant(value: int) -> int:
     """Return an integer that compiled functions can be called with; for a Python constant Numba compiles them anew."""
     return cast(int, np.int64(value))
+
+
+# All bits but that of the sign.
+_NOT_NEGATIVE = constant((1 << 63) - 1)
+
+
+@inlined
+def as_index(value: int) -> int:
+    """Return an index that is not negative, of which the compiler then knows that.
+
+    Otherwise every access that it takes part in is computed for an index from the end, too; and as the compiler computes
+    the addresses of all that a function may touch before its branches, that is much of what the kernel would do.
+    """
+    return value & _NOT_NEGATIVE

@@ -14,8 +14,9 @@ Rules of the machine:
 - When a policy has chosen pairs for a use, the coin of the oldest of them says whether the use becomes a joint test of
   these pairs. The request then goes on waiting. The coin depends on nothing else, and every choice ends in a use or a
   test of exactly these pairs, so tested pairs are distributed as used pairs, whatever the policy.
-- Requests for end-to-end pairs are further event sources with a tournament of their own (`ceas.network.route_kernel`). At one
-  time links go first. Their events change no link's schedule: they take pairs from stocks and free memory slots.
+- Requests for end-to-end pairs are further event sources with a tournament of their own
+  (`ceas.network.route_kernel`). At one time links go first. Their events change no link's schedule: they take pairs
+  from stocks and free memory slots.
 - Where nodes limit how many of their links attempt at once, a link attempts from the event at which it gets a
   communication qubit at both ends until its next pair or until it wants none. So which links attempt changes at
   events only (`ceas.network.attempts`), and a success counts if the link attempted from its start to its end.
@@ -29,7 +30,7 @@ import numpy.typing as npt
 
 from ceas.network.arena import ARRIVAL, DEADLINE, EXPIRY, GENERATION, N_EVENT_KINDS, QPU, WAKE, Arena, link_view
 from ceas.network.attempts import has_attempt, review_attempts, wants_for_routes
-from ceas.network.compilation import CompiledRule, compiled, constant, inlined
+from ceas.network.compilation import CompiledRule, as_index, compiled, constant, inlined
 from ceas.network.draws import geometric_gap, unit_interval
 from ceas.network.invariants import violation
 from ceas.network.memory import (
@@ -165,7 +166,10 @@ def _is_sound(arena: Arena, link: int, request: int, count: int, now_ns: int) ->
 def _dispatch(arena: Arena, link: int, now_ns: int, serve: CompiledRule) -> bool:
     """Let the policy serve until it waits; False if it chose what is not there."""
     arena.next_ns[link, WAKE] = NEVER
-    while _is_waiting(arena, link, now_ns):
+    # Asked before the loop as well, for what does not change in it is computed on the way in.
+    if not _is_waiting(arena, link, now_ns):
+        return True
+    while True:
         request, wake_ns = serve(link_view(arena, link, now_ns), arena.choice)
         if request == WAIT:
             if wake_ns > now_ns:
@@ -182,7 +186,8 @@ def _dispatch(arena: Arena, link: int, now_ns: int, serve: CompiledRule) -> bool
         else:
             _serve_key(arena, link, request - KEY_REQUEST, now_ns)
         release(arena, link, count, now_ns)
-    return True
+        if not _is_waiting(arena, link, now_ns):
+            return True
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
@@ -286,7 +291,8 @@ def _generate(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> in
     if not has_attempt(arena, link):
         _schedule_success(arena.constants, arena.states, arena.next_ns, link)
         return _QUIET
-    is_free = arena.free_slots[constant.node_a] > 0 and arena.free_slots[constant.node_b] > 0
+    node_a, node_b = as_index(constant.node_a), as_index(constant.node_b)
+    is_free = arena.free_slots[node_a] > 0 and arena.free_slots[node_b] > 0
     position = attempt(link_view(arena, link, now_ns)) if is_free or state.n_stored > 0 else -1
     if position < 0 and is_free and wants_for_routes(arena, link):
         position = state.n_stored
@@ -296,8 +302,8 @@ def _generate(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> in
     elif position == state.n_stored:
         if is_free and state.attempt * constant.attempt_period_ns >= state.resume_ns:
             store_pair(arena, link, now_ns)
-            take_slot(arena, constant.node_a, now_ns)
-            take_slot(arena, constant.node_b, now_ns)
+            take_slot(arena, node_a, now_ns)
+            take_slot(arena, node_b, now_ns)
             answer = _DISPATCH
     elif position >= 0:
         close_pair(arena, link, position, now_ns, DISCARDED, NOBODY)
@@ -521,13 +527,13 @@ def run_links_until(  # noqa: PLR0917 - compiled functions have no keyword-only 
     n_links = len(plain.constants)
     _play_links(plain, link_ns, winner)
     room = 0
-    while n_links > 0 and link_ns[winner[1]] < until_ns:
+    while n_links > 0 and link_ns[as_index(winner[1])] < until_ns:
         if room == 0:
             room = _events_with_room(plain)
             if room == 0:
                 return BUFFER_FULL
         room -= 1
-        link = winner[1]
+        link = as_index(winner[1])
         now_ns = link_ns[link]
         answer = _handle(plain, link, now_ns, attempt)
         if answer == _MISTAKE or (answer == _DISPATCH and not _dispatch(plain, link, now_ns, serve)):
@@ -544,15 +550,18 @@ def _answer_link(  # noqa: PLR0917 - compiled functions have no keyword-only arg
     """Let the policy look at a link after its event, and at all links that routes ask; False if it made a mistake."""
     routes = arena.routes
     is_sound = True
+    if routes.has_routes and link >= 0 and routes.n_asks[link] > 0:
+        push_pending(routes, link)
+    to_serve = link if answer == _DISPATCH else -1
     # Link and routes in the policy's order, each at one place only, for both are large.
     for turn in range(2):
         is_turn_of_routes = (turn == 0) == routes.routes_first
         if is_sound and is_turn_of_routes and routes.has_routes:
-            if link >= 0 and routes.n_asks[link] > 0:
-                push_pending(routes, link)
             is_sound = dispatch_routes(arena, now_ns, route)
-        if is_sound and not is_turn_of_routes and answer == _DISPATCH:
-            is_sound = _dispatch(arena, link, now_ns, serve)
+        if is_sound and not is_turn_of_routes and to_serve >= 0:
+            is_sound = _dispatch(arena, to_serve, now_ns, serve)
+            # It changes, so that nothing about the link is computed before the loop, at every event.
+            to_serve = -1
     if routes.has_attempt_limit and link >= 0:
         ask_review(routes, arena.constants[link].node_a)
         ask_review(routes, arena.constants[link].node_b)
@@ -591,10 +600,10 @@ def run_until(  # noqa: PLR0917 - compiled functions have no keyword-only argume
         if routes.has_attempt_limit and routes.counts[N_REVIEW] > 0:
             review_attempts(arena, now_ns, attempt, priority)
         before_ns = now_ns
-        now_ns = link_ns[winner[1]] if n_links > 0 else NEVER
+        now_ns = link_ns[as_index(winner[1])] if n_links > 0 else NEVER
         is_of_link = True
-        if routes.has_routes and routes.source_ns[routes.winner[1]] < now_ns:
-            now_ns = routes.source_ns[routes.winner[1]]
+        if routes.has_routes and routes.source_ns[as_index(routes.winner[1])] < now_ns:
+            now_ns = routes.source_ns[as_index(routes.winner[1])]
             is_of_link = False
         if routes.is_checked:
             number = violation(arena, before_ns, now_ns)
@@ -611,7 +620,7 @@ def run_until(  # noqa: PLR0917 - compiled functions have no keyword-only argume
         room -= 1
         link, answer = -1, _QUIET
         if is_of_link:
-            link = winner[1]
+            link = as_index(winner[1])
             answer = _handle(arena, link, now_ns, attempt)
         else:
             run_source(arena, now_ns, swap)

@@ -1,6 +1,6 @@
 """The times of the event sources of routes, and the links and nodes to look at after an event."""
 
-from ceas.network.compilation import inlined
+from ceas.network.compilation import as_index, inlined
 from ceas.network.route_arena import N_PENDING, N_REVIEW, RouteArena
 from ceas.network.tournament import play_again
 
@@ -25,7 +25,7 @@ def push_pending(routes: RouteArena, link: int) -> None:
     """Remember to ask the policy about the route requests of a link after this event."""
     if not routes.is_pending[link]:
         routes.is_pending[link] = True
-        routes.pending_link[routes.counts[N_PENDING]] = link
+        routes.pending_link[as_index(routes.counts[N_PENDING])] = link
         routes.counts[N_PENDING] += 1
 
 

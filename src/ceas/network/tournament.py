@@ -12,7 +12,7 @@ their outcomes are selected, not branched upon, which costs less than the few st
 import numpy as np
 import numpy.typing as npt
 
-from ceas.network.compilation import compiled
+from ceas.network.compilation import as_index, compiled
 
 __all__ = ["play_again", "play_all", "room_for_tournament"]
 
@@ -29,7 +29,7 @@ def play_again(time_ns: npt.NDArray[np.int64], winner: npt.NDArray[np.int64], so
     at = (len(winner) >> 1) + source
     first, first_ns = source, time_ns[source]
     while at > 1:
-        other = winner[at ^ 1]
+        other = as_index(winner[at ^ 1])
         other_ns = time_ns[other]
         # From the left the other wins at the same time, too.
         is_other_first = other_ns < first_ns + (at & 1)
