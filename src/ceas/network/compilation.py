@@ -110,7 +110,7 @@ _NOT_NEGATIVE = constant((1 << 63) - 1)
 def as_index(value: int) -> int:
     """Return an index that is not negative, of which the compiler then knows that.
 
-    Otherwise every access that it takes part in is computed for an index from the end, too; and as the compiler computes
-    the addresses of all that a function may touch before its branches, that is much of what the kernel would do.
+    Otherwise every access that it takes part in allows for an index from the end. The compiler moves addresses out of
+    loops and branches, so that costs time even where nothing is accessed.
     """
     return value & _NOT_NEGATIVE

@@ -164,8 +164,8 @@ class RouteArena(NamedTuple):
     """All arrays of the routes; empty if there are none.
 
     An event source is a flow, `source < n_flows`, or a request in slot `source - n_flows`. `winner` is
-    the tournament of `source_ns`. `heard_ns[slot, hop, side, position]` is when the node that holds that side of a hop's
-    pair hears that the node at `position` has joined it to others; kept if the swap rule asks.
+    the tournament of `source_ns`. `heard_ns[slot, hop, side, position]` is when the node that holds that side of a
+    hop's pair hears that the node at `position` has joined it to others; kept if the swap rule asks.
     """
 
     flows: npt.NDArray[Any]

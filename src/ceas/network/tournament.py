@@ -5,8 +5,8 @@ of the array are the leaves, one a source in the order of the sources; spare lea
 names the source among its leaves that is due first. At one time that is the source of the lowest number, which stands
 further left. So `winner[1]` is the first of all, and the tree depends on the times alone, not on their history.
 
-A change plays again the matches from the source's leaf to the root. That is as many for every source and every time, and
-their outcomes are selected, not branched upon, which costs less than the few steps of a heap that cannot be predicted.
+A change plays again the matches from the source's leaf to the root. Their number is always the same, and their outcomes
+are selected, not branched upon, which costs less than the fewer steps of a heap, which cannot be predicted.
 """
 
 import numpy as np
