@@ -569,7 +569,7 @@ def _answer_link(  # noqa: PLR0917 - compiled functions have no keyword-only arg
 
 
 @compiled
-def run_until(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+def run_until(  # noqa: PLR0912, PLR0917 - why it stops; compiled functions have no keyword-only arguments
     arena: Arena,
     link_ns: npt.NDArray[np.int64],
     winner: npt.NDArray[np.int64],

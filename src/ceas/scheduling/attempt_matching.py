@@ -123,12 +123,12 @@ def _force_in(
             return False
         if blocker >= 0 and blocker != first:
             cost += score[blocker]
+        if score[link] <= cost * (1.0 + _LEAST_GAIN):
+            return False
         if side == 0:
             first = blocker
         else:
             second = blocker
-    if score[link] <= cost * (1.0 + _LEAST_GAIN):
-        return False
     for side in range(2):
         blocker = first if side == 0 else second
         if blocker >= 0 and snapshot.work_int[blocker] == 1:
