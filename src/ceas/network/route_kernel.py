@@ -495,7 +495,7 @@ def run_source(arena: Arena, now_ns: int, swap: CompiledRule) -> None:
 @inlined
 def events_with_trace_room(routes: RouteArena) -> int:
     """Return for how many events the trace has room: each may end all pairs of a request, joined or not."""
-    return (len(routes.trace) - routes.counts[N_TRACED]) // (4 * routes.hops.shape[1] + 4)
+    return int((len(routes.trace) - routes.counts[N_TRACED]) // (4 * routes.hops.shape[1] + 4))
 
 
 @inlined
