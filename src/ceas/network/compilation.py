@@ -106,7 +106,7 @@ def constant(value: int) -> int:
 _NOT_NEGATIVE = constant((1 << 63) - 1)
 
 
-@inlined
+@compiled
 def as_index(value: int) -> int:
     """Return an index that is not negative, of which the compiler then knows that.
 
