@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ceas.network.compilation import inlined
+from ceas.network.compilation import as_index, inlined
 from ceas.network.draws import hash_counter
 from ceas.network.policy import LinkView
 from ceas.network.route_arena import RouteArena
@@ -155,7 +155,7 @@ def link_view(arena: Arena, link: int, now_ns: int) -> LinkView:
         arena.shot_duration_ns[link],
         arena.stock_birth_ns[link, : state.n_stored],
         arena.key_arrival_ns[link, state.key_head : state.key_tail],
-        min(arena.free_slots[constant.node_a], arena.free_slots[constant.node_b]),
+        min(arena.free_slots[as_index(constant.node_a)], arena.free_slots[as_index(constant.node_b)]),
         constant.capacity,
         constant.initial_werner,
         constant.decay_per_ns,

@@ -1,7 +1,7 @@
 """Which links attempt: modes that are bound to memory slots, and nodes with few communication qubits."""
 
 from ceas.network.arena import Arena, link_view
-from ceas.network.compilation import CompiledRule, inlined
+from ceas.network.compilation import CompiledRule, as_index, inlined
 from ceas.network.policy import NEVER
 from ceas.network.route_arena import N_REVIEW
 from ceas.network.sources import ask_review
@@ -24,7 +24,7 @@ def has_attempt(arena: Arena, link: int) -> bool:
     state = arena.states[link]
     modes = routes.modes[link]
     began_ns = (state.attempt + 1 - max(modes, 1)) * arena.constants[link].attempt_period_ns
-    if modes > 0 and routes.mode_free_ns[link, state.attempt % modes] > began_ns:
+    if modes > 0 and routes.mode_free_ns[link, as_index(state.attempt) % modes] > began_ns:
         return False
     if routes.has_attempt_limit:
         return bool(routes.is_active[link] and state.resume_ns <= began_ns)

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numba import cfunc, njit
 
-__all__ = ["CompiledRule", "compiled", "constant", "inlined", "outlined"]
+__all__ = ["CompiledRule", "as_index", "compiled", "constant", "inlined", "outlined"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -68,7 +68,8 @@ class CompiledRule:
     def pointer(self) -> Any:
         """The compiled function, as compiled code takes it."""
         with _own_cache():
-            return cfunc(self.signature, **_OPTIONS)(self.function)
+            # Inlined into what the pointer points at, so that only those fields of a view are read that the rule uses.
+            return cfunc(self.signature, forceinline=True, **_OPTIONS)(self.function)
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the plain Python function."""
@@ -99,3 +100,17 @@ def outlined(function: _Function) -> _Function:
 def constant(value: int) -> int:
     """Return an integer that compiled functions can be called with; for a Python constant Numba compiles them anew."""
     return cast(int, np.int64(value))
+
+
+# All bits but that of the sign.
+_NOT_NEGATIVE = constant((1 << 63) - 1)
+
+
+@compiled
+def as_index(value: int) -> int:
+    """Return an index that is not negative, of which the compiler then knows that.
+
+    Otherwise every access that it takes part in allows for an index from the end. The compiler moves addresses out of
+    loops and branches, so that costs time even where nothing is accessed.
+    """
+    return value & _NOT_NEGATIVE

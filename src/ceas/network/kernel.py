@@ -2,9 +2,9 @@
 
 Rules of the machine:
 
-- Every link has at most one scheduled event of each kind in `next_ns[link, kind]`; a heap orders the links by
-  (time of their first event, link). Events at the same time run by link, then by kind: expiry and deadlines first. So
-  the order is total, does not depend on history, and the heap is no part of the state.
+- Every link has at most one scheduled event of each kind in `next_ns[link, kind]`; a tournament finds the link whose
+  first event comes first. Events at the same time run by link, then by kind: expiry and deadlines first. So the order
+  is total, does not depend on history, and the tournament is no part of the state.
 - An event changes the schedule of its own link only. What links share is the free memory slots of the nodes.
 - Attempt j of a link lasts from j to j + 1 attempt periods. The attempts that would succeed are fixed by the link's
   random stream alone: geometric gaps between them. A success counts only if the attempt was made, that is, if both ends
@@ -14,8 +14,9 @@ Rules of the machine:
 - When a policy has chosen pairs for a use, the coin of the oldest of them says whether the use becomes a joint test of
   these pairs. The request then goes on waiting. The coin depends on nothing else, and every choice ends in a use or a
   test of exactly these pairs, so tested pairs are distributed as used pairs, whatever the policy.
-- Requests for end-to-end pairs are further event sources with a heap of their own (`ceas.network.route_kernel`). At one
-  time links go first. Their events change no link's schedule: they take pairs from stocks and free memory slots.
+- Requests for end-to-end pairs are further event sources with a tournament of their own
+  (`ceas.network.route_kernel`). At one time links go first. Their events change no link's schedule: they take pairs
+  from stocks and free memory slots.
 - Where nodes limit how many of their links attempt at once, a link attempts from the event at which it gets a
   communication qubit at both ends until its next pair or until it wants none. So which links attempt changes at
   events only (`ceas.network.attempts`), and a success counts if the link attempted from its start to its end.
@@ -29,7 +30,7 @@ import numpy.typing as npt
 
 from ceas.network.arena import ARRIVAL, DEADLINE, EXPIRY, GENERATION, N_EVENT_KINDS, QPU, WAKE, Arena, link_view
 from ceas.network.attempts import has_attempt, review_attempts, wants_for_routes
-from ceas.network.compilation import CompiledRule, compiled, constant, inlined
+from ceas.network.compilation import CompiledRule, as_index, compiled, constant, inlined
 from ceas.network.draws import geometric_gap, unit_interval
 from ceas.network.invariants import violation
 from ceas.network.memory import (
@@ -46,9 +47,10 @@ from ceas.network.memory import (
 )
 from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, key_fraction
 from ceas.network.route_arena import N_REVIEW, RouteArena
-from ceas.network.route_kernel import has_route_room, run_source
+from ceas.network.route_kernel import events_with_trace_room, has_request_room, run_source
 from ceas.network.route_requests import dispatch_routes
 from ceas.network.sources import ask_review, push_pending
+from ceas.network.tournament import play_again, play_all
 from ceas.network.waiting import wait_bin
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "NO_ROUTE_ROOM",
     "VIOLATION",
     "reschedule_success",
+    "rows_of_event",
     "run_links_until",
     "run_until",
     "schedule_success",
@@ -163,7 +166,10 @@ def _is_sound(arena: Arena, link: int, request: int, count: int, now_ns: int) ->
 def _dispatch(arena: Arena, link: int, now_ns: int, serve: CompiledRule) -> bool:
     """Let the policy serve until it waits; False if it chose what is not there."""
     arena.next_ns[link, WAKE] = NEVER
-    while _is_waiting(arena, link, now_ns):
+    # Asked before the loop as well, for what does not change in it is computed on the way in.
+    if not _is_waiting(arena, link, now_ns):
+        return True
+    while True:
         request, wake_ns = serve(link_view(arena, link, now_ns), arena.choice)
         if request == WAIT:
             if wake_ns > now_ns:
@@ -180,7 +186,8 @@ def _dispatch(arena: Arena, link: int, now_ns: int, serve: CompiledRule) -> bool
         else:
             _serve_key(arena, link, request - KEY_REQUEST, now_ns)
         release(arena, link, count, now_ns)
-    return True
+        if not _is_waiting(arena, link, now_ns):
+            return True
 
 
 # ---- events ----------------------------------------------------------------------------------------------------------
@@ -284,7 +291,8 @@ def _generate(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> in
     if not has_attempt(arena, link):
         _schedule_success(arena.constants, arena.states, arena.next_ns, link)
         return _QUIET
-    is_free = arena.free_slots[constant.node_a] > 0 and arena.free_slots[constant.node_b] > 0
+    node_a, node_b = as_index(constant.node_a), as_index(constant.node_b)
+    is_free = arena.free_slots[node_a] > 0 and arena.free_slots[node_b] > 0
     position = attempt(link_view(arena, link, now_ns)) if is_free or state.n_stored > 0 else -1
     if position < 0 and is_free and wants_for_routes(arena, link):
         position = state.n_stored
@@ -294,8 +302,8 @@ def _generate(arena: Arena, link: int, now_ns: int, attempt: CompiledRule) -> in
     elif position == state.n_stored:
         if is_free and state.attempt * constant.attempt_period_ns >= state.resume_ns:
             store_pair(arena, link, now_ns)
-            take_slot(arena, constant.node_a, now_ns)
-            take_slot(arena, constant.node_b, now_ns)
+            take_slot(arena, node_a, now_ns)
+            take_slot(arena, node_b, now_ns)
             answer = _DISPATCH
     elif position >= 0:
         close_pair(arena, link, position, now_ns, DISCARDED, NOBODY)
@@ -371,39 +379,33 @@ def _first_event(next_ns: npt.NDArray[np.int64], link: int) -> int:
 
 
 @inlined
-def _is_before(time_ns: int, link: int, other_ns: int, other_link: int) -> bool:
-    return time_ns < other_ns or (time_ns == other_ns and link < other_link)
+def _play_links(arena: Arena, link_ns: npt.NDArray[np.int64], winner: npt.NDArray[np.int64]) -> None:
+    """Find the first event of every link, and which is the first of all."""
+    for link in range(len(arena.constants)):
+        link_ns[link] = _first_event(arena.next_ns, link)
+    play_all(link_ns, winner)
+
+
+@compiled
+def rows_of_event(stock_columns: int, longest_route: int) -> int:
+    """Return how many rows of each buffer one event can fill at most.
+
+    That is with every pair in stock and the new one, of its own link and of all links that a request asks.
+    """
+    return (stock_columns + 1) * (longest_route + 1)
 
 
 @inlined
-def _sift_down(heap_ns: npt.NDArray[np.int64], heap_link: npt.NDArray[np.int64], at: int) -> None:
-    time_ns, link = heap_ns[at], heap_link[at]
-    size = len(heap_ns)
-    while True:
-        child = 2 * at + 1
-        if child >= size:
-            break
-        other = child + 1
-        if other < size and (
-            heap_ns[other] < heap_ns[child]
-            or (heap_ns[other] == heap_ns[child] and heap_link[other] < heap_link[child])
-        ):
-            child = other
-        if time_ns < heap_ns[child] or (time_ns == heap_ns[child] and link < heap_link[child]):
-            break
-        heap_ns[at], heap_link[at] = heap_ns[child], heap_link[child]
-        at = child
-    heap_ns[at], heap_link[at] = time_ns, link
-
-
-@inlined
-def _has_room(arena: Arena) -> bool:
-    """Tell whether the buffers hold all that one event can write: every pair of a link's stock, and the new one."""
-    most = arena.stock_birth_ns.shape[1] + 1
+def _events_with_room(arena: Arena) -> int:
+    """Return for how many events the buffers have room whatever they write."""
+    longest_route = arena.routes.hops.shape[1]
     written = arena.n_written
-    has_shot_room = written[0] + most <= len(arena.shot_time_ns)
-    has_test_room = written[1] + most <= len(arena.test_link)
-    return bool(has_shot_room and has_test_room and written[2] + most <= len(arena.trace))
+    room = min(len(arena.shot_time_ns) - written[0], len(arena.test_link) - written[1])
+    room = min(room, len(arena.trace) - written[2])
+    n_events = room // rows_of_event(arena.stock_birth_ns.shape[1], longest_route)
+    if arena.routes.has_routes:
+        n_events = min(n_events, events_with_trace_room(arena.routes))
+    return int(max(n_events, 0))
 
 
 @inlined
@@ -481,8 +483,7 @@ def _without_extensions(arena: Arena) -> Arena:
             routes.n_asks,
             routes.n_live_on_link,
             routes.source_ns,
-            routes.heap,
-            routes.place,
+            routes.winner,
             routes.counts,
             routes.pending_link,
             routes.is_pending,
@@ -512,21 +513,11 @@ def _without_extensions(arena: Arena) -> Arena:
     )
 
 
-@inlined
-def _fill_heap(arena: Arena, heap_ns: npt.NDArray[np.int64], heap_link: npt.NDArray[np.int64]) -> None:
-    n_links = len(arena.constants)
-    for link in range(n_links):
-        heap_ns[link] = _first_event(arena.next_ns, link)
-        heap_link[link] = link
-    for at in range(n_links // 2 - 1, -1, -1):
-        _sift_down(heap_ns, heap_link, at)
-
-
 @compiled
 def run_links_until(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
     arena: Arena,
-    heap_ns: npt.NDArray[np.int64],
-    heap_link: npt.NDArray[np.int64],
+    link_ns: npt.NDArray[np.int64],
+    winner: npt.NDArray[np.int64],
     until_ns: int,
     serve: CompiledRule,
     attempt: CompiledRule,
@@ -534,16 +525,21 @@ def run_links_until(  # noqa: PLR0917 - compiled functions have no keyword-only 
     """Do what `run_until` does, for a network without routes, limits, modes and drift, faster."""
     plain = _without_extensions(arena)
     n_links = len(plain.constants)
-    _fill_heap(plain, heap_ns, heap_link)
-    while n_links > 0 and heap_ns[0] < until_ns:
-        if not _has_room(plain):
-            return BUFFER_FULL
-        now_ns, link = heap_ns[0], heap_link[0]
+    _play_links(plain, link_ns, winner)
+    room = 0
+    while n_links > 0 and link_ns[as_index(winner[1])] < until_ns:
+        if room == 0:
+            room = _events_with_room(plain)
+            if room == 0:
+                return BUFFER_FULL
+        room -= 1
+        link = as_index(winner[1])
+        now_ns = link_ns[link]
         answer = _handle(plain, link, now_ns, attempt)
         if answer == _MISTAKE or (answer == _DISPATCH and not _dispatch(plain, link, now_ns, serve)):
             return BAD_CHOICE
-        heap_ns[0] = _first_event(plain.next_ns, link)
-        _sift_down(heap_ns, heap_link, _FIRST)
+        link_ns[link] = _first_event(plain.next_ns, link)
+        play_again(link_ns, winner, link)
     return ALL_DONE
 
 
@@ -554,15 +550,18 @@ def _answer_link(  # noqa: PLR0917 - compiled functions have no keyword-only arg
     """Let the policy look at a link after its event, and at all links that routes ask; False if it made a mistake."""
     routes = arena.routes
     is_sound = True
+    if routes.has_routes and link >= 0 and routes.n_asks[link] > 0:
+        push_pending(routes, link)
+    to_serve = link if answer == _DISPATCH else -1
     # Link and routes in the policy's order, each at one place only, for both are large.
     for turn in range(2):
         is_turn_of_routes = (turn == 0) == routes.routes_first
         if is_sound and is_turn_of_routes and routes.has_routes:
-            if link >= 0 and routes.n_asks[link] > 0:
-                push_pending(routes, link)
             is_sound = dispatch_routes(arena, now_ns, route)
-        if is_sound and not is_turn_of_routes and answer == _DISPATCH:
-            is_sound = _dispatch(arena, link, now_ns, serve)
+        if is_sound and not is_turn_of_routes and to_serve >= 0:
+            is_sound = _dispatch(arena, to_serve, now_ns, serve)
+            # It changes, so that nothing about the link is computed before the loop, at every event.
+            to_serve = -1
     if routes.has_attempt_limit and link >= 0:
         ask_review(routes, arena.constants[link].node_a)
         ask_review(routes, arena.constants[link].node_b)
@@ -570,10 +569,10 @@ def _answer_link(  # noqa: PLR0917 - compiled functions have no keyword-only arg
 
 
 @compiled
-def run_until(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+def run_until(  # noqa: PLR0912, PLR0917 - why it stops; compiled functions have no keyword-only arguments
     arena: Arena,
-    heap_ns: npt.NDArray[np.int64],
-    heap_link: npt.NDArray[np.int64],
+    link_ns: npt.NDArray[np.int64],
+    winner: npt.NDArray[np.int64],
     from_ns: int,
     until_ns: int,
     serve: CompiledRule,
@@ -582,7 +581,7 @@ def run_until(  # noqa: PLR0917 - compiled functions have no keyword-only argume
     swap: CompiledRule,
     priority: CompiledRule,
 ) -> int:
-    """Process all events before `until_ns`; the two arrays, one entry a link, are room for the heap of links.
+    """Process all events before `until_ns`; the first two arrays are room for the links' times and their tournament.
 
     Returns:
         `ALL_DONE`; `BUFFER_FULL` if a buffer must be emptied first and `NO_ROUTE_ROOM` if there must be more room for
@@ -592,16 +591,19 @@ def run_until(  # noqa: PLR0917 - compiled functions have no keyword-only argume
     """
     routes = arena.routes
     n_links = len(arena.constants)
-    _fill_heap(arena, heap_ns, heap_link)
+    _play_links(arena, link_ns, winner)
+    if routes.has_routes:
+        play_all(routes.source_ns, routes.winner)
     now_ns = from_ns
+    room = 0
     while True:
         if routes.has_attempt_limit and routes.counts[N_REVIEW] > 0:
             review_attempts(arena, now_ns, attempt, priority)
         before_ns = now_ns
-        now_ns = heap_ns[0] if n_links > 0 else NEVER
+        now_ns = link_ns[as_index(winner[1])] if n_links > 0 else NEVER
         is_of_link = True
-        if routes.has_routes and routes.source_ns[routes.heap[0]] < now_ns:
-            now_ns = routes.source_ns[routes.heap[0]]
+        if routes.has_routes and routes.source_ns[as_index(routes.winner[1])] < now_ns:
+            now_ns = routes.source_ns[as_index(routes.winner[1])]
             is_of_link = False
         if routes.is_checked:
             number = violation(arena, before_ns, now_ns)
@@ -609,18 +611,21 @@ def run_until(  # noqa: PLR0917 - compiled functions have no keyword-only argume
                 return VIOLATION + number
         if now_ns >= until_ns:
             return ALL_DONE
-        if not _has_room(arena):
-            return BUFFER_FULL
-        if routes.has_routes and not has_route_room(arena):
+        if room == 0:
+            room = _events_with_room(arena)
+            if room == 0:
+                return BUFFER_FULL
+        if not is_of_link and not has_request_room(arena.routes):
             return NO_ROUTE_ROOM
+        room -= 1
         link, answer = -1, _QUIET
         if is_of_link:
-            link = heap_link[0]
+            link = as_index(winner[1])
             answer = _handle(arena, link, now_ns, attempt)
         else:
             run_source(arena, now_ns, swap)
         if answer == _MISTAKE or not _answer_link(arena, link, answer, now_ns, serve, route):
             return BAD_CHOICE
         if is_of_link:
-            heap_ns[0] = _first_event(arena.next_ns, link)
-            _sift_down(heap_ns, heap_link, _FIRST)
+            link_ns[link] = _first_event(arena.next_ns, link)
+            play_again(link_ns, winner, link)

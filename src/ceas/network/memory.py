@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.network.arena import EXPIRY, Arena
-from ceas.network.compilation import constant, inlined, outlined
+from ceas.network.compilation import as_index, constant, inlined, outlined
 from ceas.network.policy import NEVER, werner_at
 from ceas.network.records import FIDELITY_BINS, Fate
 
@@ -40,7 +40,7 @@ def take_slot(arena: Arena, node: int, now_ns: int) -> None:
     if arena.free_slots[node] > 0:
         return
     for at in range(arena.first_neighbour[node], arena.first_neighbour[node + 1]):
-        state = arena.states[arena.neighbour_link[at]]
+        state = arena.states[as_index(arena.neighbour_link[at])]
         state.blocked_since_ns = min(state.blocked_since_ns, now_ns)
 
 
@@ -62,9 +62,9 @@ def _free_slots_of(  # noqa: PLR0917 - compiled functions have no keyword-only a
     if not was_full:
         return
     for at in range(first_neighbour[node], first_neighbour[node + 1]):
-        link = neighbour_link[at]
+        link = as_index(neighbour_link[at])
         constant = constants[link]
-        if free_slots[constant.node_a] > 0 and free_slots[constant.node_b] > 0:
+        if free_slots[as_index(constant.node_a)] > 0 and free_slots[as_index(constant.node_b)] > 0:
             state = states[link]
             tallies[link].blocked_ns += now_ns - max(state.blocked_since_ns, round_start_ns)
             # A slot that is taken and freed at once, by a pair that is used when it is born, interrupts no attempt.
@@ -110,8 +110,8 @@ def _free_slots(arena: Arena, node: int, count: int, now_ns: int) -> None:
 @inlined
 def release(arena: Arena, link: int, count: int, now_ns: int) -> None:
     """Free a number of slots at both ends of a link; links that have room again resume with their next attempt."""
-    _free_slots(arena, arena.constants[link].node_a, count, now_ns)
-    _free_slots(arena, arena.constants[link].node_b, count, now_ns)
+    _free_slots(arena, as_index(arena.constants[link].node_a), count, now_ns)
+    _free_slots(arena, as_index(arena.constants[link].node_b), count, now_ns)
 
 
 @inlined
@@ -168,15 +168,17 @@ def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argum
 def store_pair(arena: Arena, link: int, now_ns: int) -> None:
     """Put a new pair into the stock; its slots must have been taken."""
     state = arena.states[link]
-    arena.stock_birth_ns[link, state.n_stored] = now_ns
-    arena.stock_number[link, state.n_stored] = state.number
+    position = as_index(state.n_stored)
+    arena.stock_birth_ns[link, position] = now_ns
+    arena.stock_number[link, position] = state.number
     if arena.routes.has_drift or arena.routes.has_modes:
-        arena.stock_shift[link, state.n_stored] = 0.0
-        arena.stock_expiry_ns[link, state.n_stored] = now_ns + arena.constants[link].lifetime_ns
+        arena.stock_shift[link, position] = 0.0
+        arena.stock_expiry_ns[link, position] = now_ns + arena.constants[link].lifetime_ns
         modes = arena.routes.modes[link]
         if modes > 0:
-            arena.stock_mode[link, state.n_stored] = state.attempt % modes
-            arena.routes.mode_free_ns[link, state.attempt % modes] = NEVER
+            mode = as_index(state.attempt) % modes
+            arena.stock_mode[link, position] = mode
+            arena.routes.mode_free_ns[link, mode] = NEVER
     state.n_stored += 1
     arena.tallies[link].generated += 1
     if arena.next_ns[link, EXPIRY] == NEVER:

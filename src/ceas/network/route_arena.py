@@ -163,9 +163,9 @@ HOP_DTYPE = np.dtype(
 class RouteArena(NamedTuple):
     """All arrays of the routes; empty if there are none.
 
-    An event source is a flow, `source < n_flows`, or a request in slot `source - n_flows`. `heap` orders all sources by
-    (time, source), `place` says where each is in it. `heard_ns[slot, hop, side, position]` is when the node that holds
-    that side of a hop's pair hears that the node at `position` has joined it to others; kept if the swap rule asks.
+    An event source is a flow, `source < n_flows`, or a request in slot `source - n_flows`. `winner` is
+    the tournament of `source_ns`. `heard_ns[slot, hop, side, position]` is when the node that holds that side of a
+    hop's pair hears that the node at `position` has joined it to others; kept if the swap rule asks.
     """
 
     flows: npt.NDArray[Any]
@@ -188,8 +188,7 @@ class RouteArena(NamedTuple):
     n_asks: npt.NDArray[np.int64]
     n_live_on_link: npt.NDArray[np.int64]
     source_ns: npt.NDArray[np.int64]
-    heap: npt.NDArray[np.int64]
-    place: npt.NDArray[np.int64]
+    winner: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     pending_link: npt.NDArray[np.int64]
     is_pending: npt.NDArray[np.bool_]

@@ -18,7 +18,7 @@ Rules of the machine:
 """
 
 from ceas.network.arena import Arena
-from ceas.network.compilation import CompiledRule, compiled, constant, inlined
+from ceas.network.compilation import CompiledRule, as_index, compiled, constant, inlined
 from ceas.network.draws import hash_counter, unit_interval
 from ceas.network.policy import NEVER, SwapView, entropy_bits
 from ceas.network.records import FIDELITY_BINS
@@ -31,17 +31,19 @@ from ceas.network.segments import (
     age_through,
     cut_time,
     end_segment,
+    flow_of,
     free_half,
     latency_ns,
     lose_segment,
     measuring_until,
     merge_losses,
+    node_at,
     tell_of_loss,
 )
 from ceas.network.sources import push_pending, set_request_time
 from ceas.network.waiting import wait_bin
 
-__all__ = ["has_route_room", "run_source"]
+__all__ = ["events_with_trace_room", "has_request_room", "run_source"]
 
 _KEY = int(RouteClass.KEY)
 _TEST = int(RouteClass.TEST)
@@ -81,10 +83,10 @@ def _join(arena: Arena, slot: int, position: int, now_ns: int) -> None:
     """End the Bell measurement of the node at `position`: join its two segments, or lose them."""
     routes = arena.routes
     request = routes.requests[slot]
-    flow = routes.flows[request.flow]
-    tally = routes.tallies[request.flow]
+    flow = flow_of(routes, slot)
+    tally = routes.tallies[as_index(request.flow)]
     left, right = routes.hops[slot, position - 1], routes.hops[slot, position]
-    node = routes.nodes[routes.route_node[flow.first_node + position]]
+    node = routes.nodes[node_at(routes, slot, position)]
     left.measuring_until_ns = NEVER
     seed = hash_counter(flow.swap_seed, request.number)
     is_success = unit_interval(seed, (left.tries << 20) + position) <= node.swap_success
@@ -92,7 +94,7 @@ def _join(arena: Arena, slot: int, position: int, now_ns: int) -> None:
     tally.swaps += 1
     tally.failed_swaps += not is_success
     is_left_whole, is_right_whole = left.state == PRESENT, right.state == PRESENT
-    first, last = left.first, right.last
+    first, last = as_index(left.first), as_index(right.last)
     for side in range(2):
         free_half(arena, slot, position - side, side, now_ns)
     if not routes.swaps_at_once:
@@ -131,7 +133,7 @@ def _join_losses(arena: Arena, slot: int, position: int, is_success: bool, now_n
     """
     routes = arena.routes
     request = routes.requests[slot]
-    first_node = routes.flows[request.flow].first_node
+    first_node = flow_of(routes, slot).first_node
     left, right = routes.hops[slot, position - 1], routes.hops[slot, position]
     is_left_whole, is_right_whole = left.state == PRESENT, right.state == PRESENT
     left_ns = now_ns if not is_success else (NEVER if is_left_whole else max(left.learn_right_ns, now_ns))
@@ -165,7 +167,7 @@ def _join_losses(arena: Arena, slot: int, position: int, is_success: bool, now_n
 def _hear_of_losses(arena: Arena, slot: int, now_ns: int) -> None:
     """Free the slots of lost pairs at the nodes that hear of it now."""
     routes = arena.routes
-    n_hops = routes.flows[routes.requests[slot].flow].n_hops
+    n_hops = flow_of(routes, slot).n_hops
     for at in range(n_hops):
         hop = routes.hops[slot, at]
         if hop.state != BROKEN:
@@ -181,7 +183,7 @@ def _hear_of_losses(arena: Arena, slot: int, now_ns: int) -> None:
 def _reset(arena: Arena, slot: int, now_ns: int) -> None:
     """Ask the links again whose nodes all know of the loss."""
     routes = arena.routes
-    for at in range(routes.flows[routes.requests[slot].flow].n_hops):
+    for at in range(flow_of(routes, slot).n_hops):
         hop = routes.hops[slot, at]
         if hop.state == BROKEN and hop.reset_ns <= now_ns:
             hop.swap_ns = NEVER
@@ -203,7 +205,8 @@ def _key_bits(x: float, z: float) -> float:
 def _count_delivery(arena: Arena, slot: int, now_ns: int) -> None:
     routes = arena.routes
     request = routes.requests[slot]
-    flow, tally, head = routes.flows[request.flow], routes.tallies[request.flow], routes.hops[slot, 0]
+    flow, head = flow_of(routes, slot), routes.hops[slot, 0]
+    tally = routes.tallies[as_index(request.flow)]
     value = flow.weight
     if flow.use_class == _KEY:
         bits = _key_bits(head.x, head.z)
@@ -217,8 +220,9 @@ def _count_delivery(arena: Arena, slot: int, now_ns: int) -> None:
     tally.sum_z += head.z
     fidelity = 0.25 * (1.0 + head.x + head.y + head.z)
     at = int((fidelity - 0.25) / 0.75 * FIDELITY_BINS)
-    routes.fidelity_at_use[flow.use_class, max(0, min(at, FIDELITY_BINS - 1))] += 1
-    routes.wait_histogram[flow.use_class, wait_bin(now_ns - request.arrival_ns)] += 1
+    use_class = as_index(flow.use_class)
+    routes.fidelity_at_use[use_class, max(0, min(at, FIDELITY_BINS - 1))] += 1
+    routes.wait_histogram[use_class, as_index(wait_bin(now_ns - request.arrival_ns))] += 1
 
 
 @inlined
@@ -226,7 +230,8 @@ def _deliver(arena: Arena, slot: int, now_ns: int) -> bool:
     """Use the pair that spans the route, or give it up; True if the request is served."""
     routes = arena.routes
     request = routes.requests[slot]
-    flow, tally, head = routes.flows[request.flow], routes.tallies[request.flow], routes.hops[slot, 0]
+    flow, head = flow_of(routes, slot), routes.hops[slot, 0]
+    tally = routes.tallies[as_index(request.flow)]
     n_hops = flow.n_hops
     age_segment(arena, slot, _FIRST, now_ns)
     coin = unit_interval(hash_counter(flow.test_seed, request.number), request.tries)
@@ -266,7 +271,7 @@ def _deliver(arena: Arena, slot: int, now_ns: int) -> bool:
 def _give_up_old(arena: Arena, slot: int, now_ns: int) -> None:
     """Let nodes give up the segments that are too old by all that they know."""
     routes = arena.routes
-    flow = routes.flows[routes.requests[slot].flow]
+    flow = flow_of(routes, slot)
     for at in range(flow.n_hops):
         hop = routes.hops[slot, at]
         for side in range(2):
@@ -324,7 +329,7 @@ def _swap_view(arena: Arena, slot: int, position: int, now_ns: int) -> SwapView:
     """Return what the node at `position` knows."""
     routes = arena.routes
     request = routes.requests[slot]
-    n_hops = routes.flows[request.flow].n_hops
+    n_hops = flow_of(routes, slot).n_hops
     low, high = position - 1, position + 1
     while low > 0 and routes.heard_ns[slot, position - 1, _RIGHT, low] <= now_ns:
         low -= 1
@@ -377,15 +382,14 @@ def _swap_view(arena: Arena, slot: int, position: int, now_ns: int) -> SwapView:
 @inlined
 def _begin_swaps(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> None:
     routes = arena.routes
-    flow = routes.flows[routes.requests[slot].flow]
+    flow = flow_of(routes, slot)
     for position in range(1, flow.n_hops):
         left, right = routes.hops[slot, position - 1], routes.hops[slot, position]
         is_held = left.is_held_right != 0 and right.is_held_left != 0
         if not is_held or left.measuring_until_ns != NEVER:
             continue
         if routes.swaps_at_once or swap(_swap_view(arena, slot, position, now_ns)):
-            node = routes.route_node[flow.first_node + position]
-            until_ns = now_ns + routes.nodes[node].swap_ns
+            until_ns = now_ns + routes.nodes[node_at(routes, slot, position)].swap_ns
             left.measuring_until_ns = until_ns
             # What is lost already, unknown to the node, is asked for again only when the measurement is over.
             left.reset_ns = max(left.reset_ns, until_ns)
@@ -396,7 +400,7 @@ def _begin_swaps(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
 def _next_news_ns(arena: Arena, slot: int, now_ns: int) -> int:
     """Return when a node that could swap next hears of a pair or swap elsewhere on the route."""
     routes = arena.routes
-    n_hops = routes.flows[routes.requests[slot].flow].n_hops
+    n_hops = flow_of(routes, slot).n_hops
     next_ns = NEVER
     for position in range(1, n_hops):
         left, right = routes.hops[slot, position - 1], routes.hops[slot, position]
@@ -419,7 +423,7 @@ def _next_news_ns(arena: Arena, slot: int, now_ns: int) -> int:
 def _next_of_request(arena: Arena, slot: int, now_ns: int) -> int:
     routes = arena.routes
     request = routes.requests[slot]
-    flow = routes.flows[request.flow]
+    flow = flow_of(routes, slot)
     next_ns = min(request.deadline_ns, request.wake_ns, request.deliver_ns)
     for at in range(flow.n_hops):
         hop = routes.hops[slot, at]
@@ -448,7 +452,7 @@ def _run_request(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
     """Do all that is due for a request now, and find out when it must be looked at again."""
     routes = arena.routes
     request = routes.requests[slot]
-    n_hops = routes.flows[request.flow].n_hops
+    n_hops = flow_of(routes, slot).n_hops
     if now_ns >= request.deadline_ns:
         drop(arena, slot, now_ns)
         return
@@ -456,7 +460,7 @@ def _run_request(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
         request.wake_ns = NEVER
         for at in range(n_hops):
             if routes.hops[slot, at].state == ASKING:
-                push_pending(routes, routes.hops[slot, at].link)
+                push_pending(routes, as_index(routes.hops[slot, at].link))
     next_ns = now_ns
     while next_ns <= now_ns:
         for position in range(1, n_hops):
@@ -465,8 +469,9 @@ def _run_request(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
         _give_up_old(arena, slot, now_ns)
         if request.deliver_ns <= now_ns and _deliver(arena, slot, now_ns):
             return
-        _hear_of_losses(arena, slot, now_ns)
-        _reset(arena, slot, now_ns)
+        if request.n_losses > 0:
+            _hear_of_losses(arena, slot, now_ns)
+            _reset(arena, slot, now_ns)
         _begin_swaps(arena, slot, now_ns, swap)
         next_ns = _next_of_request(arena, slot, now_ns)
     set_request_time(routes, slot, next_ns)
@@ -474,28 +479,31 @@ def _run_request(arena: Arena, slot: int, now_ns: int, swap: CompiledRule) -> No
 
 @inlined
 def run_source(arena: Arena, now_ns: int, swap: CompiledRule) -> None:
-    """Process the first event of the heap of sources."""
+    """Process the event of the source that is due first."""
     routes = arena.routes
-    source = routes.heap[0]
+    source = as_index(routes.winner[1])
     if source < routes.n_flows:
         arrive(arena, source, now_ns)
     else:
-        _run_request(arena, source - routes.n_flows, now_ns, swap)
+        _run_request(arena, as_index(source - routes.n_flows), now_ns, swap)
 
 
 @inlined
-def has_route_room(arena: Arena) -> bool:
-    """Tell whether the first source's event has room for a new request, its asks, and all ends of pairs."""
-    routes = arena.routes
-    source = routes.heap[0]
-    if routes.counts[N_TRACED] + 4 * routes.hops.shape[1] + 4 > len(routes.trace):
-        return False
+def events_with_trace_room(routes: RouteArena) -> int:
+    """Return for how many events the trace has room: each may end all pairs of a request, joined or not."""
+    return int((len(routes.trace) - routes.counts[N_TRACED]) // (4 * routes.hops.shape[1] + 4))
+
+
+@inlined
+def has_request_room(routes: RouteArena) -> bool:
+    """Tell whether there is room for what the first source's event may bring: a new request and what it asks for."""
+    source = as_index(routes.winner[1])
     if source >= routes.n_flows:
         return True
     if routes.counts[N_FREE] == 0:
         return False
     flow = routes.flows[source]
     for at in range(flow.first_hop, flow.first_hop + flow.n_hops):
-        if routes.n_live_on_link[routes.route_link[at]] + 1 >= routes.asks.shape[1]:
+        if routes.n_live_on_link[as_index(routes.route_link[at])] + 1 >= routes.asks.shape[1]:
             return False
     return True

@@ -3,14 +3,14 @@
 import math
 
 from ceas.network.arena import Arena, link_view
-from ceas.network.compilation import CompiledRule, constant, inlined
+from ceas.network.compilation import CompiledRule, as_index, constant, inlined
 from ceas.network.draws import unit_interval
 from ceas.network.memory import NOBODY, ROUTE, close_pair
 from ceas.network.policy import NEVER, WAIT
 from ceas.network.route_arena import ASKING, N_FREE, N_PENDING, PRESENT, RouteArena
 from ceas.network.route_records import NO_PARENT, RouteFate
 from ceas.network.routes import Arrivals
-from ceas.network.segments import age_segment, end_segment, free_half
+from ceas.network.segments import age_segment, end_segment, flow_of, free_half
 from ceas.network.sources import ask_review, push_pending, set_request_time, set_source_time
 
 __all__ = ["arrive", "ask", "dispatch_routes", "drop", "finish_request"]
@@ -27,11 +27,11 @@ def ask(arena: Arena, slot: int, at: int) -> None:
     """Let a request ask a link for a pair, in the order of the requests' arrival."""
     routes = arena.routes
     request = routes.requests[slot]
-    flow = routes.flows[request.flow]
+    flow = flow_of(routes, slot)
     hop = routes.hops[slot, at]
     hop.state = ASKING
-    link = hop.link
-    place = routes.n_asks[link]
+    link = as_index(hop.link)
+    place = as_index(routes.n_asks[link])
     while place > 0 and routes.asks[link, place - 1].arrival_ns > request.arrival_ns:
         routes.asks[link, place] = routes.asks[link, place - 1]
         place -= 1
@@ -60,7 +60,7 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
     """Give a stored pair to a request; the request looks at it as its own event, now."""
     routes = arena.routes
     constant = arena.constants[link]
-    slot, at = routes.asks[link, place].request, routes.asks[link, place].hop
+    slot, at = as_index(routes.asks[link, place].request), as_index(routes.asks[link, place].hop)
     request, hop = routes.requests[slot], routes.hops[slot, at]
     birth_ns = arena.stock_birth_ns[link, position]
     hop.state = PRESENT
@@ -95,13 +95,13 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
     close_pair(arena, link, position, now_ns, ROUTE, NOBODY)
     _remove_ask(routes, link, place)
     request.n_present += 1
-    flow, flow_state = routes.flows[request.flow], routes.flow_states[request.flow]
+    flow, flow_state = flow_of(routes, slot), routes.flow_states[as_index(request.flow)]
     if request.n_present == flow.n_hops:
         flow_state.n_open -= 1
         if flow.n_hops == 1:
             request.deliver_ns = now_ns
         if flow.arrivals == _SATURATED and flow_state.n_open < flow.backlog:
-            set_source_time(routes.source_ns, routes.heap, routes.place, request.flow, now_ns)
+            set_source_time(routes, as_index(request.flow), now_ns)
     set_request_time(routes, slot, now_ns)
 
 
@@ -111,7 +111,7 @@ def dispatch_routes(arena: Arena, now_ns: int, route: CompiledRule) -> bool:
     routes = arena.routes
     while routes.counts[N_PENDING] > 0:
         routes.counts[N_PENDING] -= 1
-        link = routes.pending_link[routes.counts[N_PENDING]]
+        link = as_index(routes.pending_link[as_index(routes.counts[N_PENDING])])
         routes.is_pending[link] = False
         constant = arena.constants[link]
         ask_review(routes, constant.node_a)
@@ -119,7 +119,7 @@ def dispatch_routes(arena: Arena, now_ns: int, route: CompiledRule) -> bool:
         while routes.n_asks[link] > 0 and arena.states[link].n_stored > 0:
             place, position = route(link_view(arena, link, now_ns), routes.asks[link, : routes.n_asks[link]])
             if place == WAIT:
-                slot = routes.asks[link, 0].request
+                slot = as_index(routes.asks[link, 0].request)
                 if now_ns < position < routes.requests[slot].wake_ns:
                     routes.requests[slot].wake_ns = position
                     if position < routes.source_ns[routes.n_flows + slot]:
@@ -128,7 +128,7 @@ def dispatch_routes(arena: Arena, now_ns: int, route: CompiledRule) -> bool:
             is_ask = 0 <= place < routes.n_asks[link]
             if not (is_ask and 0 <= position < arena.states[link].n_stored):
                 return False
-            _commit(arena, link, place, position, now_ns)
+            _commit(arena, link, as_index(place), as_index(position), now_ns)
     return True
 
 
@@ -138,7 +138,7 @@ def arrive(arena: Arena, source: int, now_ns: int) -> None:
     routes = arena.routes
     flow, flow_state = routes.flows[source], routes.flow_states[source]
     routes.counts[N_FREE] -= 1
-    slot = routes.free_request[routes.counts[N_FREE]]
+    slot = as_index(routes.free_request[as_index(routes.counts[N_FREE])])
     request = routes.requests[slot]
     request.is_live = 1
     request.flow = source
@@ -149,12 +149,13 @@ def arrive(arena: Arena, source: int, now_ns: int) -> None:
     request.n_present = request.tries = request.n_losses = 0
     for at in range(flow.n_hops):
         hop = routes.hops[slot, at]
-        hop.link = routes.route_link[flow.first_hop + at]
+        link = as_index(routes.route_link[as_index(flow.first_hop + at)])
+        hop.link = link
         hop.is_held_left = hop.is_held_right = 0
         hop.swap_ns = hop.measuring_until_ns = NEVER
         hop.broken_ns = hop.commit_ns = hop.old_broken_ns = hop.old_commit_ns = NEVER
         hop.tries = hop.lost_id = hop.old_lost_id = 0
-        routes.n_live_on_link[hop.link] += 1
+        routes.n_live_on_link[link] += 1
         ask(arena, slot, at)
     flow_state.number += 1
     flow_state.n_open += 1
@@ -168,7 +169,7 @@ def arrive(arena: Arena, source: int, now_ns: int) -> None:
         next_ns = int(min(flow_state.clock_ns, float(NEVER)))
     elif flow_state.n_open < flow.backlog:
         next_ns = now_ns
-    set_source_time(routes.source_ns, routes.heap, routes.place, source, next_ns)
+    set_source_time(routes, source, next_ns)
     set_request_time(routes, slot, request.deadline_ns)
 
 
@@ -177,17 +178,18 @@ def finish_request(arena: Arena, slot: int, now_ns: int) -> None:
     """Free the request's place; its pairs have ended, and their slots are free."""
     routes = arena.routes
     request = routes.requests[slot]
-    flow, flow_state = routes.flows[request.flow], routes.flow_states[request.flow]
+    flow, flow_state = flow_of(routes, slot), routes.flow_states[as_index(request.flow)]
     for at in range(flow.n_hops):
-        routes.n_live_on_link[routes.hops[slot, at].link] -= 1
+        routes.n_live_on_link[as_index(routes.hops[slot, at].link)] -= 1
     request.is_live = 0
     flow_state.n_live -= 1
-    routes.free_request[routes.counts[N_FREE]] = slot
+    routes.free_request[as_index(routes.counts[N_FREE])] = slot
     routes.counts[N_FREE] += 1
     set_request_time(routes, slot, _NEVER)
     is_short = flow.arrivals == _SATURATED and flow_state.n_open < flow.backlog
-    if is_short and routes.source_ns[request.flow] > now_ns:
-        set_source_time(routes.source_ns, routes.heap, routes.place, request.flow, now_ns)
+    source = as_index(request.flow)
+    if is_short and routes.source_ns[source] > now_ns:
+        set_source_time(routes, source, now_ns)
 
 
 @inlined
@@ -195,21 +197,22 @@ def drop(arena: Arena, slot: int, now_ns: int) -> None:
     """End a request whose deadline has passed; all its pairs are lost and their slots free."""
     routes = arena.routes
     request = routes.requests[slot]
-    n_hops = routes.flows[request.flow].n_hops
+    n_hops = flow_of(routes, slot).n_hops
     for at in range(n_hops):
         hop = routes.hops[slot, at]
         if hop.state == ASKING:
-            place = 0
-            while routes.asks[hop.link, place].request != slot:
+            link, place = as_index(hop.link), 0
+            while routes.asks[link, place].request != slot:
                 place += 1
-            _remove_ask(routes, hop.link, place)
+            _remove_ask(routes, link, place)
         elif hop.state == PRESENT and hop.is_held_left != 0:
             end_segment(arena, slot, at, now_ns, _DROPPED)
         if hop.state != ASKING:
             for side in range(2):
                 if (hop.is_held_right if side else hop.is_held_left) != 0:
                     free_half(arena, slot, at, side, now_ns)
-    routes.tallies[request.flow].dropped += 1
+    source = as_index(request.flow)
+    routes.tallies[source].dropped += 1
     if request.n_present < n_hops:
-        routes.flow_states[request.flow].n_open -= 1
+        routes.flow_states[source].n_open -= 1
     finish_request(arena, slot, now_ns)

@@ -23,6 +23,7 @@ from ceas.network.route_arena import (
 )
 from ceas.network.route_records import ROUTE_PAIR_DTYPE, RouteFate, RouteRecord
 from ceas.network.routes import Arrivals, RouteClass
+from ceas.network.tournament import room_for_tournament
 from ceas.network.waiting import WAIT_BINS
 from ceas.streams import stream_seed
 
@@ -255,8 +256,7 @@ def route_arena(model: NetworkModel, extra: Extra, policy: Policy, *, start_ns: 
         n_asks=extra["n_asks"],
         n_live_on_link=extra["n_live_on_link"],
         source_ns=extra["source_ns"],
-        heap=np.zeros_like(extra["source_ns"]),
-        place=np.zeros_like(extra["source_ns"]),
+        winner=room_for_tournament(len(extra["source_ns"])),
         counts=extra["counts"],
         pending_link=np.zeros(n_links, dtype=np.int64),
         is_pending=np.zeros(n_links, dtype=np.bool_),
@@ -308,8 +308,7 @@ def grow_requests(extra: Extra, arena: RouteArena) -> RouteArena:
     if int(extra["n_live_on_link"].max(initial=0)) + 1 >= extra["asks"].shape[1]:
         extra["asks"] = np.concatenate([extra["asks"], np.zeros_like(extra["asks"])], axis=1)
     return arena._replace(
-        heap=np.zeros_like(extra["source_ns"]),
-        place=np.zeros_like(extra["source_ns"]),
+        winner=room_for_tournament(len(extra["source_ns"])),
         requests=extra["requests"],
         hops=extra["hops"],
         free_request=extra["free_request"],

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.network.arena import Arena
-from ceas.network.compilation import compiled, constant, inlined, outlined
+from ceas.network.compilation import as_index, compiled, constant, inlined, outlined
 from ceas.network.memory import free_one_slot
 from ceas.network.policy import NEVER
 from ceas.network.route_arena import BROKEN, N_TRACED, PRESENT, RouteArena
@@ -19,11 +19,13 @@ __all__ = [
     "age_through",
     "cut_time",
     "end_segment",
+    "flow_of",
     "free_half",
     "latency_ns",
     "lose_segment",
     "measuring_until",
     "merge_losses",
+    "node_at",
     "tell_of_loss",
 ]
 
@@ -33,9 +35,21 @@ _RIGHT = constant(1)
 
 
 @inlined
+def flow_of(routes: RouteArena, slot: int) -> Any:
+    """Return what is fixed about the flow of a request."""
+    return routes.flows[as_index(routes.requests[slot].flow)]
+
+
+@inlined
+def node_at(routes: RouteArena, slot: int, position: int) -> int:
+    """Return the node at a position of the route of a request."""
+    return as_index(routes.route_node[as_index(flow_of(routes, slot).first_node + position)])
+
+
+@inlined
 def latency_ns(routes: RouteArena, slot: int, position: int, other: int) -> int:
     """Return the latency of the route between two of its nodes (ns)."""
-    first = routes.flows[routes.requests[slot].flow].first_node
+    first = as_index(flow_of(routes, slot).first_node)
     return int(abs(routes.offset_ns[first + position] - routes.offset_ns[first + other]))
 
 
@@ -48,7 +62,7 @@ def free_half(arena: Arena, slot: int, at: int, side: int, now_ns: int) -> None:
         hop.is_held_right = 0
     else:
         hop.is_held_left = 0
-    node = routes.route_node[routes.flows[routes.requests[slot].flow].first_node + at + side]
+    node = node_at(routes, slot, at + side)
     free_one_slot(
         arena.constants,
         arena.states,
@@ -60,8 +74,9 @@ def free_half(arena: Arena, slot: int, at: int, side: int, now_ns: int) -> None:
         node,
         now_ns,
     )
-    if routes.has_modes and routes.modes[hop.link] > 0 and hop.is_held_left == 0 and hop.is_held_right == 0:
-        routes.mode_free_ns[hop.link, hop.mode] = now_ns
+    link = as_index(hop.link)
+    if routes.has_modes and routes.modes[link] > 0 and hop.is_held_left == 0 and hop.is_held_right == 0:
+        routes.mode_free_ns[link, as_index(hop.mode)] = now_ns
     ask_review(routes, node)
 
 
@@ -73,11 +88,10 @@ def age_segment(arena: Arena, slot: int, first: int, now_ns: int) -> None:
     age_ns = now_ns - hop.reference_ns
     if age_ns == 0:
         return
-    at = routes.flows[routes.requests[slot].flow].first_node
-    left, right = routes.nodes[routes.route_node[at + first]], routes.nodes[routes.route_node[at + hop.last + 1]]
+    left, right = routes.nodes[node_at(routes, slot, first)], routes.nodes[node_at(routes, slot, hop.last + 1)]
     factor = -float(age_ns)
     if hop.last == first:
-        factor *= routes.decay_factor[hop.link]
+        factor *= routes.decay_factor[as_index(hop.link)]
     kept = math.exp(factor * (left.rate_x + right.rate_x))
     hop.x *= kept
     if routes.is_isotropic:
@@ -130,13 +144,12 @@ def end_segment(arena: Arena, slot: int, first: int, now_ns: int, fate: int) -> 
     last = routes.hops[slot, first].last
     if fate != _SWAPPED:
         for at in range(first, last + 1):
-            routes.pair_fates[routes.hops[slot, at].link, fate] += 1
+            routes.pair_fates[as_index(routes.hops[slot, at].link), fate] += 1
     request = routes.requests[slot]
     if routes.trace_every > 0 and request.number % routes.trace_every == 0:
         age_segment(arena, slot, first, now_ns)
-        flow = routes.flows[request.flow]
-        node_a = routes.route_node[flow.first_node + first]
-        node_b = routes.route_node[flow.first_node + last + 1]
+        node_a = node_at(routes, slot, first)
+        node_b = node_at(routes, slot, last + 1)
         _write_end(
             routes.hops,
             routes.trace,
@@ -144,7 +157,7 @@ def end_segment(arena: Arena, slot: int, first: int, now_ns: int, fate: int) -> 
             slot,
             first,
             request.flow,
-            flow.route,
+            flow_of(routes, slot).route,
             request.number,
             node_a,
             node_b,
@@ -191,8 +204,8 @@ def _lose_coverage(arena: Arena, slot: int, count: int) -> None:
     """Count that a request lacks pairs that it had."""
     routes = arena.routes
     request = routes.requests[slot]
-    if request.n_present == routes.flows[request.flow].n_hops:
-        routes.flow_states[request.flow].n_open += 1
+    if request.n_present == flow_of(routes, slot).n_hops:
+        routes.flow_states[as_index(request.flow)].n_open += 1
     request.n_present -= count
 
 
@@ -316,7 +329,7 @@ def lose_segment(  # noqa: PLR0917 - compiled functions have no keyword-only arg
     _lose_coverage(arena, slot, routes.hops[slot, first].last - first + 1)
     request.deliver_ns = NEVER
     request.n_losses += 1
-    first_node = routes.flows[request.flow].first_node
+    first_node = flow_of(routes, slot).first_node
     _mark_lost(routes.hops, routes.offset_ns, slot, first, request.n_losses, position, now_ns, first_node)
 
 
@@ -325,7 +338,7 @@ def tell_of_loss(arena: Arena, slot: int, at: int, position: int, since_ns: int)
     """Let the node at `position` tell all that hold pairs lost with that of a hop."""
     routes = arena.routes
     hop = routes.hops[slot, at]
-    flow = routes.flows[routes.requests[slot].flow]
+    flow = flow_of(routes, slot)
     _spread_news(
         routes.hops,
         routes.offset_ns,

@@ -15,6 +15,7 @@ from ceas.network.kernel import (
     BAD_CHOICE,
     NO_ROUTE_ROOM,
     VIOLATION,
+    rows_of_event,
     run_links_until,
     run_until,
     schedule_success,
@@ -42,7 +43,7 @@ from ceas.network.route_state import (
     route_record,
     transfer_ns,
 )
-from ceas.network.sources import rebuild_heap
+from ceas.network.tournament import room_for_tournament
 from ceas.network.waiting import WAIT_BINS
 from ceas.streams import stream_seed
 
@@ -176,7 +177,7 @@ def _run_part(  # noqa: PLR0917 - private
     pieces: list[tuple[npt.NDArray[Any], ...]],
 ) -> Arena:
     """Let the kernel run from one time to another and collect what it writes; return the arena, which may grow."""
-    heap = np.empty((2, len(arena.constants)), dtype=np.int64)
+    link_ns, winner = np.empty(len(arena.constants), dtype=np.int64), room_for_tournament(len(arena.constants))
     routes = arena.routes
     has_extensions = routes.has_routes or routes.has_attempt_limit or routes.has_modes or routes.has_drift
     rules = [policy.serve, policy.attempt]
@@ -186,10 +187,9 @@ def _run_part(  # noqa: PLR0917 - private
     status = -1
     while status != ALL_DONE:
         if len(rules) > 2:
-            rebuild_heap(arena.routes)
-            status = run_until(arena, heap[0], heap[1], from_ns, until_ns, *pointers)
+            status = run_until(arena, link_ns, winner, from_ns, until_ns, *pointers)
         else:
-            status = run_links_until(arena, heap[0], heap[1], until_ns, *pointers)
+            status = run_links_until(arena, link_ns, winner, until_ns, *pointers)
         if status == BAD_CHOICE:
             raise DomainError(f"Policy `{policy.name}` chose a request or a pair that is not there.")
         if status > VIOLATION:
@@ -264,7 +264,8 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
     # A missing learner reads any learner's duration, which `_open_round` never uses.
     durations = np.append(demand.shot_duration_ns, 0).astype(np.int64)
     first_neighbour, neighbour_link = _neighbour_links(model)
-    rows = max(_BUFFER_ROWS, 4 * state.stock_birth_ns.shape[1])
+    longest_route = state.extra["hops"].shape[1]
+    rows = max(_BUFFER_ROWS, 4 * rows_of_event(state.stock_birth_ns.shape[1], longest_route))
     start_ns = state.window * clock.round_ns
     per_learner = (n_links, MAX_LEARNERS_PER_LINK)
     constants = _link_constants(model, state.seeds, link_values(model, start_ns - 1))

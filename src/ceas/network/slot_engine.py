@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
-from ceas.network.compilation import CompiledRule, compiled, inlined
+from ceas.network.compilation import CompiledRule, as_index, compiled, inlined
 from ceas.network.draws import hash_counter, unit_interval
 from ceas.network.slot_invariants import (
     BAD_NUMBER_OF_ACTIONS,
@@ -235,7 +235,7 @@ def _rank_links(state: SlottedState) -> int:
 @inlined
 def _can_attempt(state: SlottedState, link: int) -> bool:
     """Tell whether both ends have an attempt left and, unless a pair is replaced, memory."""
-    a, b = state.edges[link, 0], state.edges[link, 1]
+    a, b = as_index(state.edges[link, 0]), as_index(state.edges[link, 1])
     has_memory = state.replace[link] >= 0 or (state.memory_left[a] > 0 and state.memory_left[b] > 0)
     return bool(has_memory and state.attempts_left[a] > 0 and state.attempts_left[b] > 0)
 
@@ -248,10 +248,10 @@ def _attempt(state: SlottedState) -> bool:
         state.memory_left[node] = state.free_slots[node]
     n_wanted = _rank_links(state)
     for at in range(n_wanted):
-        link = state.order[at]
+        link = as_index(state.order[at])
         if not _can_attempt(state, link):
             continue
-        a, b, replaced = state.edges[link, 0], state.edges[link, 1], state.replace[link]
+        a, b, replaced = as_index(state.edges[link, 0]), as_index(state.edges[link, 1]), state.replace[link]
         if replaced < 0:
             state.memory_left[a] -= 1
             state.memory_left[b] -= 1

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from ceas.network.compilation import inlined
+from ceas.network.compilation import as_index, inlined
 from ceas.network.draws import hash_counter
 from ceas.network.slot_policy import SlotSnapshot
 from ceas.network.slot_state import (
@@ -24,7 +24,7 @@ def drop_late(state: SlottedState) -> None:
     """Forget requests that were served or whose deadline has passed."""
     kept = 0
     for at in range(state.numbers[N_WAITING]):
-        request = state.waiting[at]
+        request = as_index(state.waiting[at])
         if state.is_waiting[request] and state.deadline[request] >= state.numbers[SLOT]:
             state.waiting[kept] = request
             kept += 1
@@ -77,16 +77,16 @@ def queue_requests(state: SlottedState) -> None:
     for link in range(n_links + 1):
         first[link] = 0
     for at in range(state.numbers[N_WAITING]):
-        request = state.waiting[at]
+        request = as_index(state.waiting[at])
         for hop in range(state.route_first[request], state.route_first[request + 1]):
-            first[state.route_link[hop] + 1] += 1
+            first[as_index(state.route_link[hop]) + 1] += 1
     for link in range(n_links):
         first[link + 1] += first[link]
     for at in range(state.numbers[N_WAITING]):
-        request = state.waiting[at]
+        request = as_index(state.waiting[at])
         for hop in range(state.route_first[request], state.route_first[request + 1]):
-            link = state.route_link[hop]
-            state.queue_request[first[link]] = request
+            link = as_index(state.route_link[hop])
+            state.queue_request[as_index(first[link])] = request
             first[link] += 1
     for link in range(n_links, 0, -1):
         first[link] = first[link - 1]

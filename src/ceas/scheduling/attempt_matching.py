@@ -8,7 +8,7 @@ together, and two links take the place of one that blocks both. It ends when no 
 import numpy as np
 import numpy.typing as npt
 
-from ceas.network.compilation import compiled
+from ceas.network.compilation import as_index, compiled
 from ceas.network.slot_policy import SlotSnapshot
 from ceas.scheduling.price_tables import node_link, node_links_end, node_links_first
 
@@ -30,7 +30,7 @@ def _lacks_memory(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: 
 @compiled
 def _has_room(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: int, side: int) -> bool:
     """Tell whether nothing that is chosen blocks a link at one end."""
-    node = snapshot.edges[link, side]
+    node = as_index(snapshot.edges[link, side])
     is_busy = snapshot.work_int[len(snapshot.edges) + node] >= snapshot.attempts_per_slot[node]
     return not is_busy and not _lacks_memory(snapshot, replace, link, node)
 
@@ -40,7 +40,7 @@ def _blocker(
     snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, side: int
 ) -> int:
     """Return which chosen link would have to go at one end for this one: `_FREE` for none, `_HOPELESS` if none can."""
-    node = snapshot.edges[link, side]
+    node = as_index(snapshot.edges[link, side])
     if _has_room(snapshot, replace, link, side):
         return _FREE
     lacks_memory = _lacks_memory(snapshot, replace, link, node)
@@ -60,7 +60,7 @@ def _set_chosen(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: in
     snapshot.work_int[link] = is_chosen
     change = 1 if is_chosen == 1 else -1
     for side in range(2):
-        node = snapshot.edges[link, side]
+        node = as_index(snapshot.edges[link, side])
         snapshot.work_int[n_links + node] += change
         if replace[link] < 0:
             snapshot.work_int[n_links + n_nodes + node] += change
@@ -68,14 +68,30 @@ def _set_chosen(snapshot: SlotSnapshot, replace: npt.NDArray[np.int64], link: in
 
 @compiled
 def _mark_near(snapshot: SlotSnapshot, link: int, now: int) -> None:
-    """Note that something has changed for the links at both ends of one, and at the ends of their other links."""
+    """Note that something has changed at both ends of a link, and near both ends of the links there.
+
+    `work_float` holds when something changed at each node, and then when it did near each node.
+    """
+    near = len(snapshot.free_slots)
     for side in range(2):
-        node = snapshot.edges[link, side]
+        node = as_index(snapshot.edges[link, side])
         snapshot.work_float[node] = now
         for place in range(node_links_first(snapshot, node), node_links_end(snapshot, node)):
             other = node_link(snapshot, place)
             for end in range(2):
-                snapshot.work_float[snapshot.edges[other, end]] = now
+                snapshot.work_float[near + as_index(snapshot.edges[other, end])] = now
+
+
+@compiled
+def _has_news(snapshot: SlotSnapshot, link: int, last: int) -> bool:
+    """Tell whether what decides about a link has changed since the last look at it, or by that look itself.
+
+    For one that is not chosen that is what its ends have left and who is chosen there. A chosen one may give way to its
+    neighbours, so the other ends of those count as well.
+    """
+    at = 0 if snapshot.work_int[link] == 0 else len(snapshot.free_slots)
+    a, b = as_index(snapshot.edges[link, 0]), as_index(snapshot.edges[link, 1])
+    return bool(snapshot.work_float[at + a] >= last or snapshot.work_float[at + b] >= last)
 
 
 @compiled
@@ -83,7 +99,7 @@ def _best_free(
     snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, side: int
 ) -> int:
     """Return the link of highest score, other than `link`, that can be chosen now at one end of `link`; -1 if none."""
-    node = snapshot.edges[link, side]
+    node = as_index(snapshot.edges[link, side])
     best, found = 0.0, -1
     for place in range(node_links_first(snapshot, node), node_links_end(snapshot, node)):
         other = node_link(snapshot, place)
@@ -107,12 +123,12 @@ def _force_in(
             return False
         if blocker >= 0 and blocker != first:
             cost += score[blocker]
+        if score[link] <= cost * (1.0 + _LEAST_GAIN):
+            return False
         if side == 0:
             first = blocker
         else:
             second = blocker
-    if score[link] <= cost * (1.0 + _LEAST_GAIN):
-        return False
     for side in range(2):
         blocker = first if side == 0 else second
         if blocker >= 0 and snapshot.work_int[blocker] == 1:
@@ -162,7 +178,7 @@ def _split(
 def improve_matching(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
     """Set the score of all links to 0 but those of a set that can attempt together, which no small exchange improves.
 
-    A link is looked at again only if something near it has changed since. Uses `work_int`, and `work_float` by node.
+    A link is looked at again only if something that matters has changed since. Uses `work_int` and `work_float`.
     """
     n_links, n_nodes = len(snapshot.edges), len(snapshot.free_slots)
     looked_at = n_links + 2 * n_nodes
@@ -170,18 +186,15 @@ def improve_matching(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], rep
         snapshot.work_int[at] = 0
     for link in range(n_links):
         snapshot.work_int[looked_at + link] = -1
-    for node in range(n_nodes):
-        snapshot.work_float[node] = 0.0
+    for at in range(2 * n_nodes):
+        snapshot.work_float[at] = 0.0
     now = 0
     for _ in range(_MOST_PASSES):
         is_changed = False
         for link in range(n_links):
             if score[link] <= 0.0:
                 continue
-            last = snapshot.work_int[looked_at + link]
-            a, b = snapshot.edges[link, 0], snapshot.edges[link, 1]
-            # What changed at the last look itself counts as later.
-            if snapshot.work_float[a] < last and snapshot.work_float[b] < last:
+            if not _has_news(snapshot, link, snapshot.work_int[looked_at + link]):
                 continue
             now += 1
             snapshot.work_int[looked_at + link] = now

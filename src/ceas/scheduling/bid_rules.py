@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from ceas.network.compilation import compiled, constant
+from ceas.network.compilation import as_index, compiled, constant
 from ceas.network.slot_policy import (
     DISCARD,
     SlotSnapshot,
@@ -59,14 +59,14 @@ def _gain_for_request(snapshot: SlotSnapshot, link: int, request: int) -> float:
     missing = 1
     if snapshot.n_pairs[request] > 1:
         missing = max(snapshot.n_pairs[request] - snapshot.n_stored[link], 0)
-    first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
+    first, end = as_index(snapshot.route_first[request]), as_index(snapshot.route_first[request + 1])
     if end - first > 1 and snapshot.n_stored[link] > 0:
         missing = 0
     if missing == 0:
         return 0.0
     chance = binomial_chance(slots_left, attempt_chance(snapshot, link, request), missing - 1)
     for hop in range(first, end):
-        other = snapshot.route_link[hop]
+        other = as_index(snapshot.route_link[hop])
         if other != link and snapshot.n_stored[other] == 0:
             chance *= 1.0 - (1.0 - attempt_chance(snapshot, other, request)) ** (slots_left + 1)
     return chance * fresh_worth(snapshot, request)
@@ -101,7 +101,7 @@ def _appointment_worth(snapshot: SlotSnapshot, link: int, n_known: int, until: i
         werner *= math.exp(-snapshot.decay_per_slot[link] * until)
         if lasts:
             for place in range(rank, n_known):
-                request = snapshot.work_int[base + place]
+                request = as_index(snapshot.work_int[base + place])
                 worth = pair_worth(snapshot, request, werner)
                 if worth > 0.0:
                     worth += bonus if place == 0 else 0.0
@@ -121,7 +121,7 @@ def _collect_appointments(snapshot: SlotSnapshot, link: int, first_slot: int) ->
     arrival = -1
     n_known = 0
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
-        request = snapshot.queue_request[at]
+        request = as_index(snapshot.queue_request[at])
         is_route = snapshot.route_first[request + 1] - snapshot.route_first[request] > 1
         if snapshot.arrival[request] < first_slot or is_route:
             continue
@@ -160,7 +160,7 @@ def attempt_by_bid(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], repla
     write_bonuses(snapshot, False)
     for link in range(len(snapshot.edges)):
         n_stored = snapshot.n_stored[link]
-        a, b = snapshot.edges[link, 0], snapshot.edges[link, 1]
+        a, b = as_index(snapshot.edges[link, 0]), as_index(snapshot.edges[link, 1])
         is_free = snapshot.free_slots[a] > 0 and snapshot.free_slots[b] > 0
         replace[link] = -1 if is_free else 0
         score[link] = 0.0
@@ -185,7 +185,7 @@ def attempt_by_bid(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], repla
         snapshot.used[link, 0] = 0
         gain += gain_of_next(snapshot, link) - snapshot.parameters[link, WASTE_PRICE]
         for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
-            request = snapshot.queue_request[at]
+            request = as_index(snapshot.queue_request[at])
             if snapshot.arrival[request] < snapshot.slot:
                 gain = max(gain, _gain_for_request(snapshot, link, request) - given_up)
         score[link] = snapshot.success_probability[link] * gain
@@ -199,7 +199,7 @@ def attempt_by_bid(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], repla
 @compiled
 def _choose_one(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int64]) -> float:
     """Choose the pair of best worth less cost for a request for one pair; return that, or `_NOTHING`."""
-    link = snapshot.route_link[snapshot.route_first[request]]
+    link = as_index(snapshot.route_link[as_index(snapshot.route_first[request])])
     extra = snapshot.parameters[link, WASTE_PRICE]
     if is_of_barrier(snapshot, request):
         extra += quorum_bonus(snapshot, link, snapshot.arrival[request])
@@ -220,7 +220,7 @@ def _choose_one(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int6
 @compiled
 def _choose_tuple(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int64]) -> float:
     """Choose the best run of neighbours in age for a request for several pairs; return worth less cost."""
-    link = snapshot.route_link[snapshot.route_first[request]]
+    link = as_index(snapshot.route_link[as_index(snapshot.route_first[request])])
     n_pairs = snapshot.n_pairs[request]
     with_all = state_bias(snapshot, link, _NONE, AT_END)
     best, best_last = _NOTHING, -1
@@ -253,11 +253,11 @@ def _choose_tuple(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.in
 @compiled
 def _choose_route(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int64]) -> float:
     """Choose a pair on each link of a route, from the freshest, one hop after the other; return worth less cost."""
-    first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
+    first, end = as_index(snapshot.route_first[request]), as_index(snapshot.route_first[request + 1])
     chance = snapshot.swap_success_probability ** (end - first - 1)
     werner = snapshot.swap_werner ** (end - first - 1)
     for hop in range(first, end):
-        link = snapshot.route_link[hop]
+        link = as_index(snapshot.route_link[hop])
         position = snapshot.n_stored[link] - 1
         while position >= 0 and snapshot.used[link, position] != 0:
             position -= 1
@@ -270,7 +270,7 @@ def _choose_route(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.in
         return _NOTHING
     cost = 0.0
     for hop in range(first, end):
-        link = snapshot.route_link[hop]
+        link = as_index(snapshot.route_link[hop])
         freshest = pairs[hop - first]
         chosen_price, chosen_werner = 0.0, stored_werner(snapshot, link, freshest)
         for position in range(freshest, -1, -1):
@@ -304,7 +304,7 @@ def _choose_pairs(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.in
 
 @compiled
 def _mark_taken(snapshot: SlotSnapshot, request: int, pairs: npt.NDArray[np.int64]) -> None:
-    first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
+    first, end = as_index(snapshot.route_first[request]), as_index(snapshot.route_first[request + 1])
     if end - first > 1:
         for hop in range(first, end):
             snapshot.used[snapshot.route_link[hop], pairs[hop - first]] = 1
@@ -327,7 +327,7 @@ def _serve_best_first(
     """
     row = n_rows
     for at in range(len(requests)):
-        request = requests[at]
+        request = as_index(requests[at])
         snapshot.work_float[request] = _NOTHING
         if snapshot.arrival[request] <= snapshot.slot:
             # Infinite, so that each is weighed when first met.
@@ -335,8 +335,9 @@ def _serve_best_first(
     while True:
         best, chosen = 0.0, -1
         for at in range(len(requests)):
-            if snapshot.work_float[requests[at]] > best:
-                best, chosen = snapshot.work_float[requests[at]], requests[at]
+            request = as_index(requests[at])
+            if snapshot.work_float[request] > best:
+                best, chosen = snapshot.work_float[request], request
         if chosen < 0:
             return row
         gain = _choose_pairs(snapshot, chosen, pairs[row])
@@ -399,7 +400,7 @@ def _waiting_gain(snapshot: SlotSnapshot, link: int) -> float:
             return 0.0
     most = 0.0
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
-        request = snapshot.queue_request[at]
+        request = as_index(snapshot.queue_request[at])
         slots_left = snapshot.deadline[request] - snapshot.slot
         is_open = snapshot.work_int[request] == 0 and snapshot.arrival[request] <= snapshot.slot
         if is_open and slots_left > 0:
@@ -423,11 +424,11 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
         for position in range(snapshot.n_stored[link]):
             if snapshot.used[link, position] not in (0, KEPT_PAIR):
                 for side in range(2):
-                    snapshot.work_float[snapshot.edges[link, side]] += 1.0
+                    snapshot.work_float[as_index(snapshot.edges[link, side])] += 1.0
     for link in range(len(snapshot.edges)):
         is_full = False
         for side in range(2):
-            is_full = is_full or snapshot.work_float[snapshot.edges[link, side]] <= 0.0
+            is_full = is_full or snapshot.work_float[as_index(snapshot.edges[link, side])] <= 0.0
         if not is_full or snapshot.queue_first[link] == snapshot.queue_first[link + 1]:
             continue
         allowed = snapshot.parameters[link, RECLAIM] * _waiting_gain(snapshot, link)
@@ -436,7 +437,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
         cost = 0.0
         first_link, first_position, second_link, second_position = -1, -1, -1, -1
         for side in range(2):
-            node = snapshot.edges[link, side]
+            node = as_index(snapshot.edges[link, side])
             if snapshot.work_float[node] <= 0.0:
                 least, dropped, position = _known_cheapest(snapshot, node)
                 cost += least
@@ -450,7 +451,7 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
             dropped = first_link if side == 0 else second_link
             position = first_position if side == 0 else second_position
             # One pair may have freed memory at both ends.
-            if dropped < 0 or snapshot.work_float[snapshot.edges[link, side]] > 0.0:
+            if dropped < 0 or snapshot.work_float[as_index(snapshot.edges[link, side])] > 0.0:
                 continue
             action[row] = DISCARD
             pairs[row, 0], pairs[row, 1] = dropped, position
@@ -468,7 +469,7 @@ def serve_by_bid(snapshot: SlotSnapshot, action: npt.NDArray[np.int64], pairs: n
     write_bonuses(snapshot, True)
     has_routes = False
     for at in range(len(snapshot.waiting)):
-        request = snapshot.waiting[at]
+        request = as_index(snapshot.waiting[at])
         snapshot.work_int[request] = 0
         has_routes = has_routes or snapshot.route_first[request + 1] - snapshot.route_first[request] > 1
     row = 0

@@ -8,7 +8,7 @@ block is and how to read it; see `bid_prices.py`, which fills both.
 import numpy as np
 import numpy.typing as npt
 
-from ceas.network.compilation import compiled
+from ceas.network.compilation import as_index, compiled
 from ceas.network.slot_policy import SlotSnapshot, request_value
 
 __all__ = [
@@ -81,19 +81,19 @@ def link_block(
 @compiled
 def node_links_first(snapshot: SlotSnapshot, node: int) -> int:
     """Return where a node's links begin; `node_link` takes the places up to `node_links_end`."""
-    return int(snapshot.tables[node])
+    return as_index(int(snapshot.tables[node]))
 
 
 @compiled
 def node_links_end(snapshot: SlotSnapshot, node: int) -> int:
     """Return where a node's links end."""
-    return int(snapshot.tables[node + 1])
+    return as_index(int(snapshot.tables[node + 1]))
 
 
 @compiled
 def node_link(snapshot: SlotSnapshot, place: int) -> int:
     """Return the link at a place of the adjacency table."""
-    return int(snapshot.tables[len(snapshot.free_slots) + 1 + place])
+    return as_index(int(snapshot.tables[len(snapshot.free_slots) + 1 + place]))
 
 
 @compiled
@@ -104,8 +104,8 @@ def state_bias(snapshot: SlotSnapshot, link: int, inserted_bin: int, table: int)
     the slots of the table, the oldest, count as nothing.
     """
     parameters, tables = snapshot.parameters, snapshot.tables
-    offset, slots = int(parameters[link, OFFSET]), int(parameters[link, TABLE_SLOTS])
-    bins, width = int(parameters[link, N_BINS]), int(parameters[link, AGE_BIN])
+    offset, slots = as_index(int(parameters[link, OFFSET])), as_index(int(parameters[link, TABLE_SLOTS]))
+    bins, width = as_index(int(parameters[link, N_BINS])), as_index(int(parameters[link, AGE_BIN]))
     row = bins + 1
     place, rank = 0, 0
     inserted = inserted_bin
@@ -115,18 +115,18 @@ def state_bias(snapshot: SlotSnapshot, link: int, inserted_bin: int, table: int)
         age = snapshot.lifetime_slots[link] - (snapshot.stock_expiry[link, position] - snapshot.slot)
         age_bin = min(max(age, 0) // width, bins - 1)
         if 0 <= inserted <= age_bin and place < slots:
-            rank += int(tables[offset + place * row + inserted])
+            rank += int(tables[as_index(offset + place * row + inserted)])
             place += 1
             inserted = -1
         if place < slots:
-            rank += int(tables[offset + place * row + age_bin])
+            rank += int(tables[as_index(offset + place * row + age_bin)])
             place += 1
     if inserted >= 0 and place < slots:
         rank += int(tables[offset + place * row + inserted])
         place += 1
     for empty in range(place, slots):
-        rank += int(tables[offset + empty * row + bins])
-    bias: float = tables[offset + slots * row + table * int(parameters[link, N_STATES]) + rank]
+        rank += int(tables[as_index(offset + empty * row + bins)])
+    bias: float = tables[as_index(offset + slots * row + table * int(parameters[link, N_STATES]) + rank)]
     return bias
 
 
@@ -162,16 +162,16 @@ def pair_worth(snapshot: SlotSnapshot, request: int, werner: float) -> float:
 @compiled
 def fresh_worth(snapshot: SlotSnapshot, request: int) -> float:
     """Return what a request is worth if all its pairs are new."""
-    first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
+    first, end = as_index(snapshot.route_first[request]), as_index(snapshot.route_first[request + 1])
     if end - first == 1:
-        werner = snapshot.initial_werner[snapshot.route_link[first]]
+        werner = snapshot.initial_werner[as_index(snapshot.route_link[first])]
         worth = pair_worth(snapshot, request, werner)
         for _ in range(snapshot.n_pairs[request] - 1):
             worth *= request_value(snapshot.kind[request], 1.0, snapshot.minimum_fidelity[request], werner)
         return worth
     werner = snapshot.swap_werner ** (end - first - 1)
     for hop in range(first, end):
-        werner *= snapshot.initial_werner[snapshot.route_link[hop]]
+        werner *= snapshot.initial_werner[as_index(snapshot.route_link[hop])]
     chance = snapshot.swap_success_probability ** (end - first - 1)
     swapped: float = chance * pair_worth(snapshot, request, werner)
     return swapped
@@ -180,7 +180,7 @@ def fresh_worth(snapshot: SlotSnapshot, request: int) -> float:
 @compiled
 def attempt_chance(snapshot: SlotSnapshot, link: int, request: int) -> float:
     """Return the chance that a slot to come brings a pair of the link for a request that waits for it."""
-    share = snapshot.parameters[link, AVAILABILITY + snapshot.request_class[request]]
+    share = snapshot.parameters[link, AVAILABILITY + as_index(snapshot.request_class[request])]
     chance: float = snapshot.success_probability[link] * share
     return chance
 
@@ -201,10 +201,10 @@ def wait_worth(snapshot: SlotSnapshot, request: int, slots_left: int) -> float:
     """Return what a request may expect if it waits for new pairs, with attempts in `slots_left` more slots."""
     if slots_left <= 0:
         return 0.0
-    first, end = snapshot.route_first[request], snapshot.route_first[request + 1]
+    first, end = as_index(snapshot.route_first[request]), as_index(snapshot.route_first[request + 1])
     served = 1.0
     for hop in range(first, end):
-        chance = attempt_chance(snapshot, snapshot.route_link[hop], request)
+        chance = attempt_chance(snapshot, as_index(snapshot.route_link[hop]), request)
         missed = 0.0
         for count in range(snapshot.n_pairs[request]):
             missed += binomial_chance(slots_left, chance, count)
