@@ -441,3 +441,42 @@ def test_forecasts_of_another_network_are_refused():
 def test_the_tuning_grid_names_parameters_and_begins_with_their_defaults():
     defaults = ceas_slotted.__kwdefaults__
     assert {name: values[0] for name, values in TUNING_GRID.items()} == {name: defaults[name] for name in TUNING_GRID}
+
+
+def chosen_links(edges, score, limit=1):
+    """Return which links are chosen to attempt together, with as much memory as attempts."""
+    n_nodes = int(edges.max()) + 1
+    policy = SlotPolicy(
+        name="matched",
+        attempt=attempt_matched,
+        serve=serve_by_bid,
+        parameters=np.column_stack([score, np.zeros((len(edges), 11))]),
+        tables=adjacency_table(edges, n_nodes),
+    )
+    network = make_network(edges, chance=1.0, memory=limit, attempts=limit)
+    requests = make_requests([], arrival=[], weight=1.0, fidelity=0.5)
+    path = draw_sample_path(network, 1, np.random.default_rng(0))
+    return np.flatnonzero(run_slotted(network, requests, path, policy).attempts)
+
+
+def test_three_links_of_a_line_take_the_place_of_two():
+    """On a line of five links the two of highest score come first; the three others are worth more together."""
+    edges = np.array([[1, 2], [3, 4], [0, 1], [2, 3], [4, 5]])
+    np.testing.assert_array_equal(chosen_links(edges, np.array([10.0, 10.0, 4.0, 13.0, 4.0])), [2, 3, 4])
+    np.testing.assert_array_equal(chosen_links(edges, np.array([10.0, 10.0, 3.0, 13.0, 3.0])), [0, 1])
+
+
+@given(data=st.data())
+def test_chosen_links_fit_and_block_all_others(data):
+    """Also after exchanges that were undone: counts of attempts stay right, so no link is left that could attempt."""
+    n_nodes = data.draw(st.integers(3, 9))
+    pairs = [(a, b) for a in range(n_nodes) for b in range(a + 1, n_nodes)]
+    edges = np.array(data.draw(st.lists(st.sampled_from(pairs), min_size=2, max_size=16, unique=True)))
+    edges = np.unique(edges, return_inverse=True)[1].reshape(edges.shape)
+    score = np.array(data.draw(st.lists(st.sampled_from([0.2, 0.5, 0.7, 1.0]), min_size=16, max_size=16)))[: len(edges)]
+    limit = data.draw(st.integers(1, 2))
+    chosen = chosen_links(edges, score, limit)
+    load = np.bincount(edges[chosen].ravel(), minlength=int(edges.max()) + 1)
+    assert (load <= limit).all()
+    others = np.setdiff1d(np.arange(len(edges)), chosen)
+    assert (load[edges[others]] == limit).any(axis=1).all()

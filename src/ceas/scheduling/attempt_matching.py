@@ -1,8 +1,9 @@
 """Which links attempt together: a matching of large total score in the nodes' attempts and memory; compiled.
 
-Attempts granted from the highest score down are worth at least half of the best set. `improve_matching` goes on from
-there by exchanges: a link takes the place of those that block it at its two ends if its score is larger than theirs
-together, and two links take the place of one that blocks both. It ends when no such exchange gains.
+Attempts granted from the highest score down are worth at least half of the best set. `improve_matching` does better by
+exchanges: a link takes the place of those that block it at its two ends if its score is larger than theirs together, or
+is so with those of the links that can then be chosen at the far ends of the blockers; and two links take the place of
+one that blocks both. So up to three links replace two. It ends when no such exchange is found.
 """
 
 import numpy as np
@@ -17,6 +18,8 @@ __all__ = ["improve_matching"]
 _MOST_PASSES = 30
 # An exchange must gain more than this share, lest rounding makes it go round in circles.
 _LEAST_GAIN = 1e-9
+# A link of a smaller share of what it would displace is not worth the search for links that make up for it.
+_LEAST_SHARE = 0.6
 _FREE, _HOPELESS = -1, -2
 
 
@@ -111,10 +114,29 @@ def _best_free(
 
 
 @compiled
-def _force_in(
+def _undo(
+    snapshot: SlotSnapshot,
+    replace: npt.NDArray[np.int64],
+    link: int,
+    refills: tuple[int, int],
+    blockers: tuple[int, int],
+) -> None:
+    """Give up a link with those chosen after it, and choose those again that it had displaced."""
+    _set_chosen(snapshot, replace, link, 0)
+    for found in refills:
+        if found >= 0:
+            _set_chosen(snapshot, replace, found, 0)
+    for blocker in blockers:
+        # One link may have blocked both ends.
+        if blocker >= 0 and snapshot.work_int[blocker] == 0:
+            _set_chosen(snapshot, replace, blocker, 1)
+
+
+@compiled
+def _force_in(  # noqa: PLR0912 - both ends, looked at, given up and filled again
     snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64], link: int, now: int
 ) -> bool:
-    """Choose a link in the place of those that block it, if that gains."""
+    """Choose a link in the place of those that block it, if that gains, also with links for what these leave free."""
     first, second = _FREE, _FREE
     cost = 0.0
     for side in range(2):
@@ -123,22 +145,40 @@ def _force_in(
             return False
         if blocker >= 0 and blocker != first:
             cost += score[blocker]
-        if score[link] <= cost * (1.0 + _LEAST_GAIN):
+        if score[link] <= _LEAST_SHARE * cost:
             return False
         if side == 0:
             first = blocker
         else:
             second = blocker
+    needed = cost * (1.0 + _LEAST_GAIN)
     for side in range(2):
         blocker = first if side == 0 else second
         if blocker >= 0 and snapshot.work_int[blocker] == 1:
             _set_chosen(snapshot, replace, blocker, 0)
     _set_chosen(snapshot, replace, link, 1)
-    _mark_near(snapshot, link, now)
+    got = score[link]
+    third, fourth = -1, -1
     for side in range(2):
         blocker = first if side == 0 else second
-        if blocker >= 0:
-            _mark_near(snapshot, blocker, now)
+        if got > needed or blocker < 0:
+            continue
+        node = as_index(snapshot.edges[link, side])
+        found = _best_free(snapshot, score, replace, blocker, 1 if snapshot.edges[blocker, 0] == node else 0)
+        if found >= 0:
+            _set_chosen(snapshot, replace, found, 1)
+            got += score[found]
+        if side == 0:
+            third = found
+        else:
+            fourth = found
+    if got <= needed:
+        _undo(snapshot, replace, link, (third, fourth), (first, second))
+        return False
+    _mark_near(snapshot, link, now)
+    for changed in (first, second, third, fourth):
+        if changed >= 0:
+            _mark_near(snapshot, changed, now)
     return True
 
 
