@@ -7,7 +7,7 @@ from ceas.experiments import registry
 from ceas.experiments.scenario import Scenario
 from ceas.learning import Dataset, LearnerSamples, pad_samples, partition_circuit
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
-from ceas.network.hardware import squared_werner
+from ceas.network.hardware import mean_squared_correlator, squared_werner
 from ceas.runtime.cosimulation import Method
 from ceas.runtime.learners import TrainingParameters
 from ceas.runtime.sources import SecurityParameters
@@ -34,11 +34,13 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             scenario.circuit.n_qubits, scenario.circuit.n_layers, scenario.circuit.entangler
         )
         partition = partition_circuit(circuit, scenario.circuit.partition)
+        is_twirled = scenario.hardware.pair_states == "werner"
+        pair_factor = squared_werner if is_twirled else mean_squared_correlator
         nodes, links = draw_hardware(
             topology,
             HardwareParameters(**scenario.hardware.model_dump(exclude={"minimum_fidelity", "preset"})),
             seed=seed,
-            pair_value=lambda weights: squared_werner(weights) ** max(partition.pairs_per_shot, 1),
+            pair_value=lambda weights: pair_factor(weights) ** max(partition.pairs_per_shot, 1),
         )
         dataset, samples = _data(scenario, topology.n_nodes, seed)
         return build_world(

@@ -17,12 +17,10 @@ Rules of the machine:
   delivery, news of losses, links asked again, measurements that begin. Events of links go before those of requests.
 """
 
-import math
-
 from ceas.network.arena import Arena
 from ceas.network.compilation import CompiledRule, compiled, constant, inlined
 from ceas.network.draws import hash_counter, unit_interval
-from ceas.network.policy import NEVER, SwapView
+from ceas.network.policy import NEVER, SwapView, key_fraction_of_bases
 from ceas.network.records import FIDELITY_BINS
 from ceas.network.route_arena import ASKING, BROKEN, N_FREE, N_SWAPPED, N_TRACED, PRESENT, RouteArena
 from ceas.network.route_records import RouteFate
@@ -193,24 +191,13 @@ def _reset(arena: Arena, slot: int, now_ns: int) -> None:
 
 
 @compiled
-def _key_bits(x: float, z: float) -> float:
-    """Return the asymptotic BBM92 secret bits of a Bell-diagonal pair, max(0, 1 - h((1 - x)/2) - h((1 - z)/2))."""
-    fraction = 1.0
-    for correlator in (x, z):
-        error = 0.5 * (1.0 - correlator)
-        if 0.0 < error < 1.0:
-            fraction += (error * math.log(error) + (1.0 - error) * math.log1p(-error)) / math.log(2.0)
-    return max(fraction, 0.0)
-
-
-@inlined
 def _count_delivery(arena: Arena, slot: int, now_ns: int) -> None:
     routes = arena.routes
     request = routes.requests[slot]
     flow, tally, head = routes.flows[request.flow], routes.tallies[request.flow], routes.hops[slot, 0]
     value = flow.weight
     if flow.use_class == _KEY:
-        bits = _key_bits(head.x, head.z)
+        bits = key_fraction_of_bases(head.x, head.z)
         tally.key_bits += bits
         value *= bits
     tally.served += 1

@@ -84,7 +84,11 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
             for position_of in range(routes.heard_ns.shape[3]):
                 routes.heard_ns[slot, at, side, position_of] = NEVER
     hop.x, hop.y, hop.z = routes.start[link, 0], routes.start[link, 1], routes.start[link, 2]
-    if routes.has_drift:
+    if routes.has_drift and arena.is_bell_diagonal:
+        hop.x *= math.exp(arena.stock_axis_shift[link, position, 0])
+        hop.y *= math.exp(arena.stock_axis_shift[link, position, 1])
+        hop.z *= math.exp(arena.stock_axis_shift[link, position, 2])
+    elif routes.has_drift:
         shift = math.exp(arena.stock_shift[link, position])
         hop.x *= shift
         hop.y *= shift

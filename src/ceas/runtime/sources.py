@@ -168,20 +168,24 @@ class LiveSource:
         )
         starved = self._authenticator.starved_reseeds[self._pool_index] > before
         consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
-        generated = pools.deposit(links.node_a, links.node_b, window.key_count, window.key_werner_sum)
+        state_sum = window.key_werner_sum if window.key_correlator_sum is None else window.key_correlator_sum
+        generated = pools.deposit(links.node_a, links.node_b, window.key_count, state_sum)
         return _record(outcome, starved, generated, consumed, self._deposit_of_routes(window))
 
     def _deposit_of_routes(self, window: WindowRecord) -> float:
         """Deposit the key that the round's end-to-end pairs give, and return its bits.
 
-        Of a flow's pairs only their mean state counts, twirled; of all states of one fidelity that gives the least key.
+        Of a flow's pairs only their mean state counts; twirled, unless the links' own pairs are Bell-diagonal, as if
+        the ends did not know it: of all states of one fidelity that gives the least key.
         """
         routes, demand = self._world.network.routes, self._world.network.route_demand
         if window.routes is None or routes is None or demand is None:
             return 0.0
-        werner_sum = window.routes.correlator_sum.mean(axis=1)
+        state_sum = window.routes.correlator_sum
+        if not self._world.network.links.is_bell_diagonal:
+            state_sum = state_sum.mean(axis=1)
         source, target = routes.source[demand.route], routes.target[demand.route]
-        return float(self._authenticator.pools.deposit(source, target, window.routes.served, werner_sum).sum())
+        return float(self._authenticator.pools.deposit(source, target, window.routes.served, state_sum).sum())
 
     def to_arrays(self) -> Arrays:
         """Return the state of the network and of the authenticator."""

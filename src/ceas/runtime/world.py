@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ceas.errors import DomainError
 from ceas.learning import Circuit, Dataset, LearnerSamples, Partition
 from ceas.network import DemandTable, LinkTable, NetworkModel, NodeTable, RoundClock, Topology, pair_rate_hz
+from ceas.physics import binary_entropy
 
 if TYPE_CHECKING:
     from ceas.network.routes import RepeaterTable, RouteTable
@@ -22,6 +23,9 @@ NANOSECONDS_PER_SECOND = 1_000_000_000
 # Below it a Werner pair gives no secret bit (`ceas.physics.secret_key_fraction`).
 LEAST_KEY_FIDELITY = 0.834958
 _LONGEST_CUTOFF_S = 86_400.0
+# A correlator that has fallen by exp(-40) is nothing, and so is what remains of the interval.
+_LARGEST_MARGIN = 40.0
+_BISECTIONS = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +138,12 @@ def _routes(parameters: DemandParameters, topology: Topology, nodes: NodeTable, 
     near = [pair for pair, n in zip(apart, hops, strict=True) if n <= parameters.route_hops]
     repeaters = repeaters_of(nodes, links)
     routes = fastest_routes(links, near, cost="hops") if near else None
-    margin = np.array([]) if routes is None else key_margin(routes, repeaters, links)
+    margin, least = np.array([]), np.array([])
+    if routes is not None and links.is_bell_diagonal:
+        margin, least = bell_diagonal_key_margin(routes, repeaters, links)
+    elif routes is not None:
+        margin = key_margin(routes, repeaters, links)
+        least = np.full(routes.n_routes, LEAST_KEY_FIDELITY)
     if routes is None or (margin <= 0.0).all():
         raise DomainError(
             f"Argument `route_hops` must reach two nodes without a common fibre whose fresh pairs give key, but is "
@@ -154,7 +163,7 @@ def _routes(parameters: DemandParameters, topology: Topology, nodes: NodeTable, 
         requests_per_round=parameters.route_key_pairs_per_round * one,
         backlog=np.ones(len(kept), np.int64),
         deadline_ns=np.full(len(kept), _to_ns(parameters.key_deadline_s)),
-        minimum_fidelity=LEAST_KEY_FIDELITY * one,
+        minimum_fidelity=least[kept],
         weight=parameters.key_value * one,
     )
     repeaters = replace(repeaters, cutoff_ns=np.rint(cutoff_s * NANOSECONDS_PER_SECOND).astype(np.int64))
@@ -175,6 +184,40 @@ def key_margin(routes: "RouteTable", repeaters: "RepeaterTable", links: LinkTabl
         inner = visited[first + route + 1 : last + route]
         margin[route] = fresh[routes.link[first:last]].sum() + swaps[inner].sum()
     return np.asarray(margin - np.log((4.0 * LEAST_KEY_FIDELITY - 1.0) / 3.0))
+
+
+def bell_diagonal_key_margin(
+    routes: "RouteTable", repeaters: "RepeaterTable", links: LinkTable
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the `key_margin` of routes of Bell-diagonal pairs, and the fidelity at which each route's pairs lose it.
+
+    The margin mu is what waiting may cost if every link spends the same part of it: with n links each correlator of a
+    link may decay by exp(-mu r_i / (n r)), r the mean of its rates r_i. For Werner pairs it is ln(w / w_least). At or
+    below 0 there is no key from fresh pairs.
+    """
+    visited = routes.nodes(links)
+    fresh, slopes = np.ones((routes.n_routes, 3)), np.zeros((routes.n_routes, 3))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.nan_to_num(links.correlator_rates_hz / links.decay_rate_hz[:, None], nan=1.0)
+    for route in range(routes.n_routes):
+        first, last = int(routes.first_hop[route]), int(routes.first_hop[route + 1])
+        inner, hops = visited[first + route + 1 : last + route], routes.link[first:last]
+        fresh[route] = links.correlators[hops].prod(axis=0) * repeaters.swap_contraction[inner].prod(axis=0)
+        slopes[route] = share[hops].mean(axis=0)
+    low, high = np.zeros(routes.n_routes), np.full(routes.n_routes, _LARGEST_MARGIN)
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2.0
+        has_key = _has_key(fresh * np.exp(-middle[:, None] * slopes))
+        low, high = np.where(has_key, middle, low), np.where(has_key, high, middle)
+    margin = np.where(_has_key(fresh), low, 0.0)
+    least = (1.0 + (fresh * np.exp(-margin[:, None] * slopes)).sum(axis=1)) / 4.0
+    return margin, np.clip(least, 0.0, 1.0 - 1e-12)
+
+
+def _has_key(correlators: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell whether BBM92 in the X and Z bases makes key of pairs of correlators `(..., 3)`."""
+    errors = (1.0 - np.clip(correlators[:, [0, 2]], -1.0, 1.0)) / 2.0
+    return np.asarray(binary_entropy(errors).sum(axis=-1) < 1.0)
 
 
 def _hops(links: LinkTable, n_nodes: int, pairs: Sequence[tuple[int, int]]) -> NDArray[np.float64]:
