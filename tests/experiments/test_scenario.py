@@ -33,6 +33,7 @@ n_nodes = 10
 spacing_km = 12.5
 fibre_length_factor = 1.5
 [hardware]
+pair_states = "werner"
 coherence_time_s = 0.5
 coherence_time_spread = 0.3
 memory_slots = 16
@@ -127,6 +128,9 @@ CHANGES = {
     "topology.spacing_km": ["topology.spacing_km=13"],
     "topology.fibre_length_factor": ["topology.fibre_length_factor=1.4"],
     "hardware.coherence_time_s": ["hardware.coherence_time_s=0.6"],
+    "hardware.pair_states": ["hardware.pair_states=bell_diagonal"],
+    "hardware.relaxation_time_s": ["hardware.relaxation_time_s=0.4", "hardware.dephasing_time_s=0.3"],
+    "hardware.dephasing_time_s": ["hardware.dephasing_time_s=0.3"],
     "hardware.coherence_time_spread": ["hardware.coherence_time_spread=0"],
     "hardware.memory_slots": ["hardware.memory_slots=17"],
     "hardware.multiplexing": ["hardware.multiplexing=9"],
@@ -209,8 +213,8 @@ KINDS_OF_OTHERS = (
 
 def test_golden_identities() -> None:
     scenario = scenario_from_toml(COMPLETE)
-    assert scenario.scenario_id == "4440b7195ef8ee75"
-    assert scenario.network_id == "5d73cda44ac18528"
+    assert scenario.scenario_id == "bae71f0280ada996"
+    assert scenario.network_id == "5bffccc5c8465257"
 
 
 def test_every_key_has_a_change() -> None:
@@ -256,6 +260,7 @@ PARAMETERS = st.dictionaries(st.text(max_size=8), VALUE, max_size=3)
 SECTIONS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "hardware": {
         "coherence_time_s": number(1e-3, 10),
+        "pair_states": st.sampled_from(["werner", "bell_diagonal"]),
         "memory_slots": st.integers(1, 100),
         "visibility": st.floats(0.01, 1),
         "dark_count_probability": st.sampled_from([0, 1e-9, 1e-6]),

@@ -343,10 +343,11 @@ def preset_defaults(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the keys of the hardware section that a preset fills, and those for which it has no number.
 
     The coherence time is that of the depolarising memory whose pairs lose fidelity as fast at first as in memories of
-    the preset's T1 and T2: 3 / (1/T1 + 2/T2); Bell-diagonal pairs take T1 and T2 themselves, see `preset_memory`. A gate
-    that depolarises with probability p has a Pauli error of 3p/4 on each of its qubits. These are taken as independent, so a two-qubit gate's average infidelity becomes up to 1.6 times
-    the preset's, and a swap keeps (1 - p)^2 of `c_y` and not 1 - p. One mode attempts at a time. A perfect efficiency
-    has no spread, for draws are cut off at 1 and half of the nodes would be worse. The section has no keys for
+    the preset's T1 and T2: 3 / (1/T1 + 2/T2); Bell-diagonal pairs take T1 and T2 themselves, see `preset_memory`. A
+    gate that depolarises with probability p has a Pauli error of 3p/4 on each of its qubits. These are taken as
+    independent, so a two-qubit gate's average infidelity becomes up to 1.6 times the preset's, and a swap keeps
+    (1 - p)^2 of `c_y` and not 1 - p. One mode attempts at a time. A perfect efficiency has no spread, for draws are cut
+    off at 1 and half of the nodes would be worse. The section has no keys for
     durations of gates and readout, the speed of light (200,000 km/s everywhere), the emitting qubit's own memory and
     the loss of a transducer; presets' values of these are not used. Both are empty for an unknown name.
     """

@@ -93,8 +93,9 @@ class Arena(NamedTuple):
     kernel stops and asks for room before a buffer could overflow. `announced` is what policies see of the constants; it
     differs from them only after a drift that is not announced. `stock_shift` and `stock_expiry_ns` are kept under drift
     alone, `stock_mode` where modes are bound to memory slots.
-    Where pairs are Bell-diagonal, `stock_axis_shift` takes the place of `stock_shift`, the records have correlators, and
-    `pair_state` holds those of the pair that was closed last.
+    Where pairs are Bell-diagonal, `stock_axis_logarithm` takes the place of `stock_shift`, the logarithm of what each
+    correlator would have been at birth had it always decayed as now, records have correlators, and `pair_state` holds
+    those of the pair that was closed last.
     `stored_before` and `held_before` are what links and route requests held when the round began, for the debug checks.
     """
 
@@ -144,7 +145,7 @@ class Arena(NamedTuple):
     memory_slots: npt.NDArray[np.int64]
     stored_before: npt.NDArray[np.int64]
     held_before: npt.NDArray[np.int64]
-    stock_axis_shift: npt.NDArray[np.float64]
+    stock_axis_logarithm: npt.NDArray[np.float64]
     shot_correlators: npt.NDArray[np.float32]
     test_correlators: npt.NDArray[np.float32]
     key_correlator_sum: npt.NDArray[np.float64]

@@ -96,13 +96,11 @@ def _shift_axes(arena: Arena, constants: npt.NDArray[Any], link: int, minimum_fi
     age_ns = now_ns - arena.stock_birth_ns[link, :n_stored]
     present, rates_hz = np.zeros((n_stored, 3)), np.zeros((n_stored, 3))
     for axis, name in enumerate("xyz"):
-        shift = arena.stock_axis_shift[link, :n_stored, axis]
-        present[:, axis] = old[f"initial_{name}"] * np.exp(shift - old[f"decay_{name}_per_ns"] * age_ns)
+        # The logarithm of what the correlator would have been at birth, had it always decayed at the present rate.
+        logarithm = arena.stock_axis_logarithm[link, :n_stored, axis]
+        present[:, axis] = np.copysign(np.exp(logarithm - old[f"decay_{name}_per_ns"] * age_ns), old[f"initial_{name}"])
         rates_hz[:, axis] = new[f"decay_{name}_per_ns"] * 1e9
-        # A step scales all correlators of new pairs alike and changes no sign; one that is 0 needs no shift.
-        if new[f"initial_{name}"] != 0.0 and old[f"initial_{name}"] != 0.0:
-            shift += np.log(old[f"initial_{name}"] / new[f"initial_{name}"])
-        shift += (new[f"decay_{name}_per_ns"] - old[f"decay_{name}_per_ns"]) * age_ns
+        logarithm += (new[f"decay_{name}_per_ns"] - old[f"decay_{name}_per_ns"]) * age_ns
     left_ns = correlator_lifetime_ns(present, rates_hz, minimum_fidelity)
     arena.stock_expiry_ns[link, :n_stored] = now_ns + left_ns
     arena.next_ns[link, EXPIRY] = arena.stock_expiry_ns[link, :n_stored].min()

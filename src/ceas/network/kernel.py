@@ -474,7 +474,7 @@ def _without_extensions(arena: Arena) -> Arena:
         arena.memory_slots,
         arena.stored_before,
         arena.held_before,
-        arena.stock_axis_shift,
+        arena.stock_axis_logarithm,
         arena.shot_correlators,
         arena.test_correlators,
         arena.key_correlator_sum,

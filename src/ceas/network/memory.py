@@ -135,15 +135,24 @@ def _trace_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argu
 
 
 @inlined
+def _logarithm(correlator: float) -> float:
+    """Return the logarithm of a correlator's size; its sign is that of the link's new pairs, whatever drifts."""
+    return math.log(abs(correlator)) if correlator != 0.0 else -math.inf
+
+
+@inlined
 def _write_correlators(arena: Arena, link: int, position: int, age_ns: int) -> float:
     """Write the correlators of a stored pair into `pair_state` and return their mean."""
     constant, state = arena.constants[link], arena.pair_state
-    state[0] = werner_at(constant.initial_x, constant.decay_x_per_ns, age_ns)
-    state[1] = werner_at(constant.initial_y, constant.decay_y_per_ns, age_ns)
-    state[2] = werner_at(constant.initial_z, constant.decay_z_per_ns, age_ns)
     if arena.routes.has_drift:
-        for axis in range(3):
-            state[axis] *= math.exp(arena.stock_axis_shift[link, position, axis])
+        x_y_z = arena.stock_axis_logarithm[link, position]
+        state[0] = math.copysign(math.exp(x_y_z[0] - constant.decay_x_per_ns * age_ns), constant.initial_x)
+        state[1] = math.copysign(math.exp(x_y_z[1] - constant.decay_y_per_ns * age_ns), constant.initial_y)
+        state[2] = math.copysign(math.exp(x_y_z[2] - constant.decay_z_per_ns * age_ns), constant.initial_z)
+    else:
+        state[0] = werner_at(constant.initial_x, constant.decay_x_per_ns, age_ns)
+        state[1] = werner_at(constant.initial_y, constant.decay_y_per_ns, age_ns)
+        state[2] = werner_at(constant.initial_z, constant.decay_z_per_ns, age_ns)
     return float((state[0] + state[1] + state[2]) / 3.0)
 
 
@@ -182,7 +191,7 @@ def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argum
             arena.stock_mode[link, at] = arena.stock_mode[link, at + 1]
             if arena.is_bell_diagonal:
                 for axis in range(3):
-                    arena.stock_axis_shift[link, at, axis] = arena.stock_axis_shift[link, at + 1, axis]
+                    arena.stock_axis_logarithm[link, at, axis] = arena.stock_axis_logarithm[link, at + 1, axis]
     return werner
 
 
@@ -195,8 +204,10 @@ def store_pair(arena: Arena, link: int, now_ns: int) -> None:
     if arena.routes.has_drift or arena.routes.has_modes:
         arena.stock_shift[link, state.n_stored] = 0.0
         if arena.is_bell_diagonal:
-            for axis in range(3):
-                arena.stock_axis_shift[link, state.n_stored, axis] = 0.0
+            x_y_z, constant = arena.stock_axis_logarithm[link, state.n_stored], arena.constants[link]
+            x_y_z[0] = _logarithm(constant.initial_x)
+            x_y_z[1] = _logarithm(constant.initial_y)
+            x_y_z[2] = _logarithm(constant.initial_z)
         arena.stock_expiry_ns[link, state.n_stored] = now_ns + arena.constants[link].lifetime_ns
         modes = arena.routes.modes[link]
         if modes > 0:

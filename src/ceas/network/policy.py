@@ -174,18 +174,18 @@ class SwapView(NamedTuple):
 
 
 _INT_ROW = types.Array(types.int64, 1, "C")
+_PAIR: Callable[..., Any] = types.UniTuple
 _NUMBA_TYPE = {
     int: types.int64,
     np.int64: types.int64,
     float: types.float64,
     bool: types.boolean,
     # Two numbers in place: the descriptor of an array is as long as seven, and every call of a rule copies the view.
-    tuple[int, int]: types.UniTuple(types.int64, 2),
+    tuple[int, int]: _PAIR(types.int64, 2),
     npt.NDArray[np.int64]: _INT_ROW,
     npt.NDArray[np.float64]: types.Array(types.float64, 1, "C"),
 }
 _VIEW: Callable[..., Any] = types.NamedTuple
-_PAIR: Callable[..., Any] = types.UniTuple
 VIEW_TYPE = _VIEW([_NUMBA_TYPE[kind] for kind in LinkView.__annotations__.values()], LinkView)
 SERVE_SIGNATURE = _PAIR(types.int64, 2)(VIEW_TYPE, _INT_ROW)
 ATTEMPT_SIGNATURE = types.int64(VIEW_TYPE)

@@ -159,7 +159,7 @@ def initial_extra(model: NetworkModel, stock_shape: tuple[int, int], *, seed: in
     axis_shape = (*stock_shape, 3) if model.links.is_bell_diagonal else (0, 0, 3)
     extra: Extra = {
         "stock_shift": np.zeros(stock_shape),
-        "stock_axis_shift": np.zeros(axis_shape),
+        "stock_axis_logarithm": np.zeros(axis_shape),
         "stock_expiry_ns": np.zeros(stock_shape, dtype=np.int64),
         "stock_mode": np.zeros(stock_shape, dtype=np.int64),
         "flow_seeds": np.array(seeds, dtype=np.uint64).reshape(-1, len(names)),

@@ -333,7 +333,7 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
         memory_slots=model.nodes.memory_slots.astype(np.int64),
         stored_before=state.links["n_stored"].copy(),
         held_before=held_pairs(state.extra, routes.flows, n_links),
-        stock_axis_shift=state.extra["stock_axis_shift"],
+        stock_axis_logarithm=state.extra["stock_axis_logarithm"],
         shot_correlators=np.empty((recorded, demand.pairs_per_shot, 3), dtype=np.float32),
         test_correlators=np.empty((recorded, 3), dtype=np.float32),
         key_correlator_sum=np.zeros((n_links, 3)),
