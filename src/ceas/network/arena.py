@@ -95,7 +95,8 @@ class Arena(NamedTuple):
     alone, `stock_mode` where modes are bound to memory slots.
     Where pairs are Bell-diagonal, `stock_axis_logarithm` takes the place of `stock_shift`, the logarithm of what each
     correlator would have been at birth had it always decayed as now, records have correlators, and `pair_state` holds
-    those of the pair that was closed last.
+    those of the pair that was closed last. `axes` is then (0, 1, 2), else empty: the compiler knows which, and makes a
+    kernel for either.
     `stored_before` and `held_before` are what links and route requests held when the round began, for the debug checks.
     """
 
@@ -150,7 +151,7 @@ class Arena(NamedTuple):
     test_correlators: npt.NDArray[np.float32]
     key_correlator_sum: npt.NDArray[np.float64]
     pair_state: npt.NDArray[np.float64]
-    is_bell_diagonal: bool
+    axes: tuple[int, ...]
     routes: RouteArena
 
 
@@ -186,7 +187,7 @@ def link_view(arena: Arena, link: int, now_ns: int) -> LinkView:
         arena.test_share,
         np.int64(hash_counter(constant.policy_seed, state.policy_calls) >> np.uint64(1)),
         arena.parameters[link],
-        arena.is_bell_diagonal,
+        len(arena.axes) > 0,
         constant.initial_x,
         constant.initial_y,
         constant.initial_z,

@@ -31,7 +31,7 @@ def apply_drift(
     Stored pairs keep their state and decay at the new rates, and so do those that requests hold.
     """
     names = ["log_failure", "initial_werner", "decay_per_ns", "lifetime_ns"]
-    if arena.is_bell_diagonal:
+    if len(arena.axes) > 0:
         names += [name for axis in "xyz" for name in (f"initial_{axis}", f"decay_{axis}_per_ns")]
     differs = np.zeros(len(constants), dtype=np.bool_)
     for name in names:
@@ -39,7 +39,7 @@ def apply_drift(
     is_new_chance = arena.constants["log_failure"] != constants["log_failure"]
     _age_held_pairs(arena, differs, now_ns)
     for link in np.flatnonzero(differs):
-        shift_stock = _shift_axes if arena.is_bell_diagonal else _shift_stock
+        shift_stock = _shift_axes if len(arena.axes) > 0 else _shift_stock
         shift_stock(arena, constants, int(link), model.minimum_fidelity, now_ns)
     is_announced = arena.announced is arena.constants
     arena.constants[:] = constants

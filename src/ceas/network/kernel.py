@@ -83,7 +83,7 @@ def _start_shot(arena: Arena, link: int, side: int, now_ns: int) -> None:
     for at in range(arena.pairs_per_shot - 1, -1, -1):
         werner = close_pair(arena, link, arena.choice[at], now_ns, LEARNING, arena.learner[link, side])
         arena.shot_werner[shot, at] = werner
-        if arena.is_bell_diagonal:
+        if len(arena.axes) > 0:
             state = arena.pair_state
             for axis in range(3):
                 arena.shot_correlators[shot, at, axis] = state[axis]
@@ -115,7 +115,7 @@ def _serve_key(arena: Arena, link: int, waiting: int, now_ns: int) -> None:
     state.key_head += 1
     werner = close_pair(arena, link, arena.choice[0], now_ns, KEY, NOBODY)
     tally.key_werner_sum += werner
-    if arena.is_bell_diagonal:
+    if len(arena.axes) > 0:
         for axis in range(3):
             arena.key_correlator_sum[link, axis] += arena.pair_state[axis]
         arena.delivered_value[1] += arena.key_value * key_fraction_of_bases(arena.pair_state[0], arena.pair_state[2])
@@ -130,7 +130,7 @@ def _test_pairs(arena: Arena, link: int, request: int, count: int, now_ns: int) 
         arena.tallies[link].test_werner_sum += werner
         arena.test_link[arena.n_written[1]] = link
         arena.test_werner[arena.n_written[1]] = werner
-        if arena.is_bell_diagonal:
+        if len(arena.axes) > 0:
             for axis in range(3):
                 arena.test_correlators[arena.n_written[1], axis] = arena.pair_state[axis]
         arena.test_is_of_shot[arena.n_written[1]] = request < KEY_REQUEST
@@ -479,7 +479,7 @@ def _without_extensions(arena: Arena) -> Arena:
         arena.test_correlators,
         arena.key_correlator_sum,
         arena.pair_state,
-        _NO,
+        (),
         RouteArena(
             routes.flows,
             routes.flow_states,

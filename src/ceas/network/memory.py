@@ -167,7 +167,7 @@ def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argum
     state = arena.states[link]
     constant = arena.constants[link]
     age_ns = now_ns - arena.stock_birth_ns[link, position]
-    if arena.is_bell_diagonal:
+    if len(arena.axes) > 0:
         werner = _write_correlators(arena, link, position, age_ns)
     else:
         werner = werner_at(constant.initial_werner, constant.decay_per_ns, age_ns)
@@ -189,7 +189,7 @@ def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argum
             arena.stock_shift[link, at] = arena.stock_shift[link, at + 1]
             arena.stock_expiry_ns[link, at] = arena.stock_expiry_ns[link, at + 1]
             arena.stock_mode[link, at] = arena.stock_mode[link, at + 1]
-            if arena.is_bell_diagonal:
+            if len(arena.axes) > 0:
                 for axis in range(3):
                     arena.stock_axis_logarithm[link, at, axis] = arena.stock_axis_logarithm[link, at + 1, axis]
     return werner
@@ -203,7 +203,7 @@ def store_pair(arena: Arena, link: int, now_ns: int) -> None:
     arena.stock_number[link, state.n_stored] = state.number
     if arena.routes.has_drift or arena.routes.has_modes:
         arena.stock_shift[link, state.n_stored] = 0.0
-        if arena.is_bell_diagonal:
+        if len(arena.axes) > 0:
             x_y_z, constant = arena.stock_axis_logarithm[link, state.n_stored], arena.constants[link]
             x_y_z[0] = _logarithm(constant.initial_x)
             x_y_z[1] = _logarithm(constant.initial_y)

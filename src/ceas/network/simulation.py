@@ -181,7 +181,7 @@ def _run_part(  # noqa: PLR0917 - private
     heap = np.empty((2, len(arena.constants)), dtype=np.int64)
     routes = arena.routes
     has_extensions = routes.has_routes or routes.has_attempt_limit or routes.has_modes or routes.has_drift
-    has_extensions |= arena.is_bell_diagonal
+    has_extensions |= len(arena.axes) > 0
     rules = [policy.serve, policy.attempt]
     if has_extensions or routes.is_checked:
         rules += [policy.route, policy.swap, policy.priority]
@@ -338,7 +338,7 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
         test_correlators=np.empty((recorded, 3), dtype=np.float32),
         key_correlator_sum=np.zeros((n_links, 3)),
         pair_state=np.zeros(3),
-        is_bell_diagonal=model.links.is_bell_diagonal,
+        axes=(0, 1, 2) if model.links.is_bell_diagonal else (),
         routes=routes,
     )
 
@@ -381,7 +381,7 @@ def _window_record(window: int, arena: Arena, state: NetworkState, columns: list
     """Return the record of a round from its tallies and from what the kernel wrote, which is in order of time."""
     shot_learner, shot_time_ns, shot_werner, test_link, test_werner, test_is_of_shot, pairs, route_pairs = columns[:8]
     shot_correlators, test_correlators = columns[8:]
-    has_correlators = arena.is_bell_diagonal
+    has_correlators = len(arena.axes) > 0
     by_learner = np.argsort(shot_learner, kind="stable")
     by_link = np.argsort(test_link, kind="stable")
     row_of_shot = np.empty_like(by_learner)
