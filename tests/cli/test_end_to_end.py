@@ -9,7 +9,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from ceas.experiments.result_tables import read_table
 
 SETTINGS = (
     "topology.kind=ring",
@@ -166,3 +169,29 @@ def test_schedule_adds_seeds_after_an_interruption_and_reports(tmp_path: Path) -
     page = (directory / "report.html").read_bytes()
     run("report", str(directory))
     assert (directory / "report.html").read_bytes() == page
+
+
+def test_pairs_as_they_are_heralded_run_and_report(tmp_path: Path) -> None:
+    """Bell-diagonal pairs in memories of T1 and T2, with keys over routes, from the command line to the tables."""
+    settings = (
+        "clock.rounds=3",
+        "hardware.pair_states=bell_diagonal",
+        "hardware.relaxation_time_s=0.5",
+        "hardware.dephasing_time_s=0.2",
+        "schedule.route_key_pairs_per_round=4",
+    )
+    chosen = [part for setting in settings for part in ("--set", setting)]
+    directory = tmp_path / "run"
+    run("run", "quickstart", "--seed", "5", "--out", str(directory), *SET, *chosen)
+    result = result_without_times(directory)
+    assert result["fates"]["learning"] > 0
+    assert result["routes"]["served"] > 0
+    text = (directory / "scenario.toml").read_text("utf-8")
+    assert 'pair_states = "bell_diagonal"' in text
+    assert "coherence_time_s = 0.25" in text
+    links = read_table(directory / "links.parquet", "links")
+    is_used = np.isfinite(links["fidelity_at_use_mean"])
+    assert is_used.any()
+    assert (links["fidelity_at_use_mean"][is_used] < links["initial_fidelity"][is_used]).all()
+    assert (links["certified_werner"] <= 1.0).all()
+    run("report", str(directory))

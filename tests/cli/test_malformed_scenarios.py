@@ -19,6 +19,36 @@ MALFORMED = {
         "[hardware]\nvisibility = 1.2\n",
         ["hardware.visibility: found 1.2 (number), must be a number > 0 and <= 1"],
     ),
+    "unknown states of pairs": (
+        '[hardware]\npair_states = "bell-diagonal"\n',
+        [
+            'hardware.pair_states: found "bell-diagonal" (string), must be one of werner, bell_diagonal; '
+            "did you mean bell_diagonal?"
+        ],
+    ),
+    "relaxation without dephasing": (
+        "[hardware]\nrelaxation_time_s = 1.0\n",
+        ["hardware.dephasing_time_s: missing, must be a number > 0 and <= 2 relaxation_time_s (seconds)"],
+    ),
+    "dephasing slower than relaxation allows": (
+        '[hardware]\npair_states = "bell_diagonal"\nrelaxation_time_s = 1.0\ndephasing_time_s = 2.5\n',
+        ["hardware.dephasing_time_s: found 2.5, must be at most 2 relaxation_time_s = 2.0"],
+    ),
+    "memories of two kinds": (
+        "[hardware]\ncoherence_time_s = 2.0\nrelaxation_time_s = 1.0\ndephasing_time_s = 1.0\n",
+        [
+            "hardware.coherence_time_s: found 2.0, but it follows from relaxation_time_s and dephasing_time_s as "
+            "1.0; leave it out"
+        ],
+    ),
+    "no time": (
+        "[hardware]\ndephasing_time_s = 0\n",
+        ["hardware.dephasing_time_s: found 0 (integer), must be a number > 0 (seconds)"],
+    ),
+    "text for a time": (
+        '[hardware]\nrelaxation_time_s = "long"\n',
+        ['hardware.relaxation_time_s: found "long" (string), must be a number > 0 (seconds)'],
+    ),
     "number for an integer": (
         "[clock]\nrounds = 20.0\n",
         ["clock.rounds: found 20.0 (number), must be an integer >= 1"],

@@ -45,6 +45,12 @@ def pauli_channel(rho: Matrix, weighted: list[tuple[float, Matrix]]) -> Matrix:
     return rest * rho + sum(weight * pauli @ rho @ pauli.conj().T for weight, pauli in weighted)
 
 
+def pair_weights(pair: npt.NDArray[np.float64]) -> list[float]:
+    """Return the probabilities of X, Y and Z on a pair of this Werner parameter, or of these three correlators."""
+    x, y, z = (float(c) for c in np.broadcast_to(pair, 3))
+    return [(1 + x - y - z) / 4, (1 - x + y - z) / 4, (1 - x - y + z) / 4]
+
+
 def depolarise(rho: Matrix, n_qubits: int, qubit: int, probability: float) -> Matrix:
     return pauli_channel(rho, [(probability / 3, on_qubits(n_qubits, **{f"q{qubit}": p})) for p in "XYZ"])
 
@@ -80,8 +86,8 @@ def dense_density_matrix(
         rho = u @ rho @ u.conj().T
         if pair >= 0:
             x, z = on_qubits(n, **{f"q{target}": "X"}), on_qubits(n, **{f"q{control}": "Z"})
-            infidelity = 1 - (1 + 3 * float(noise.pair_werner[learner, pair])) / 4
-            rho = pauli_channel(rho, [(infidelity / 3, x), (infidelity / 3, z), (infidelity / 3, z @ x)])
+            weights = pair_weights(np.asarray(noise.pair_werner[learner, pair], dtype=float))
+            rho = pauli_channel(rho, list(zip(weights, (x, z @ x, z), strict=True)))
         for qubit in gate.qubits:
             rho = depolarise(rho, n, qubit, two[qubit])
     return rho

@@ -24,7 +24,8 @@ UNIFORM = HardwareParameters(
 
 
 def columns(table: NodeTable | LinkTable) -> dict[str, Any]:
-    return {name: getattr(table, name) for name in table.__slots__}
+    given = {name: getattr(table, name) for name in table.__slots__}
+    return {name: column for name, column in given.items() if column is not None}
 
 
 def test_without_spreads_all_nodes_are_the_median() -> None:

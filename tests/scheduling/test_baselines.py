@@ -81,8 +81,8 @@ def test_time_slots_serve_their_owner_alone(offset_ns: int, owner: int, end_ns: 
     slots = (1_000.0, 0.4, 0.7, 0.0)
     seen = view(now_ns=start + offset_ns, ages_ns=(90, 80), ready_ns=(0, 0), request_ages_ns=(5,), parameters=slots)
     assert decide(serve_time_slot, seen)[:2] == (owner, [0])
-    ready = [NEVER if side == owner else 0 for side in range(2)]
-    idle = seen._replace(qpu_ready_ns=np.array(ready))
+    ready = tuple(NEVER if side == owner else 0 for side in range(2))
+    idle = seen._replace(qpu_ready_ns=ready)
     if owner == KEY_REQUEST:
         idle = idle._replace(key_arrival_ns=np.array([], dtype=np.int64))
     assert decide(serve_time_slot, idle) == (WAIT, [], start + end_ns)

@@ -61,7 +61,7 @@ def test_backlog_counts_requests_times_value(view: Views) -> None:
     assert decide(serve_backlog, one) == (0, [0])
     assert decide(serve_backlog, one._replace(key_arrival_ns=np.array([999_990, 999_995]))) == (KEY_REQUEST, [0])
     # Two learners that wait count twice, but not while the stock is too small for either.
-    both = one._replace(key_arrival_ns=np.array([999_990, 999_995]), qpu_ready_ns=np.array([0, 5]))
+    both = one._replace(key_arrival_ns=np.array([999_990, 999_995]), qpu_ready_ns=(0, 5))
     assert decide(serve_backlog, both) == (0, [0])
     assert decide(serve_backlog, both._replace(pairs_per_shot=3)) == (KEY_REQUEST, [0])
 

@@ -76,7 +76,7 @@ def test_after_the_last_shot_the_price_is_that_of_the_next_round(view: Views) ->
 
 
 def test_link_without_learner_has_no_learning_price(view: Views) -> None:
-    seen = view(shot_duration_ns=np.zeros(2, dtype=np.int64), ready_ns=(NEVER, NEVER))
+    seen = view(shot_duration_ns=(0, 0), ready_ns=(NEVER, NEVER))
     assert learning_price(seen, NEVER, 1, 0) == 0.0
 
 
@@ -139,7 +139,7 @@ def test_key_with_slack_waits_for_the_exchange_phase(view: Views) -> None:
     assert 7_700_000 < wake_ns < 7_700_000 + 1_500_000
     assert decide(seen._replace(key_deadline_ns=10_000))[0] == KEY_REQUEST
     # In the exchange phase it is served at once.
-    exchange = seen._replace(now_ns=8_000_000, qpu_ready_ns=np.array([NEVER, NEVER]))
+    exchange = seen._replace(now_ns=8_000_000, qpu_ready_ns=(NEVER, NEVER))
     exchange = exchange._replace(stock_birth_ns=np.array([8_000_000]))
     assert decide(exchange)[0] == KEY_REQUEST
 
@@ -151,7 +151,7 @@ def test_pair_too_old_for_a_key_is_never_spent_on_it(view: Views) -> None:
 
 def test_stale_pair_is_left_for_the_fresh_one_if_the_key_can_wait(view: Views) -> None:
     stale = view(ages_ns=(1_000_000,), request_ages_ns=(10,), ready_ns=(NEVER, NEVER), parameters=WASTE)
-    stale = stale._replace(shot_duration_ns=np.zeros(2, dtype=np.int64))
+    stale = stale._replace(shot_duration_ns=(0, 0))
     assert decide(stale)[0] == WAIT
     assert decide(stale._replace(pair_period_ns=1e6))[0] == KEY_REQUEST
 

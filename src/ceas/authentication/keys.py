@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ceas.errors import DomainError
-from ceas.physics import secret_key_fraction
+from ceas.physics import binary_entropy, secret_key_fraction
 from ceas.streams import stream
 
 __all__ = ["BLOCK_BITS", "KeyPools", "pairs_for_key", "secret_key_bits"]
@@ -32,15 +32,19 @@ def secret_key_bits(pair_count: ArrayLike, werner_sum: ArrayLike) -> NDArray[np.
     bits = n max(0, 1 - 2 h(Q)), Q = (1 - w) / 2 at the mean Werner parameter w: the asymptotic BBM92 rate. Finite-key
     corrections are left out; below about 10^4 pairs a block they are not small.
 
+    For Bell-diagonal pairs it is n max(0, 1 - h(e_x) - h(e_z)) with the error rates of their mean correlators.
+
     Args:
         pair_count: Pairs used for key, any shape.
-        werner_sum: Sum of their Werner parameters at use, same shape.
+        werner_sum: Sum of their Werner parameters at use, same shape; or of their correlators (x, y, z), with a further
+            axis of three.
 
     Returns:
-        Bits (not rounded), same shape.
+        Bits (not rounded), in the shape of `pair_count`.
 
     Raises:
-        DomainError: a count is negative or a mean Werner parameter is outside [0, 1].
+        DomainError: a count is negative, a mean Werner parameter is outside [0, 1], or a mean correlator outside
+            [-1, 1].
 
     Source:
         Bennett, Brassard, Mermin, Phys. Rev. Lett. 68, 557 (1992); Shor and Preskill, Phys. Rev. Lett. 85, 441 (2000).
@@ -49,11 +53,22 @@ def secret_key_bits(pair_count: ArrayLike, werner_sum: ArrayLike) -> NDArray[np.
     total = np.asarray(werner_sum, dtype=np.float64)
     if np.any(count < 0) or not np.all(np.isfinite(count)):
         raise DomainError("Argument `pair_count` must be finite and not negative.")
+    if total.shape == (*count.shape, 3):
+        return _bits_of_correlators(count, total)
     # Sums of single-precision records may exceed the count by rounding; more than that is a mistake.
     if np.any(total < 0) or not np.all(total <= count * (1.0 + 1e-6)):
         raise DomainError("Argument `werner_sum` must be in [0, pair_count].")
     mean_werner = np.minimum(np.divide(total, count, out=np.zeros_like(total), where=count > 0), 1.0)
     return count * np.asarray(secret_key_fraction(mean_werner), dtype=np.float64)
+
+
+def _bits_of_correlators(count: NDArray[np.float64], total: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the secret key bits of Bell-diagonal pairs from the sums `(..., 3)` of their correlators."""
+    if not np.all(np.abs(total) <= count[..., None] * (1.0 + 1e-6)):
+        raise DomainError("Argument `werner_sum` must hold correlators in [-pair_count, pair_count].")
+    mean = np.divide(total, count[..., None], out=np.zeros_like(total), where=count[..., None] > 0)
+    entropy = binary_entropy((1.0 - np.clip(mean[..., [0, 2]], -1.0, 1.0)) / 2.0).sum(axis=-1)
+    return np.asarray(count * np.maximum(0.0, 1.0 - entropy))
 
 
 def pairs_for_key(key_bits: float, werner: float) -> float:
@@ -100,7 +115,7 @@ class KeyPools:
             node_a: One end of each link, shape (links,).
             node_b: Other end, shape (links,), different from `node_a`.
             pair_count: Pairs used for key, shape (links,).
-            werner_sum: Sum of their Werner parameters at use, shape (links,).
+            werner_sum: Sum of their Werner parameters at use, shape (links,), or correlators, shape (links, 3).
 
         Returns:
             Bits added per link, shape (links,).

@@ -11,7 +11,7 @@ from ceas.experiments.scenario import Scenario
 from ceas.experiments.sections import Section
 from ceas.learning import Dataset, LearnerSamples, pad_samples, partition_circuit
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
-from ceas.network.hardware import squared_werner
+from ceas.network.hardware import mean_squared_correlator, squared_werner
 from ceas.runtime.cosimulation import Method
 from ceas.runtime.learners import TrainingParameters
 from ceas.runtime.route_world import DriftParameters, RepeaterParameters, RouteKeyParameters, TrafficParameters
@@ -39,13 +39,15 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             scenario.circuit.n_qubits, scenario.circuit.n_layers, scenario.circuit.entangler
         )
         partition = partition_circuit(circuit, scenario.circuit.partition)
+        is_twirled = scenario.hardware.pair_states == "werner"
+        pair_factor = squared_werner if is_twirled else mean_squared_correlator
         nodes, links = draw_hardware(
             topology,
             HardwareParameters(
                 **scenario.hardware.model_dump(include={one.name for one in fields(HardwareParameters)})
             ),
             seed=seed,
-            pair_value=lambda weights: squared_werner(weights) ** max(partition.pairs_per_shot, 1),
+            pair_value=lambda weights: pair_factor(weights) ** max(partition.pairs_per_shot, 1),
         )
         dataset, samples = _data(scenario, topology.n_nodes, seed)
         return build_world(

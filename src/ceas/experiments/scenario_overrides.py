@@ -71,6 +71,8 @@ def _override_value(text: str) -> Any:
 _DROPPED_BY_CHOICE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("topology", "kind"): tuple({key: None for keys in TOPOLOGY_KEYS.values() for key in keys}),
     ("topology", "path"): ("n_nodes", "sha256"),
+    ("hardware", "relaxation_time_s"): ("coherence_time_s",),
+    ("hardware", "dephasing_time_s"): ("coherence_time_s",),
     ("schedule", "policy"): ("parameters",),
     ("aggregation", "rule"): ("parameters",),
     ("byzantine", "attack"): ("parameters",),

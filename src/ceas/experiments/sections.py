@@ -216,9 +216,24 @@ class HardwareSection(Section):
     ) = Field(
         default=None, description="Platform whose published numbers are the defaults here; ceas presets lists them"
     )
-    coherence_time_s: float = Field(default=1.0, gt=0, description="Median depolarising time of a memory slot")
+    pair_states: Literal["werner", "bell_diagonal"] = Field(
+        default="werner", description="werner: pairs are twirled when they are heralded. bell_diagonal: they are not"
+    )
+    coherence_time_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="Median depolarising time of a memory slot; 3 / (1/T1 + 2/T2) where dephasing_time_s is given",
+    )
+    relaxation_time_s: float | None = Field(
+        default=None, gt=0, description="Median T1 of a memory slot; none: no relaxation. Needs dephasing_time_s"
+    )
+    dephasing_time_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Median T2 of a memory slot, at most 2 relaxation_time_s; none: memories depolarise",
+    )
     coherence_time_spread: float = Field(
-        default=0.3, ge=0, description="Log-normal spread of the coherence time over nodes"
+        default=0.3, ge=0, description="Log-normal spread of the coherence time over nodes, and alike of T1 and T2"
     )
     memory_slots: int = Field(default=8, ge=1, description="Pairs that one node can store")
     multiplexing: int = Field(default=64, ge=1, description="Modes of a link that attempt independently")
@@ -274,13 +289,63 @@ class HardwareSection(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_defaults_of_preset(cls, raw: Any) -> Any:
-        name = raw.get("preset") if isinstance(raw, dict) else None
+        if not isinstance(raw, dict):
+            return raw
+        return _with_equivalent_coherence(cls._with_preset(raw))
+
+    @classmethod
+    def _with_preset(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        name = raw.get("preset")
         known, lacking = preset_defaults(name) if isinstance(name, str) else ({}, ())
+        coherence_time_s = raw.get("coherence_time_s", known.get("coherence_time_s"))
+        has_times = raw.get("relaxation_time_s") is not None or raw.get("dephasing_time_s") is not None
+        # A coherence time of one's own is a depolarising memory in the place of the preset's.
+        if isinstance(name, str) and coherence_time_s == known.get("coherence_time_s"):
+            known |= preset_memory(name) if has_times or raw.get("pair_states") == "bell_diagonal" else {}
+        if has_times or "dephasing_time_s" in known:
+            known.pop("coherence_time_s", None)
+            lacking = tuple(key for key in lacking if key != "coherence_time_s")
         lacking = tuple(key for key in lacking if key not in raw)
         if lacking:
             message = f"no source states {', '.join(lacking)} of {name}; give a value for each"
             raise PydanticCustomError(KEY_MISTAKE, "{key}: {message}", {"key": "preset", "message": message})
         return {**known, **raw} if known else raw
+
+
+def _with_equivalent_coherence(raw: dict[str, Any]) -> dict[str, Any]:
+    """Fill the coherence time that follows from T1 and T2 into a copy, or refuse times that do not fit each other."""
+    t1_s, t2_s = raw.get("relaxation_time_s"), raw.get("dephasing_time_s")
+    if not all(time_s is None or (_is_number(time_s) and time_s > 0) for time_s in (t1_s, t2_s)):
+        return raw
+    if t2_s is None:
+        if t1_s is not None:
+            _refuse("dephasing_time_s", "missing, must be a number > 0 and <= 2 relaxation_time_s (seconds)")
+        return raw
+    if t1_s is not None and t2_s > 2.0 * t1_s:
+        _refuse("dephasing_time_s", f"found {t2_s!r}, must be at most 2 relaxation_time_s = {2.0 * t1_s!r}")
+    equivalent_s = depolarising_time_s(math.inf if t1_s is None else t1_s, t2_s)
+    given = raw.get("coherence_time_s", equivalent_s)
+    if _is_number(given) and not math.isclose(given, equivalent_s, rel_tol=1e-9):
+        follows = f"it follows from relaxation_time_s and dephasing_time_s as {equivalent_s!r}; leave it out"
+        _refuse("coherence_time_s", f"found {given!r}, but {follows}")
+    return {**raw, "coherence_time_s": given}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _refuse(key: str, message: str) -> None:
+    raise PydanticCustomError(KEY_MISTAKE, "{key}: {message}", {"key": key, "message": message})
+
+
+def depolarising_time_s(relaxation_time_s: float, dephasing_time_s: float) -> float:
+    """Return the depolarising time of equal initial loss of fidelity (s), long but finite for endless T1 and T2."""
+    from ceas.physics import RelaxingMemory  # noqa: PLC0415 - keeps the reading of scenarios light
+
+    memory = RelaxingMemory(relaxation_time_s=relaxation_time_s, dephasing_time_s=dephasing_time_s)
+    time_s = float(memory.depolarising_time_s)
+    return time_s if math.isfinite(time_s) else _LONG_S
 
 
 # Memories that do not decay, for a file format without infinity.
@@ -291,10 +356,11 @@ def preset_defaults(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Return the keys of the hardware section that a preset fills, and those for which it has no number.
 
     The coherence time is that of the depolarising memory whose pairs lose fidelity as fast at first as in memories of
-    the preset's T1 and T2: 3 / (1/T1 + 2/T2). A gate that depolarises with probability p has a Pauli error of 3p/4 on
-    each of its qubits. These are taken as independent, so a two-qubit gate's average infidelity becomes up to 1.6 times
-    the preset's, and a swap keeps (1 - p)^2 of `c_y` and not 1 - p. One mode attempts at a time. A perfect efficiency
-    has no spread, for draws are cut off at 1 and half of the nodes would be worse. The section has no keys for
+    the preset's T1 and T2: 3 / (1/T1 + 2/T2); Bell-diagonal pairs take T1 and T2 themselves, see `preset_memory`. A
+    gate that depolarises with probability p has a Pauli error of 3p/4 on each of its qubits. These are taken as
+    independent, so a two-qubit gate's average infidelity becomes up to 1.6 times the preset's, and a swap keeps
+    (1 - p)^2 of `c_y` and not 1 - p. One mode attempts at a time. A perfect efficiency has no spread, for draws are cut
+    off at 1 and half of the nodes would be worse. The section has no keys for
     durations of gates and readout, the speed of light (200,000 km/s everywhere), the emitting qubit's own memory and
     the loss of a transducer; presets' values of these are not used. Both are empty for an unknown name.
     """
@@ -306,8 +372,7 @@ def preset_defaults(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     t1_s, t2_s = preset.relaxation_time_s, preset.dephasing_time_s
     coherence_time_s = None
     if t1_s is not None and t2_s is not None:
-        rate_hz = 1.0 / t1_s + 2.0 / t2_s
-        coherence_time_s = 3.0 / rate_hz if rate_hz > 0.0 else _LONG_S
+        coherence_time_s = depolarising_time_s(t1_s, t2_s)
     stated = {
         "coherence_time_s": coherence_time_s,
         "multiplexing": 1,
@@ -327,6 +392,20 @@ def preset_defaults(name: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     if preset.protocol == "single_click" and preset.bright_state_probability is not None:
         known["bright_state_probability"] = preset.bright_state_probability
     return known, tuple(key for key, value in stated.items() if value is None)
+
+
+def preset_memory(name: str) -> dict[str, float]:
+    """Return the T1 and T2 keys that a preset fills for Bell-diagonal pairs; none for perfect or unknown memories."""
+    from ceas.physics import load_preset, preset_names  # noqa: PLC0415 - reads a data file
+
+    if name not in preset_names():
+        return {}
+    preset = load_preset(name)
+    t1_s, t2_s = preset.relaxation_time_s, preset.dephasing_time_s
+    if t1_s is None or t2_s is None or math.isinf(t2_s):
+        # With T1 alone T2 would be at most 2 T1.
+        return {}
+    return {"dephasing_time_s": t2_s} | ({} if math.isinf(t1_s) else {"relaxation_time_s": t1_s})
 
 
 class ClockSection(Section):

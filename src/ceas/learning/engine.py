@@ -221,7 +221,9 @@ def require_fitting(
         raise DomainError("Argument `partition` must belong to `circuit`, but has another number of gates.")
     widths = (circuit.n_qubits,) * 3 + (partition.pairs_per_shot,)
     shapes = [array.shape for array in noise]
-    if [shape[1:] for shape in shapes] != [(width,) for width in widths]:
+    # Correlators are a further axis of the pairs alone.
+    axes = shapes[-1][2:] if shapes[-1][2:] == (3,) else ()
+    if [shape[1:] for shape in shapes] != [*((width,) for width in widths[:-1]), (widths[-1], *axes)]:
         raise DomainError(f"Argument `noise` must have arrays of widths {widths} per learner, but has shapes {shapes}.")
     if not all(0 <= qubit < circuit.n_qubits for qubit in observables):
         raise DomainError(f"Argument `observables` must name qubits below {circuit.n_qubits}, but is {observables}.")

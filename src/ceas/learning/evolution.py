@@ -5,6 +5,7 @@ learners lead, because measured on two cores this beats the strings leading: pro
 then need fewest transposed copies.
 """
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -57,7 +58,7 @@ def evolve_observables(
     circuit: Circuit, partition: Partition, noise: NoiseTable, observables: tuple[int, ...], theta: jax.Array
 ) -> Sweep:
     """Carry Z of each observed qubit backwards through the noisy circuit with parameters of shape (P,)."""
-    stages = compile_stages(circuit, partition)
+    stages = compile_stages(circuit, partition, _splits_pairs(noise))
     factors = _factors(stages, noise)
     rotations = _stage_rotations(circuit, partition, theta)
     strings = np.array(
@@ -110,7 +111,7 @@ def evolve_states(
 
     Each is (L, S, 4^n) and holds the expectation values of all strings: forwards is the transpose of backwards.
     """
-    stages = compile_stages(circuit, partition)
+    stages = compile_stages(circuit, partition, _splits_pairs(noise))
     factors = _factors(stages, noise)
     state = jnp.broadcast_to(features, (len(factors[0]), *features.shape[-2:]))
     states = []
@@ -146,12 +147,19 @@ def bloch_axes(circuit: Circuit, partition: Partition, theta: jax.Array, *, all_
     return jnp.concatenate([jnp.stack(after, axis=2)[:-1], jnp.stack(before, axis=2)[-1:]])
 
 
+def _splits_pairs(noise: NoiseTable) -> bool:
+    """Tell whether the pairs have three correlators each, and not one Werner parameter."""
+    return noise.pair_werner.ndim == 3
+
+
 def _factors(stages: tuple[Stage, ...], noise: NoiseTable) -> list[jax.Array]:
     """Return each stage's factor per learner and string, exp of (exponents times log survival rates), with its sign."""
-    survival = [1 - 4 / 3 * noise.one_qubit_error, 1 - 4 / 3 * noise.two_qubit_error, noise.pair_werner]
+    pairs = jnp.asarray(noise.pair_werner)
+    pairs = pairs.reshape(len(pairs), math.prod(pairs.shape[1:]))
+    survival = [1 - 4 / 3 * noise.one_qubit_error, 1 - 4 / 3 * noise.two_qubit_error, pairs]
     rates = jnp.concatenate([jnp.asarray(rate) for rate in survival], axis=1)
     # A rate of zero becomes the least normal number: its logarithm stays finite and its power vanishes all the same.
-    log_rates = jnp.log(jnp.maximum(rates, np.finfo(rates.dtype).tiny))
+    log_rates = jnp.log(jnp.maximum(jnp.abs(rates) if _splits_pairs(noise) else rates, np.finfo(rates.dtype).tiny))
     made: dict[tuple[tuple[int, ...], bytes], jax.Array] = {}
     factors = []
     for stage in stages:
@@ -159,6 +167,10 @@ def _factors(stages: tuple[Stage, ...], noise: NoiseTable) -> list[jax.Array]:
         if key not in made:
             exponents = jnp.asarray(stage.exponents, dtype=rates.dtype)
             made[key] = jnp.exp(matmul(log_rates[:, np.array(stage.rates, dtype=np.int32)], exponents))
+            if _splits_pairs(noise):
+                # A Werner parameter is at least 0 here, but one correlator of a useful pair may be negative.
+                is_negative = (rates < 0)[:, np.array(stage.rates, dtype=np.int32)].astype(rates.dtype)
+                made[key] *= 1 - 2 * (matmul(is_negative, exponents) % 2)
         factors.append(made[key] * stage.sign)
     return factors
 

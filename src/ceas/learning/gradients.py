@@ -143,7 +143,8 @@ def estimate_gradients(
         dataset: Data set, of which the training part is used.
         samples: Which training samples each of the L learners holds.
         shot_learner: Learner of each shot, shape (shots,), in any order; a learner may have none.
-        shot_werner: Werner parameters of each shot's pairs, shape (shots, pairs_per_shot).
+        shot_werner: Werner parameters of each shot's pairs, shape (shots, pairs_per_shot), or their correlators, shape
+            (shots, pairs_per_shot, 3).
         settings: How the shots are spent.
         seed: Seed of this training round, for example `stream_seed(root, "gradients", training_round=t)`.
 
@@ -162,7 +163,9 @@ def estimate_gradients(
         raise DomainError(f"Argument `samples` must have {n_learners} learners, but has {samples.count.size}.")
     if circuit.n_qubits < dataset.n_classes:
         raise DomainError(f"Argument `circuit` must have a qubit per class, but has {circuit.n_qubits} qubits.")
-    expected = (shot_learner.size, partition.pairs_per_shot)
+    expected: tuple[int, ...] = (shot_learner.size, partition.pairs_per_shot)
+    if shot_werner.ndim == 3:
+        expected = (*expected, 3)
     if shot_werner.shape != expected:
         raise DomainError(f"Argument `shot_werner` must have shape {expected}, but has {shot_werner.shape}.")
     active = np.array(active_parameters(circuit, observables=tuple(range(dataset.n_classes))), dtype=np.int64)

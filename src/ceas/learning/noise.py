@@ -1,8 +1,9 @@
 """The noise of every learner as one table.
 
 Placement: depolarising on a qubit after its last rotation of a layer; depolarising on both qubits after a CNOT, where a
-teleported CNOT first suffers the channel of its pair; a readout flip before the measurement. Depolarising with error
-probability p applies X, Y or Z with p/3 each, so it scales the Paulis X, Y and Z of that qubit by 1 - 4p/3.
+teleported CNOT first suffers the channel of its pair, see `ceas.physics.teleported_cnot_channel`; a readout flip before
+the measurement. Depolarising with error probability p applies X, Y or Z with p/3 each, so it scales the Paulis X, Y and
+Z of that qubit by 1 - 4p/3.
 """
 
 from typing import NamedTuple
@@ -25,8 +26,11 @@ class NoiseTable(NamedTuple):
         one_qubit_error: Depolarising probability after a qubit's rotations of a layer, shape (learners, qubits).
         two_qubit_error: Depolarising probability on each qubit after a CNOT that acts on it, shape (learners, qubits).
         readout_error: Probability that the outcome of a qubit is flipped, shape (learners, qubits).
-        pair_werner: Werner parameter of the pair behind each teleported CNOT, shape (learners, pairs_per_shot). Exact
-            expectation values are linear in each of them, so for independent pairs the mean over shots gives the mean.
+        pair_werner: Werner parameter of the pair behind each teleported CNOT, shape (learners, pairs_per_shot), or
+            the correlators (x, y, z) of a Bell-diagonal pair, shape (learners, pairs_per_shot, 3): c_x scales strings
+            with X or Y on the control and I or X on the target, c_z those with I or Z on the control and Y or Z on the
+            target, c_y those with both. Exact expectation values are linear in each of them, so for independent pairs
+            the mean over shots gives the mean.
     """
 
     one_qubit_error: jax.Array
@@ -58,7 +62,8 @@ def node_noise(
         two_qubit_error: Depolarising probability per node and qubit of a CNOT, shape (nodes,), in [0, 3/4].
         readout_error: Flip probability per node, shape (nodes,), in [0, 1/2].
         lender: Node that lends qubits to each learner, shape (nodes,), integers in [0, nodes); needed for `"qubit"`.
-        pair_werner: Werner parameter of a learner's pairs, scalar, (nodes,) or (nodes, pairs_per_shot), in [0, 1].
+        pair_werner: Werner parameter of a learner's pairs, scalar, (nodes,) or (nodes, pairs_per_shot), in [0, 1]; or
+            correlators, (nodes, pairs_per_shot, 3), in [-1, 1].
 
     Raises:
         DomainError: An array has the wrong shape, a value is outside its range, or the lenders are missing.
@@ -101,8 +106,14 @@ def _qubit_holders(partition: Partition, lender: ArrayLike | None, n_nodes: int)
 
 def _pair_werner(value: ArrayLike, n_learners: int, n_pairs: int) -> NDArray[np.float64]:
     array = np.asarray(value, dtype=np.float64)
-    if not np.all((array >= 0) & (array <= 1)):
-        raise DomainError(f"Argument `pair_werner` must be in [0, 1], but is {array}.")
+    lowest = -1 if array.ndim == 3 else 0
+    if not np.all((array >= lowest) & (array <= 1)):
+        raise DomainError(f"Argument `pair_werner` must be in [{lowest}, 1], but is {array}.")
+    if array.ndim == 3:
+        if array.shape != (n_learners, n_pairs, 3):
+            expected = (n_learners, n_pairs, 3)
+            raise DomainError(f"Argument `pair_werner` must have shape {expected}, but has {array.shape}.")
+        return array.copy()
     columns = array[:, None] if array.ndim == 1 else array
     try:
         return np.broadcast_to(columns, (n_learners, n_pairs)).copy()

@@ -51,7 +51,8 @@ class Shots(NamedTuple):
         shift_parameter: Parameter that is shifted by a quarter turn, or -1 for none, shape (shots,).
         shift_sign: +1 or -1, the direction of that shift, shape (shots,).
         pair_werner: Werner parameters of the shot's own pairs, in the order of the partition's remote gates, shape
-            (shots, pairs_per_shot).
+            (shots, pairs_per_shot), or the correlators (x, y, z) of Bell-diagonal pairs, shape
+            (shots, pairs_per_shot, 3).
     """
 
     learner: npt.NDArray[np.int32]
@@ -65,8 +66,8 @@ class Shots(NamedTuple):
 class _Program(NamedTuple):
     """A circuit with all its CNOTs moved into masks; R rotations, E error events, n qubits.
 
-    An event is a place where X, Y or Z may strike with equal probabilities. For a teleported CNOT "X" strikes the
-    target and "Z" the control. Rows of error bits: the x bits of all events, then their z bits.
+    An event is a place where X, Y or Z may strike, with equal probabilities or those of its pair. For a teleported CNOT
+    "X" strikes the target and "Z" the control. Rows of error bits: the x bits of all events, then their z bits.
     """
 
     gather: npt.NDArray[np.int32]  # (R, 2 * 2**n): the row of (real, imaginary) that each row mixes with
@@ -151,7 +152,9 @@ def _check_parameters(circuit: Circuit, theta: npt.NDArray[np.float32], features
 def _check_shots(shots: Shots, pairs_per_shot: int, n_learners: int, n_samples: int, n_parameters: int) -> None:
     n_shots = shots.learner.size
     for name, field in shots._asdict().items():
-        expected = (n_shots, pairs_per_shot) if name == "pair_werner" else (n_shots,)
+        expected: tuple[int, ...] = (n_shots, pairs_per_shot) if name == "pair_werner" else (n_shots,)
+        if name == "pair_werner" and field.ndim == 3:
+            expected = (*expected, 3)
         if field.shape != expected:
             raise DomainError(f"Argument `{name}` must have shape {expected}, but has {field.shape}.")
     _check_index("learner", shots.learner, 0, n_learners)
@@ -291,8 +294,10 @@ def _threshold(probability: jax.Array) -> jax.Array:
 
 
 def _error_bits(program: _Program, noise: NoiseTable, shots: Shots, bits: jax.Array) -> jax.Array:
-    """Draw X, Y or Z with equal probabilities at every event; x bits then z bits, shape (2 events, shots)."""
+    """Draw X, Y or Z with their probabilities at every event; x bits then z bits, shape (2 events, shots)."""
     one_qubit, two_qubit = (table[shots.learner].T / 3 for table in (noise.one_qubit_error, noise.two_qubit_error))
+    if shots.pair_werner.ndim == 3:
+        return _uneven_error_bits(program, jnp.concatenate([one_qubit, two_qubit]), shots.pair_werner, bits)
     # F = (1 + 3 w) / 4, and each of the three errors has probability (1 - F) / 3 = (1 - w) / 4.
     pairs = (1 - shots.pair_werner.T) / 4
     each = _threshold(jnp.concatenate([one_qubit, two_qubit, pairs.astype(one_qubit.dtype)]))[program.event_source]
@@ -300,6 +305,21 @@ def _error_bits(program: _Program, noise: NoiseTable, shots: Shots, bits: jax.Ar
     x_bits = bits < 2 * each
     z_bits = (bits >= each) & (bits < 3 * each)
     return jnp.concatenate([x_bits, z_bits])
+
+
+def _uneven_error_bits(
+    program: _Program, local: jax.Array, correlators: npt.NDArray[np.float32], bits: jax.Array
+) -> jax.Array:
+    """Do what `_error_bits` does where each Pauli of a pair has a probability of its own.
+
+    `local` holds the probability of each Pauli for the other events, (rows, shots); correlators are (shots, pairs, 3).
+    """
+    x, y, z = jnp.moveaxis(jnp.asarray(correlators), (2, 1), (0, 1))
+    paulis = jnp.maximum(jnp.stack([1 + x - y - z, 1 - x + y - z, 1 - x - y + z]) / 4, 0).astype(local.dtype)
+    each = jnp.concatenate([jnp.broadcast_to(local, (3, *local.shape)), paulis], axis=1)
+    # Words below the first limit are X, from there Y up to the second and Z up to the third.
+    limits = _threshold(jnp.minimum(jnp.cumsum(each, axis=0), 1 - 2.0**-24))[:, program.event_source]
+    return jnp.concatenate([bits < limits[1], (bits >= limits[0]) & (bits < limits[2])])
 
 
 def _parity_product(matrix: npt.NDArray[np.float32], errors: jax.Array) -> jax.Array:

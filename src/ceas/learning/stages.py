@@ -36,7 +36,8 @@ class Stage:
         source: For each string k, the string that the moves turn into k, shape (4^n,).
         target: Inverse permutation of `source`.
         sign: +1 or -1, shape (4^n,).
-        rates: Which survival rates occur, out of: one-qubit of each qubit, two-qubit of each qubit, pairs.
+        rates: Which survival rates occur, out of: one-qubit of each qubit, two-qubit of each qubit, pairs; of pairs
+            that are split, c_x, c_y and c_z of each.
         exponents: How often each of them scales the string, shape (len(rates), 4^n).
     """
 
@@ -81,9 +82,12 @@ def string_digits(n_qubits: int) -> ByteArray:
 
 
 @lru_cache(maxsize=64)
-def compile_stages(circuit: Circuit, partition: Partition) -> tuple[Stage, ...]:
-    """Compile the moves of every stage, in the order of the circuit; there is at least one stage."""
-    return tuple(_compile_moves(block, circuit.n_qubits) for block in _blocks(circuit, partition))
+def compile_stages(circuit: Circuit, partition: Partition, splits_pairs: bool = False) -> tuple[Stage, ...]:
+    """Compile the moves of every stage, in the order of the circuit; there is at least one stage.
+
+    `splits_pairs` tells apart the three correlators of a pair, which are one number where it is a Werner pair.
+    """
+    return tuple(_compile_moves(block, circuit.n_qubits, splits_pairs) for block in _blocks(circuit, partition))
 
 
 @lru_cache(maxsize=64)
@@ -142,12 +146,13 @@ def _places(blocks: list[_Block]) -> Iterator[tuple[tuple[int, int, int], Gate]]
                 yield (stage, qubit, place), gate
 
 
-def _compile_moves(block: _Block, n_qubits: int) -> Stage:
+def _compile_moves(block: _Block, n_qubits: int, splits_pairs: bool) -> Stage:
     digits = string_digits(n_qubits)
     x, z = (digits == 1) | (digits == 2), digits >= 2
     is_negative = np.zeros(4**n_qubits, dtype=bool)
     n_pairs = 1 + max((pair for _, pair in block.moves), default=-1)
-    exponents = np.zeros((2 * n_qubits + n_pairs, 4**n_qubits), dtype=np.int8)
+    n_axes = 3 if splits_pairs else 1
+    exponents = np.zeros((2 * n_qubits + n_axes * n_pairs, 4**n_qubits), dtype=np.int8)
     for qubits, pair in reversed(block.moves):
         if len(qubits) == 1:
             exponents[qubits[0]] += x[qubits[0]] | z[qubits[0]]
@@ -157,7 +162,14 @@ def _compile_moves(block: _Block, n_qubits: int) -> Stage:
         control, target = qubits
         if pair >= 0:
             # Errors X on the target and Z on the control commute with {I, Z} on the control and {I, X} on the target.
-            exponents[2 * n_qubits + pair] += x[control] | z[target]
+            row = 2 * n_qubits + n_axes * pair
+            if splits_pairs:
+                # Z flips the sign of what meets X or Y on the control, X of what meets Y or Z on the target.
+                exponents[row] += x[control] & ~z[target]
+                exponents[row + 1] += x[control] & z[target]
+                exponents[row + 2] += ~x[control] & z[target]
+            else:
+                exponents[row] += x[control] | z[target]
         # Aaronson and Gottesman, PRA 70, 052328, 2004, section II.
         is_negative ^= x[control] & z[target] & ~(x[target] ^ z[control])
         x[target] ^= x[control]

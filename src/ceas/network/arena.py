@@ -46,6 +46,13 @@ CONSTANT_DTYPE = np.dtype(
         ("generation_seed", np.uint64),
         ("test_seed", np.uint64),
         ("policy_seed", np.uint64),
+        # Of each correlator: those of the Werner parameter where pairs are Werner.
+        ("initial_x", np.float64),
+        ("initial_y", np.float64),
+        ("initial_z", np.float64),
+        ("decay_x_per_ns", np.float64),
+        ("decay_y_per_ns", np.float64),
+        ("decay_z_per_ns", np.float64),
     ],
     align=True,
 )
@@ -86,6 +93,10 @@ class Arena(NamedTuple):
     kernel stops and asks for room before a buffer could overflow. `announced` is what policies see of the constants; it
     differs from them only after a drift that is not announced. `stock_shift` and `stock_expiry_ns` are kept under drift
     alone, `stock_mode` where modes are bound to memory slots.
+    Where pairs are Bell-diagonal, `stock_axis_logarithm` takes the place of `stock_shift`, the logarithm of what each
+    correlator would have been at birth had it always decayed as now, records have correlators, and `pair_state` holds
+    those of the pair that was closed last. `axes` is then (0, 1, 2), else empty: the compiler knows which, and makes a
+    kernel for either.
     `stored_before` and `held_before` are what links and route requests held when the round began, for the debug checks.
     """
 
@@ -135,6 +146,12 @@ class Arena(NamedTuple):
     memory_slots: npt.NDArray[np.int64]
     stored_before: npt.NDArray[np.int64]
     held_before: npt.NDArray[np.int64]
+    stock_axis_logarithm: npt.NDArray[np.float64]
+    shot_correlators: npt.NDArray[np.float32]
+    test_correlators: npt.NDArray[np.float32]
+    key_correlator_sum: npt.NDArray[np.float64]
+    pair_state: npt.NDArray[np.float64]
+    axes: tuple[int, ...]
     routes: RouteArena
 
 
@@ -150,9 +167,9 @@ def link_view(arena: Arena, link: int, now_ns: int) -> LinkView:
         arena.round_start_ns,
         arena.round_end_ns,
         arena.learning_end_ns,
-        arena.qpu_ready_ns[link],
-        arena.qpu_close_ns[link],
-        arena.shot_duration_ns[link],
+        (arena.qpu_ready_ns[link, 0], arena.qpu_ready_ns[link, 1]),
+        (arena.qpu_close_ns[link, 0], arena.qpu_close_ns[link, 1]),
+        (arena.shot_duration_ns[link, 0], arena.shot_duration_ns[link, 1]),
         arena.stock_birth_ns[link, : state.n_stored],
         arena.key_arrival_ns[link, state.key_head : state.key_tail],
         min(arena.free_slots[as_index(constant.node_a)], arena.free_slots[as_index(constant.node_b)]),
@@ -170,4 +187,11 @@ def link_view(arena: Arena, link: int, now_ns: int) -> LinkView:
         arena.test_share,
         np.int64(hash_counter(constant.policy_seed, state.policy_calls) >> np.uint64(1)),
         arena.parameters[link],
+        len(arena.axes) > 0,
+        constant.initial_x,
+        constant.initial_y,
+        constant.initial_z,
+        constant.decay_x_per_ns,
+        constant.decay_y_per_ns,
+        constant.decay_z_per_ns,
     )

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from ceas.network.arena import EXPIRY, Arena
 from ceas.network.kernel import reschedule_success
 from ceas.network.policy import NEVER
-from ceas.network.records import NetworkModel
+from ceas.network.records import NetworkModel, correlator_lifetime_ns
 from ceas.network.route_arena import PRESENT
 from ceas.network.route_state import LinkValues, start_correlators
 
@@ -28,16 +28,19 @@ def apply_drift(
     """Change the links of a running network to new constants; the arena is changed.
 
     The next success of a link whose chance changes is drawn anew from the first attempt that begins now or later.
-    Stored pairs keep their Werner parameter and decay at the new rate, and so do those that requests hold.
+    Stored pairs keep their state and decay at the new rates, and so do those that requests hold.
     """
-    names = ("log_failure", "initial_werner", "decay_per_ns", "lifetime_ns")
+    names = ["log_failure", "initial_werner", "decay_per_ns", "lifetime_ns"]
+    if len(arena.axes) > 0:
+        names += [name for axis in "xyz" for name in (f"initial_{axis}", f"decay_{axis}_per_ns")]
     differs = np.zeros(len(constants), dtype=np.bool_)
     for name in names:
         differs |= arena.constants[name] != constants[name]
     is_new_chance = arena.constants["log_failure"] != constants["log_failure"]
     _age_held_pairs(arena, differs, now_ns)
     for link in np.flatnonzero(differs):
-        _shift_stock(arena, constants, int(link), model.minimum_fidelity, now_ns)
+        shift_stock = _shift_axes if len(arena.axes) > 0 else _shift_stock
+        shift_stock(arena, constants, int(link), model.minimum_fidelity, now_ns)
     is_announced = arena.announced is arena.constants
     arena.constants[:] = constants
     if is_announced:
@@ -82,3 +85,22 @@ def _shift_stock(arena: Arena, constants: npt.NDArray[Any], link: int, minimum_f
     expiry_ns = now_ns + np.minimum(left_ns, float(NEVER // 4)).astype(np.int64)
     arena.stock_expiry_ns[link, :n_stored] = expiry_ns
     arena.next_ns[link, EXPIRY] = expiry_ns.min()
+
+
+def _shift_axes(arena: Arena, constants: npt.NDArray[Any], link: int, minimum_fidelity: float, now_ns: int) -> None:
+    """Do what `_shift_stock` does for the three correlators of Bell-diagonal pairs."""
+    n_stored = int(arena.states["n_stored"][link])
+    if n_stored == 0:
+        return
+    old, new = arena.constants[link], constants[link]
+    age_ns = now_ns - arena.stock_birth_ns[link, :n_stored]
+    present, rates_hz = np.zeros((n_stored, 3)), np.zeros((n_stored, 3))
+    for axis, name in enumerate("xyz"):
+        # The logarithm of what the correlator would have been at birth, had it always decayed at the present rate.
+        logarithm = arena.stock_axis_logarithm[link, :n_stored, axis]
+        present[:, axis] = np.copysign(np.exp(logarithm - old[f"decay_{name}_per_ns"] * age_ns), old[f"initial_{name}"])
+        rates_hz[:, axis] = new[f"decay_{name}_per_ns"] * 1e9
+        logarithm += (new[f"decay_{name}_per_ns"] - old[f"decay_{name}_per_ns"]) * age_ns
+    left_ns = correlator_lifetime_ns(present, rates_hz, minimum_fidelity)
+    arena.stock_expiry_ns[link, :n_stored] = now_ns + left_ns
+    arena.next_ns[link, EXPIRY] = arena.stock_expiry_ns[link, :n_stored].min()

@@ -45,7 +45,7 @@ from ceas.network.memory import (
     store_pair,
     take_slot,
 )
-from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, key_fraction
+from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, key_fraction, key_fraction_of_bases, mean_square
 from ceas.network.route_arena import N_REVIEW, RouteArena
 from ceas.network.route_kernel import events_with_trace_room, has_request_room, run_source
 from ceas.network.route_requests import dispatch_routes
@@ -86,7 +86,13 @@ def _start_shot(arena: Arena, link: int, side: int, now_ns: int) -> None:
     for at in range(arena.pairs_per_shot - 1, -1, -1):
         werner = close_pair(arena, link, arena.choice[at], now_ns, LEARNING, arena.learner[link, side])
         arena.shot_werner[shot, at] = werner
-        value *= werner * werner
+        if len(arena.axes) > 0:
+            state = arena.pair_state
+            for axis in range(3):
+                arena.shot_correlators[shot, at, axis] = state[axis]
+            value *= mean_square(state[0], state[1], state[2])
+        else:
+            value *= werner * werner
     arena.shot_learner[shot] = arena.learner[link, side]
     arena.shot_time_ns[shot] = now_ns
     arena.n_written[0] += 1
@@ -112,7 +118,12 @@ def _serve_key(arena: Arena, link: int, waiting: int, now_ns: int) -> None:
     state.key_head += 1
     werner = close_pair(arena, link, arena.choice[0], now_ns, KEY, NOBODY)
     tally.key_werner_sum += werner
-    arena.delivered_value[1] += arena.key_value * key_fraction(werner)
+    if len(arena.axes) > 0:
+        for axis in range(3):
+            arena.key_correlator_sum[link, axis] += arena.pair_state[axis]
+        arena.delivered_value[1] += arena.key_value * key_fraction_of_bases(arena.pair_state[0], arena.pair_state[2])
+    else:
+        arena.delivered_value[1] += arena.key_value * key_fraction(werner)
 
 
 @inlined
@@ -122,6 +133,9 @@ def _test_pairs(arena: Arena, link: int, request: int, count: int, now_ns: int) 
         arena.tallies[link].test_werner_sum += werner
         arena.test_link[arena.n_written[1]] = link
         arena.test_werner[arena.n_written[1]] = werner
+        if len(arena.axes) > 0:
+            for axis in range(3):
+                arena.test_correlators[arena.n_written[1], axis] = arena.pair_state[axis]
         arena.test_is_of_shot[arena.n_written[1]] = request < KEY_REQUEST
         arena.n_written[1] += 1
         arena.delivered_value[2] += arena.test_value
@@ -410,7 +424,7 @@ def _events_with_room(arena: Arena) -> int:
 
 @inlined
 def _without_extensions(arena: Arena) -> Arena:
-    """Return the arena of a network of links alone, of which the compiler knows that it is one.
+    """Return the arena of a network of links and Werner pairs alone, of which the compiler knows that it is one.
 
     Numba cannot replace single fields of a named tuple.
     """
@@ -462,6 +476,12 @@ def _without_extensions(arena: Arena) -> Arena:
         arena.memory_slots,
         arena.stored_before,
         arena.held_before,
+        arena.stock_axis_logarithm,
+        arena.shot_correlators,
+        arena.test_correlators,
+        arena.key_correlator_sum,
+        arena.pair_state,
+        (),
         RouteArena(
             routes.flows,
             routes.flow_states,
@@ -522,7 +542,7 @@ def run_links_until(  # noqa: PLR0917 - compiled functions have no keyword-only 
     serve: CompiledRule,
     attempt: CompiledRule,
 ) -> int:
-    """Do what `run_until` does, for a network without routes, limits, modes and drift, faster."""
+    """Do what `run_until` does, for a network of Werner pairs without routes, limits, modes and drift, faster."""
     plain = _without_extensions(arena)
     n_links = len(plain.constants)
     _play_links(plain, link_ns, winner)

@@ -135,16 +135,44 @@ def _trace_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argu
 
 
 @inlined
+def _logarithm(correlator: float) -> float:
+    """Return the logarithm of a correlator's size; its sign is that of the link's new pairs, whatever drifts."""
+    return math.log(abs(correlator)) if correlator != 0.0 else -math.inf
+
+
+@inlined
+def _write_correlators(arena: Arena, link: int, position: int, age_ns: int) -> float:
+    """Write the correlators of a stored pair into `pair_state` and return their mean."""
+    constant, state = arena.constants[link], arena.pair_state
+    if arena.routes.has_drift:
+        x_y_z = arena.stock_axis_logarithm[link, position]
+        state[0] = math.copysign(math.exp(x_y_z[0] - constant.decay_x_per_ns * age_ns), constant.initial_x)
+        state[1] = math.copysign(math.exp(x_y_z[1] - constant.decay_y_per_ns * age_ns), constant.initial_y)
+        state[2] = math.copysign(math.exp(x_y_z[2] - constant.decay_z_per_ns * age_ns), constant.initial_z)
+    else:
+        state[0] = werner_at(constant.initial_x, constant.decay_x_per_ns, age_ns)
+        state[1] = werner_at(constant.initial_y, constant.decay_y_per_ns, age_ns)
+        state[2] = werner_at(constant.initial_z, constant.decay_z_per_ns, age_ns)
+    return float((state[0] + state[1] + state[2]) / 3.0)
+
+
+@inlined
 def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
     arena: Arena, link: int, position: int, now_ns: int, fate: int, user: int
 ) -> float:
-    """Count the end of a pair, remove it from the stock, and return its Werner parameter; its slots stay taken."""
+    """Count the end of a pair, remove it from the stock, and return its Werner parameter; its slots stay taken.
+
+    Of a Bell-diagonal pair that is the one of equal fidelity, and `pair_state` then holds the correlators.
+    """
     state = arena.states[link]
     constant = arena.constants[link]
     age_ns = now_ns - arena.stock_birth_ns[link, position]
-    werner = werner_at(constant.initial_werner, constant.decay_per_ns, age_ns)
-    if arena.routes.has_drift:
-        werner *= math.exp(arena.stock_shift[link, position])
+    if len(arena.axes) > 0:
+        werner = _write_correlators(arena, link, position, age_ns)
+    else:
+        werner = werner_at(constant.initial_werner, constant.decay_per_ns, age_ns)
+        if arena.routes.has_drift:
+            werner *= math.exp(arena.stock_shift[link, position])
     arena.fates[link, fate] += 1
     if arena.routes.has_modes and fate != ROUTE and arena.routes.modes[link] > 0:
         arena.routes.mode_free_ns[link, arena.stock_mode[link, position]] = now_ns
@@ -161,6 +189,9 @@ def close_pair(  # noqa: PLR0917 - compiled functions have no keyword-only argum
             arena.stock_shift[link, at] = arena.stock_shift[link, at + 1]
             arena.stock_expiry_ns[link, at] = arena.stock_expiry_ns[link, at + 1]
             arena.stock_mode[link, at] = arena.stock_mode[link, at + 1]
+            if len(arena.axes) > 0:
+                for axis in range(3):
+                    arena.stock_axis_logarithm[link, at, axis] = arena.stock_axis_logarithm[link, at + 1, axis]
     return werner
 
 
@@ -173,6 +204,11 @@ def store_pair(arena: Arena, link: int, now_ns: int) -> None:
     arena.stock_number[link, position] = state.number
     if arena.routes.has_drift or arena.routes.has_modes:
         arena.stock_shift[link, position] = 0.0
+        if len(arena.axes) > 0:
+            x_y_z, constant = arena.stock_axis_logarithm[link, position], arena.constants[link]
+            x_y_z[0] = _logarithm(constant.initial_x)
+            x_y_z[1] = _logarithm(constant.initial_y)
+            x_y_z[2] = _logarithm(constant.initial_z)
         arena.stock_expiry_ns[link, position] = now_ns + arena.constants[link].lifetime_ns
         modes = arena.routes.modes[link]
         if modes > 0:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import from_dtype, types
 
-from ceas.network.compilation import CompiledRule, compiled
+from ceas.network.compilation import CompiledRule, compiled, outlined
 
 __all__ = [
     "ASK_DTYPE",
@@ -31,13 +31,17 @@ __all__ = [
     "attempt_rule",
     "entropy_bits",
     "key_fraction",
+    "key_fraction_at",
+    "key_fraction_of_bases",
     "longest_waiting",
+    "mean_square",
     "priority_rule",
     "route_rule",
     "serve_first_ask",
     "serve_first_ask_with_oldest",
     "serve_no_ask",
     "serve_rule",
+    "shot_factor_at",
     "swap_asap",
     "swap_nested",
     "swap_rule",
@@ -82,6 +86,14 @@ class LinkView(NamedTuple):
         test_share: Probability that a use becomes a test.
         draw: Random integer in [0, 2^63), new at every call.
         parameters: The policy's parameters for this link.
+        is_bell_diagonal: Whether pairs have the three correlators below; `initial_werner` and `decay_per_ns` are then
+            their means. `shot_factor_at` and `key_fraction_at` hold for both.
+        initial_x: Correlator c_x of a new pair.
+        initial_y: Correlator c_y.
+        initial_z: Correlator c_z.
+        decay_x_per_ns: Rate at which a stored pair's c_x decays (1/ns).
+        decay_y_per_ns: Rate for c_y.
+        decay_z_per_ns: Rate for c_z.
     """
 
     link: int
@@ -89,9 +101,9 @@ class LinkView(NamedTuple):
     round_start_ns: int
     round_end_ns: int
     learning_end_ns: int
-    qpu_ready_ns: npt.NDArray[np.int64]
-    qpu_close_ns: npt.NDArray[np.int64]
-    shot_duration_ns: npt.NDArray[np.int64]
+    qpu_ready_ns: tuple[int, int]
+    qpu_close_ns: tuple[int, int]
+    shot_duration_ns: tuple[int, int]
     stock_birth_ns: npt.NDArray[np.int64]
     key_arrival_ns: npt.NDArray[np.int64]
     free_slots: int
@@ -109,6 +121,13 @@ class LinkView(NamedTuple):
     test_share: float
     draw: np.int64
     parameters: npt.NDArray[np.float64]
+    is_bell_diagonal: bool = False
+    initial_x: float = 1.0
+    initial_y: float = 1.0
+    initial_z: float = 1.0
+    decay_x_per_ns: float = 0.0
+    decay_y_per_ns: float = 0.0
+    decay_z_per_ns: float = 0.0
 
 
 # A route request that asks a link for a pair. `request` and `hop` are the kernel's own.
@@ -156,15 +175,18 @@ class SwapView(NamedTuple):
 
 
 _INT_ROW = types.Array(types.int64, 1, "C")
+_PAIR: Callable[..., Any] = types.UniTuple
 _NUMBA_TYPE = {
     int: types.int64,
     np.int64: types.int64,
     float: types.float64,
+    bool: types.boolean,
+    # Two numbers in place: the descriptor of an array is as long as seven, and every call of a rule copies the view.
+    tuple[int, int]: _PAIR(types.int64, 2),
     npt.NDArray[np.int64]: _INT_ROW,
     npt.NDArray[np.float64]: types.Array(types.float64, 1, "C"),
 }
 _VIEW: Callable[..., Any] = types.NamedTuple
-_PAIR: Callable[..., Any] = types.UniTuple
 VIEW_TYPE = _VIEW([_NUMBA_TYPE[kind] for kind in LinkView.__annotations__.values()], LinkView)
 SERVE_SIGNATURE = _PAIR(types.int64, 2)(VIEW_TYPE, _INT_ROW)
 ATTEMPT_SIGNATURE = types.int64(VIEW_TYPE)
@@ -308,8 +330,8 @@ class Policy:
 
 
 @compiled
-def werner_at(initial_werner: float, decay_per_ns: float, age_ns: int) -> float:
-    """Return the Werner parameter of a pair of the given age."""
+def werner_at(initial_werner: float, decay_per_ns: float, age_ns: float) -> float:
+    """Return the Werner parameter, or one correlator, of a pair of the given age (ns)."""
     return initial_werner * math.exp(-decay_per_ns * age_ns)
 
 
@@ -328,3 +350,61 @@ def key_fraction(werner: float) -> float:
     The same as `ceas.physics.secret_key_fraction`, which tests hold it against.
     """
     return max(0.0, 1.0 - 2.0 * entropy_bits(0.5 * (1.0 - werner)))
+
+
+@compiled
+def key_fraction_of_bases(x: float, z: float) -> float:
+    """Return the asymptotic BBM92 secret bits per pair, max(0, 1 - h((1 - x)/2) - h((1 - z)/2)), compiled.
+
+    The same as `ceas.physics.keys.bbm92_key_fraction`, which tests hold it against.
+    """
+    return max(1.0 - entropy_bits(0.5 * (1.0 - x)) - entropy_bits(0.5 * (1.0 - z)), 0.0)
+
+
+@compiled
+def mean_square(x: float, y: float, z: float) -> float:
+    """Return the mean of three squared correlators, w^2 for a Werner pair."""
+    return (x * x + y * y + z * z) / 3.0
+
+
+@outlined
+def _bell_diagonal_shot_factor(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
+    x: float, y: float, z: float, decay_x_per_ns: float, decay_y_per_ns: float, decay_z_per_ns: float, age_ns: float
+) -> float:
+    return mean_square(
+        werner_at(x, decay_x_per_ns, age_ns), werner_at(y, decay_y_per_ns, age_ns), werner_at(z, decay_z_per_ns, age_ns)
+    )
+
+
+@outlined
+def _bell_diagonal_key_fraction(
+    x: float, z: float, decay_x_per_ns: float, decay_z_per_ns: float, age_ns: float
+) -> float:
+    return key_fraction_of_bases(werner_at(x, decay_x_per_ns, age_ns), werner_at(z, decay_z_per_ns, age_ns))
+
+
+@compiled
+def shot_factor_at(view: LinkView, age_ns: float) -> float:
+    """Return the factor of a shot's value by one pair of the given age: w^2, or the mean of the squared correlators."""
+    if view.is_bell_diagonal:
+        return _bell_diagonal_shot_factor(
+            view.initial_x,
+            view.initial_y,
+            view.initial_z,
+            view.decay_x_per_ns,
+            view.decay_y_per_ns,
+            view.decay_z_per_ns,
+            float(age_ns),
+        )
+    werner = werner_at(view.initial_werner, view.decay_per_ns, age_ns)
+    return werner * werner
+
+
+@compiled
+def key_fraction_at(view: LinkView, age_ns: float) -> float:
+    """Return the secret bits of a pair of the given age."""
+    if view.is_bell_diagonal:
+        return _bell_diagonal_key_fraction(
+            view.initial_x, view.initial_z, view.decay_x_per_ns, view.decay_z_per_ns, float(age_ns)
+        )
+    return key_fraction(werner_at(view.initial_werner, view.decay_per_ns, age_ns))

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
+from ceas.physics.memory import correlator_cutoff_s
 
 if TYPE_CHECKING:
     from ceas.network.hardware import LinkTable, NodeTable
@@ -24,6 +25,7 @@ __all__ = [
     "NetworkModel",
     "RoundClock",
     "WindowRecord",
+    "correlator_lifetime_ns",
     "learners_of_link",
     "lifetime_ns",
     "no_link_demand",
@@ -98,7 +100,8 @@ class DemandTable:
     """Who needs pairs, when, and what a pair is worth to each use.
 
     A shot with pairs of Werner parameters w_1..w_m delivers `learning_value * prod w_i^2`, a key pair
-    `key_value * secret_key_fraction(w)`, a tested pair `test_value`.
+    `key_value * secret_key_fraction(w)`, a tested pair `test_value`. Of Bell-diagonal pairs, the mean of the three
+    squared correlators takes the place of w^2, and the BBM92 key of the X and Z bases that of the Werner pair's.
 
     Args:
         learner_link: Link whose pairs a learner's cut circuit uses, shape `(n_learners,)`, -1 for none. At most two
@@ -239,6 +242,10 @@ class NetworkModel:
                     f"Argument `repeaters` must have {n_nodes} nodes and {n_links} links, but has {found[0]} and "
                     f"{found[1]}."
                 )
+            if self.links.is_bell_diagonal and not self._has_repeaters_of_links():
+                raise DomainError(
+                    "Argument `repeaters` must have correlators and memories of Bell-diagonal `links`, but does not."
+                )
         if self.route_demand is not None:
             if self.routes is None or self.repeaters is None:
                 raise DomainError("Argument `route_demand` must come with `routes` and `repeaters`, but does not.")
@@ -253,6 +260,15 @@ class NetworkModel:
             if bool((link < 0).any()) or bool((link >= n_links).any()):
                 raise DomainError(f"Argument `drift` must change links below {n_links}, but does not.")
 
+    def _has_repeaters_of_links(self) -> bool:
+        """Tell whether pairs on routes begin and decay as those in the links' stocks."""
+        links, repeaters = self.links, self.repeaters
+        if repeaters is None:
+            return True
+        rates_hz = repeaters.memory_rate_hz[links.node_a] + repeaters.memory_rate_hz[links.node_b]
+        same = np.allclose(repeaters.initial_correlators, links.correlators, rtol=0.0, atol=1e-9)
+        return same and np.allclose(rates_hz, links.correlator_rates_hz, rtol=1e-9, atol=0.0)
+
     @property
     def n_links(self) -> int:
         """Number of links."""
@@ -266,6 +282,8 @@ class NetworkModel:
     @property
     def lifetime_ns(self) -> Int64s:
         """Age at which a pair of each link is expired (ns), shape `(n_links,)`; 0 for a link that never attempts."""
+        if self.links.is_bell_diagonal:
+            return correlator_lifetime_ns(self.links.correlators, self.links.correlator_rates_hz, self.minimum_fidelity)
         return lifetime_ns(self.links.initial_werner, self.links.decay_rate_hz, self.minimum_fidelity)
 
 
@@ -279,7 +297,8 @@ class WindowRecord:
         end_ns: Network time at its end (ns).
         shot_learner: Learner of every shot, shape `(S,)`; shots are sorted by (learner, time).
         shot_time_ns: Time at which the shot began and its pairs were used (ns), shape `(S,)`.
-        shot_werner: Werner parameters of its pairs at that time, shape `(S, pairs_per_shot)`.
+        shot_werner: Werner parameters of its pairs at that time, shape `(S, pairs_per_shot)`; here and below that of
+            equal fidelity, the mean of the three correlators, where pairs are Bell-diagonal.
         generated: Pairs born.
         fates: Pairs closed in this round by fate, shape `(n_links, 6)`; the ALIVE column is the stock at the end.
         key_count: Pairs delivered to key requests.
@@ -304,6 +323,10 @@ class WindowRecord:
         pairs: Traced pairs closed in this round, sorted by (end, pair), dtype `PAIR_DTYPE`: `user` is the learner or
             -1, `shot` the row of the shot in this record or -1.
         routes: What happened on the routes; None if nobody asks for pairs over any.
+        shot_correlators: Correlators (x, y, z) of the pairs of `shot_werner`, shape `(S, pairs_per_shot, 3)`; None, as
+            the two below, for Werner pairs.
+        test_correlators: Those of the pairs of `test_werner`, shape `(K, 3)`.
+        key_correlator_sum: Sum of those of the pairs delivered to key requests, shape `(n_links, 3)`.
     """
 
     window: int
@@ -332,6 +355,14 @@ class WindowRecord:
     wait_histogram: Int64s
     pairs: npt.NDArray[Any]
     routes: "RouteRecord | None" = None
+    shot_correlators: Float32s | None = None
+    test_correlators: Float32s | None = None
+    key_correlator_sum: Float64s | None = None
+
+    @property
+    def shot_pairs(self) -> Float32s:
+        """What is known of the pairs of every shot: Werner parameters `(S, m)`, or correlators `(S, m, 3)`."""
+        return self.shot_werner if self.shot_correlators is None else self.shot_correlators
 
 
 def lifetime_ns(initial_werner: Float64s, decay_rate_hz: Float64s, minimum_fidelity: float) -> Int64s:
@@ -340,6 +371,16 @@ def lifetime_ns(initial_werner: Float64s, decay_rate_hz: Float64s, minimum_fidel
     with np.errstate(divide="ignore", invalid="ignore"):
         lifetime = np.where(excess > 1.0, np.log(excess) / decay_rate_hz * 1e9, 0.0)
     return np.minimum(lifetime, float(_LONGEST_NS)).astype(np.int64)
+
+
+def correlator_lifetime_ns(correlators: Float64s, rates_hz: Float64s, minimum_fidelity: float) -> Int64s:
+    """Return the same as `lifetime_ns` for pairs of correlators `(n_links, 3)` that decay at rates `(n_links, 3)`."""
+    lifetime = lifetime_ns(correlators[:, 0], rates_hz[:, 0], minimum_fidelity)
+    is_uneven = (correlators != correlators[:, :1]).any(axis=1) | (rates_hz != rates_hz[:, :1]).any(axis=1)
+    if is_uneven.any():
+        cutoff_s = correlator_cutoff_s(correlators[is_uneven], minimum_fidelity, rates_hz[is_uneven])
+        lifetime[is_uneven] = np.minimum(cutoff_s * 1e9, float(_LONGEST_NS)).astype(np.int64)
+    return lifetime
 
 
 def used_by_routes(record: WindowRecord) -> Int64s:

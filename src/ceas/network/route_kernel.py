@@ -18,9 +18,9 @@ Rules of the machine:
 """
 
 from ceas.network.arena import Arena
-from ceas.network.compilation import CompiledRule, as_index, compiled, constant, inlined
+from ceas.network.compilation import CompiledRule, as_index, constant, inlined
 from ceas.network.draws import hash_counter, unit_interval
-from ceas.network.policy import NEVER, SwapView, entropy_bits
+from ceas.network.policy import NEVER, SwapView, key_fraction_of_bases
 from ceas.network.records import FIDELITY_BINS
 from ceas.network.route_arena import ASKING, BROKEN, N_FREE, N_SWAPPED, N_TRACED, PRESENT, RouteArena
 from ceas.network.route_records import RouteFate
@@ -192,15 +192,6 @@ def _reset(arena: Arena, slot: int, now_ns: int) -> None:
             ask(arena, slot, at)
 
 
-@compiled
-def _key_bits(x: float, z: float) -> float:
-    """Return the asymptotic BBM92 secret bits of a Bell-diagonal pair, max(0, 1 - h((1 - x)/2) - h((1 - z)/2)).
-
-    The same as `ceas.physics.bbm92_key_fraction`, which tests hold it against.
-    """
-    return max(1.0 - entropy_bits(0.5 * (1.0 - x)) - entropy_bits(0.5 * (1.0 - z)), 0.0)
-
-
 @inlined
 def _count_delivery(arena: Arena, slot: int, now_ns: int) -> None:
     routes = arena.routes
@@ -209,7 +200,7 @@ def _count_delivery(arena: Arena, slot: int, now_ns: int) -> None:
     tally = routes.tallies[as_index(request.flow)]
     value = flow.weight
     if flow.use_class == _KEY:
-        bits = _key_bits(head.x, head.z)
+        bits = key_fraction_of_bases(head.x, head.z)
         tally.key_bits += bits
         value *= bits
     tally.served += 1

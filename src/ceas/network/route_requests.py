@@ -84,7 +84,12 @@ def _commit(arena: Arena, link: int, place: int, position: int, now_ns: int) -> 
             for position_of in range(routes.heard_ns.shape[3]):
                 routes.heard_ns[slot, at, side, position_of] = NEVER
     hop.x, hop.y, hop.z = routes.start[link, 0], routes.start[link, 1], routes.start[link, 2]
-    if routes.has_drift:
+    if routes.has_drift and len(arena.axes) > 0:
+        x_y_z = arena.stock_axis_logarithm[link, position]
+        hop.x = math.copysign(math.exp(x_y_z[0]), hop.x)
+        hop.y = math.copysign(math.exp(x_y_z[1]), hop.y)
+        hop.z = math.copysign(math.exp(x_y_z[2]), hop.z)
+    elif routes.has_drift:
         shift = math.exp(arena.stock_shift[link, position])
         hop.x *= shift
         hop.y *= shift

@@ -37,6 +37,9 @@ __all__ = [
     "route_arena",
     "route_links",
     "route_record",
+    "scaled_correlators",
+    "start_correlators",
+    "transfer_ns",
 ]
 
 Extra: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -50,13 +53,14 @@ _MANY = 1 << 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkValues:
-    """What drift changes about links, one entry a link, and the factor of their decay."""
+    """What drift changes about links, one entry a link, and the factor of their decay; correlators `(n_links, 3)`."""
 
     success_probability: npt.NDArray[np.float64]
     initial_werner: npt.NDArray[np.float64]
     decay_rate_hz: npt.NDArray[np.float64]
     decay_factor: npt.NDArray[np.float64]
     fidelity_factor: npt.NDArray[np.float64]
+    correlators: npt.NDArray[np.float64]
 
 
 def link_values(model: NetworkModel, time_ns: int) -> LinkValues:
@@ -72,13 +76,30 @@ def link_values(model: NetworkModel, time_ns: int) -> LinkValues:
                 drift.fidelity_factor[step],
             )
     success, decay, fidelity = factors
+    initial_werner, correlators = np.minimum(links.initial_werner * fidelity, 1.0), links.correlators
+    if links.is_bell_diagonal:
+        correlators = scaled_correlators(correlators, fidelity)
+        initial_werner = correlators.mean(axis=1)
     return LinkValues(
         success_probability=np.minimum(links.success_probability * success, 1.0),
-        initial_werner=np.minimum(links.initial_werner * fidelity, 1.0),
+        initial_werner=initial_werner,
         decay_rate_hz=links.decay_rate_hz * decay,
         decay_factor=decay,
         fidelity_factor=fidelity,
+        correlators=correlators,
     )
+
+
+def scaled_correlators(
+    correlators: npt.NDArray[np.float64], factor: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return correlators `(n, 3)` times factors `(n,)`, each at most the largest that leaves the pair a state."""
+    # The weights of factor f are (1 + f s)/4 with these sums s, and at least 0 while f is at most -1/s.
+    x, y, z = correlators.T
+    lowest = np.minimum.reduce([x + y + z, x - y - z, y - x - z, z - x - y])
+    with np.errstate(divide="ignore"):
+        largest = np.where(lowest < 0.0, -1.0 / lowest, np.inf)
+    return np.asarray(correlators * np.minimum(factor, np.maximum(largest, 1.0))[:, np.newaxis])
 
 
 def route_links(model: NetworkModel) -> npt.NDArray[np.bool_]:
@@ -136,8 +157,10 @@ def initial_extra(model: NetworkModel, stock_shape: tuple[int, int], *, seed: in
         stock_shape = (0, 0)
     most_modes = int(model.repeaters.modes.max(initial=0)) if model.repeaters is not None else 0
     limited_links, limited_nodes = (n_links, n_nodes) if _has_limit(model) else (0, 0)
+    axis_shape = (*stock_shape, 3) if model.links.is_bell_diagonal else (0, 0, 3)
     extra: Extra = {
         "stock_shift": np.zeros(stock_shape),
+        "stock_axis_logarithm": np.zeros(axis_shape),
         "stock_expiry_ns": np.zeros(stock_shape, dtype=np.int64),
         "stock_mode": np.zeros(stock_shape, dtype=np.int64),
         "flow_seeds": np.array(seeds, dtype=np.uint64).reshape(-1, len(names)),
@@ -198,6 +221,8 @@ def start_correlators(model: NetworkModel, values: LinkValues) -> npt.NDArray[np
     if repeaters is None:
         return np.zeros((0, 3))
     start = np.minimum(repeaters.initial_correlators * values.fidelity_factor[:, np.newaxis], 1.0)
+    if model.links.is_bell_diagonal:
+        start = values.correlators
     a, b = model.links.node_a, model.links.node_b
     rate_hz = (repeaters.memory_rate_hz[a] + repeaters.memory_rate_hz[b]) * values.decay_factor[:, np.newaxis]
     moved = np.exp(-rate_hz * transfer_ns(model)[:, np.newaxis] * 1e-9)

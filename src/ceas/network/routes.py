@@ -13,6 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
+from ceas.physics.operations import LocalOperations
+from ceas.physics.swapping import bell_measurement_correlators
 
 if TYPE_CHECKING:
     from ceas.network.hardware import LinkTable, NodeTable
@@ -284,10 +286,10 @@ def swap_contraction(
 ) -> Float64s:
     """Return the factors of the correlators by an imperfect Bell measurement, shape `(..., 3)`.
 
-    CNOT, Hadamard on the control, both qubits read. A Pauli error of probability e (X, Y and Z with e/3 each) on each
-    of the CNOT's qubits flips the bit read from it with probability 2e/3, and so does one on the Hadamard's. The
-    control's bit corrects Z and the target's X, so a flip of the one leaves a Z error on the new pair, of the other an
-    X error. On Werner pairs, readout of fidelity m alone gives the fidelity of w' = (4 m^2 - 1)/3 w1 w2.
+    CNOT, Hadamard on the control, both qubits read. A Pauli error of probability e (X, Y and Z with e/3 each) strikes
+    each of the CNOT's qubits on its own, as in the learners' circuits, and the Hadamard's: it depolarises with 4e/3.
+    See `ceas.physics.swapping`. On Werner pairs, readout of fidelity m alone gives the fidelity of
+    w' = (4 m^2 - 1)/3 w1 w2.
 
     Args:
         two_qubit_error: Pauli error probability on each qubit of a two-qubit gate.
@@ -297,18 +299,20 @@ def swap_contraction(
     Source:
         Briegel, Duer, Cirac, Zoller, PRL 81, 5932 (1998), eq. (2), for the readout; tests derive both numerically.
     """
-    gate = 1.0 - 4.0 * np.asarray(two_qubit_error, dtype=np.float64) / 3.0
-    target = gate * (1.0 - 2.0 * np.asarray(readout_error, dtype=np.float64))
-    control = target * (1.0 - 4.0 * np.asarray(one_qubit_error, dtype=np.float64) / 3.0)
-    return np.stack([control, control * target, target], axis=-1)
+    operations = LocalOperations(
+        one_qubit_depolarising=4.0 * np.asarray(one_qubit_error, dtype=np.float64) / 3.0,
+        two_qubit_depolarising=4.0 * np.asarray(two_qubit_error, dtype=np.float64) / 3.0,
+        readout_error=np.asarray(readout_error, dtype=np.float64),
+    )
+    return bell_measurement_correlators(operations, two_qubit_noise="independent")
 
 
 def ideal_repeaters(nodes: "NodeTable", links: "LinkTable", **columns: npt.ArrayLike) -> RepeaterTable:
-    """Return repeaters with perfect, instant Bell measurements, no limits, and Werner pairs that depolarise.
+    """Return repeaters with perfect, instant Bell measurements, no limits, and the links' own pairs and memories.
 
     Args:
-        nodes: Nodes; memories decay at 1/`coherence_time_s`.
-        links: Links; new pairs have their Werner parameter.
+        nodes: Nodes; memories decay at their `correlator_rates_hz`.
+        links: Links; new pairs have their `correlators`.
         **columns: Columns of `RepeaterTable` in the place of these, broadcast to their shape.
     """
     n_nodes, n_links = nodes.n_nodes, links.n_links
@@ -317,11 +321,11 @@ def ideal_repeaters(nodes: "NodeTable", links: "LinkTable", **columns: npt.Array
         "swap_success_probability": np.ones(n_nodes),
         "bell_measurement_ns": np.zeros(n_nodes, dtype=np.int64),
         "swap_contraction": np.ones((n_nodes, 3)),
-        "memory_rate_hz": np.repeat(1.0 / nodes.coherence_time_s[:, np.newaxis], 3, axis=1),
+        "memory_rate_hz": nodes.correlator_rates_hz,
         "communication_qubits": np.zeros(n_nodes, dtype=np.int64),
         "transfer_ns": np.zeros(n_nodes, dtype=np.int64),
         "transfer_contraction": np.ones(n_nodes),
-        "initial_correlators": np.repeat(links.initial_werner[:, np.newaxis], 3, axis=1),
+        "initial_correlators": links.correlators,
         "cutoff_ns": np.full(n_links, never, dtype=np.int64),
         "modes": np.zeros(n_links, dtype=np.int64),
     }

@@ -28,6 +28,7 @@ from ceas.network.records import (
     Fate,
     NetworkModel,
     WindowRecord,
+    correlator_lifetime_ns,
     learners_of_link,
     lifetime_ns,
 )
@@ -41,6 +42,7 @@ from ceas.network.route_state import (
     route_arena,
     route_links,
     route_record,
+    start_correlators,
     transfer_ns,
 )
 from ceas.network.tournament import room_for_tournament
@@ -180,6 +182,7 @@ def _run_part(  # noqa: PLR0917 - private
     link_ns, winner = np.empty(len(arena.constants), dtype=np.int64), room_for_tournament(len(arena.constants))
     routes = arena.routes
     has_extensions = routes.has_routes or routes.has_attempt_limit or routes.has_modes or routes.has_drift
+    has_extensions |= len(arena.axes) > 0
     rules = [policy.serve, policy.attempt]
     if has_extensions or routes.is_checked:
         rules += [policy.route, policy.swap, policy.priority]
@@ -229,6 +232,13 @@ def _link_constants(model: NetworkModel, seeds: npt.NDArray[np.uint64], values: 
             moved = factor[links.node_a] * factor[links.node_b] * np.exp(-values.decay_rate_hz * moving_ns * 1e-9)
             initial_werner = initial_werner * moved
         lifetime = lifetime_ns(initial_werner, values.decay_rate_hz, model.minimum_fidelity)
+    correlators = np.repeat(initial_werner[:, np.newaxis], 3, axis=1)
+    rates_hz = np.repeat(values.decay_rate_hz[:, np.newaxis], 3, axis=1)
+    if links.is_bell_diagonal:
+        correlators = values.correlators if model.repeaters is None else start_correlators(model, values)
+        rates_hz = links.correlator_rates_hz * values.decay_factor[:, np.newaxis]
+        initial_werner = correlators.mean(axis=1)
+        lifetime = correlator_lifetime_ns(correlators, rates_hz, model.minimum_fidelity)
     success = np.where(_is_attempting(model) & (lifetime > 0), values.success_probability, 0.0)
     constants = np.zeros(model.n_links, dtype=CONSTANT_DTYPE)
     constants["node_a"] = links.node_a
@@ -239,6 +249,9 @@ def _link_constants(model: NetworkModel, seeds: npt.NDArray[np.uint64], values: 
     constants["initial_werner"] = initial_werner
     constants["decay_per_ns"] = values.decay_rate_hz * 1e-9
     constants["lifetime_ns"] = lifetime
+    for column, axis in enumerate("xyz"):
+        constants[f"initial_{axis}"] = correlators[:, column]
+        constants[f"decay_{axis}_per_ns"] = rates_hz[:, column] * 1e-9
     with np.errstate(divide="ignore", over="ignore"):
         constants["log_failure"] = np.log1p(-success)
         constants["pair_period_ns"] = links.attempt_period_ns / success
@@ -266,6 +279,7 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
     first_neighbour, neighbour_link = _neighbour_links(model)
     longest_route = state.extra["hops"].shape[1]
     rows = max(_BUFFER_ROWS, 4 * rows_of_event(state.stock_birth_ns.shape[1], longest_route))
+    recorded = rows if model.links.is_bell_diagonal else 0
     start_ns = state.window * clock.round_ns
     per_learner = (n_links, MAX_LEARNERS_PER_LINK)
     constants = _link_constants(model, state.seeds, link_values(model, start_ns - 1))
@@ -320,6 +334,12 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
         memory_slots=model.nodes.memory_slots.astype(np.int64),
         stored_before=state.links["n_stored"].copy(),
         held_before=held_pairs(state.extra, routes.flows, n_links),
+        stock_axis_logarithm=state.extra["stock_axis_logarithm"],
+        shot_correlators=np.empty((recorded, demand.pairs_per_shot, 3), dtype=np.float32),
+        test_correlators=np.empty((recorded, 3), dtype=np.float32),
+        key_correlator_sum=np.zeros((n_links, 3)),
+        pair_state=np.zeros(3),
+        axes=(0, 1, 2) if model.links.is_bell_diagonal else (),
         routes=routes,
     )
 
@@ -353,12 +373,16 @@ def _empty_buffers(arena: Arena) -> tuple[npt.NDArray[Any], ...]:
         arena.test_is_of_shot[:n_tests].copy(),
         arena.trace[:n_traced].copy(),
         empty_route_trace(arena.routes),
+        arena.shot_correlators[:n_shots].copy(),
+        arena.test_correlators[:n_tests].copy(),
     )
 
 
 def _window_record(window: int, arena: Arena, state: NetworkState, columns: list[npt.NDArray[Any]]) -> WindowRecord:
     """Return the record of a round from its tallies and from what the kernel wrote, which is in order of time."""
-    shot_learner, shot_time_ns, shot_werner, test_link, test_werner, test_is_of_shot, pairs, route_pairs = columns
+    shot_learner, shot_time_ns, shot_werner, test_link, test_werner, test_is_of_shot, pairs, route_pairs = columns[:8]
+    shot_correlators, test_correlators = columns[8:]
+    has_correlators = len(arena.axes) > 0
     by_learner = np.argsort(shot_learner, kind="stable")
     by_link = np.argsort(test_link, kind="stable")
     row_of_shot = np.empty_like(by_learner)
@@ -389,5 +413,8 @@ def _window_record(window: int, arena: Arena, state: NetworkState, columns: list
         wait_histogram=arena.wait_histogram,
         routes=route_record(arena.routes, state.extra, [route_pairs]),
         pairs=pairs[np.lexsort((pairs["pair_id"], pairs["end_ns"]))],
+        shot_correlators=shot_correlators[by_learner] if has_correlators else None,
+        test_correlators=test_correlators[by_link] if has_correlators else None,
+        key_correlator_sum=arena.key_correlator_sum if has_correlators else None,
         **tallies,
     )

@@ -15,6 +15,7 @@ from ceas.errors import DomainError
 from ceas.physics.domain import (
     require_bell_diagonal,
     require_between,
+    require_correlators,
     require_non_negative,
     require_positive,
     unit_interval,
@@ -28,6 +29,7 @@ from ceas.physics.states import (
 
 __all__ = [
     "attempt_cutoff",
+    "correlator_cutoff_s",
     "decay_werner",
     "dephase_bell_diagonal",
     "dephase_by_attempts",
@@ -182,9 +184,37 @@ def _correlator_cutoff(
     bell_diagonal: ArrayLike, minimum_fidelity: ArrayLike, correlator_rates_hz: ArrayLike
 ) -> NDArray[np.float64]:
     """Return when correlators that decay at rates `(..., 3)` (1/s) first take the fidelity below its minimum."""
-    correlators = bell_diagonal_to_correlators(bell_diagonal)
-    minimum = require_between("minimum_fidelity", minimum_fidelity, 0.5, 1.0)
-    rates = np.asarray(correlator_rates_hz, dtype=np.float64)
+    require_between("minimum_fidelity", minimum_fidelity, 0.5, 1.0)
+    return correlator_cutoff_s(bell_diagonal_to_correlators(bell_diagonal), minimum_fidelity, correlator_rates_hz)
+
+
+def correlator_cutoff_s(
+    correlators: ArrayLike, minimum_fidelity: ArrayLike, correlator_rates_hz: ArrayLike
+) -> NDArray[np.float64]:
+    """Return how long a pair keeps at least `minimum_fidelity` while each correlator decays at a rate of its own.
+
+    The fidelity (1 + sum c_i exp(-r_i t))/4 meets a minimum above 1/4 once at most if no correlator is negative, for it
+    only falls; and with a negative one as well if no more than two of the rates differ, for it then has one extremum.
+
+    Args:
+        correlators: Correlators `(..., 3)` before storage.
+        minimum_fidelity: Lowest fidelity that is still of use, in (1/4, 1].
+        correlator_rates_hz: Decay rates `(..., 3)` by both memories (1/s), at least 0.
+
+    Returns:
+        Time (s) of the broadcast shape: 0 for a pair already below, infinite for one that never falls below.
+
+    Raises:
+        DomainError: An argument is outside its domain, or a correlator is negative and three rates differ.
+    """
+    correlators = require_correlators("correlators", correlators)
+    minimum = unit_interval("minimum_fidelity", minimum_fidelity)
+    if np.any(minimum <= 0.25):
+        raise DomainError("Argument `minimum_fidelity` must be above 1/4, but is not.")
+    rates = require_non_negative("correlator_rates_hz", correlator_rates_hz)
+    is_twofold = (rates == np.roll(rates, 1, axis=-1)).any(axis=-1)
+    if np.any((correlators < 0.0).any(axis=-1) & ~is_twofold):
+        raise DomainError("Argument `correlator_rates_hz` must hold two equal rates for a negative correlator.")
     shape = np.broadcast_shapes(correlators.shape[:-1], rates.shape[:-1], minimum.shape)
     correlators = np.broadcast_to(correlators, (*shape, 3))
     rates, target = np.broadcast_to(rates, (*shape, 3)), np.broadcast_to(4.0 * minimum - 1.0, shape)

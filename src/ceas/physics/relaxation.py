@@ -68,6 +68,19 @@ class RelaxingMemory:
         flip = relaxation / 4.0
         return np.stack([flip, flip, np.maximum(dephasing / 2.0 - flip, 0.0)], axis=-1)
 
+    @property
+    def correlator_rates_hz(self) -> NDArray[np.float64]:
+        """Rates `(..., 3)` at which the Pauli-twirled memory of one half lowers c_x, c_y and c_z: 1/T2, 1/T2, 1/T1."""
+        relaxation, dephasing = self.rates_hz
+        return np.stack([dephasing, dephasing, relaxation], axis=-1)
+
+    @property
+    def depolarising_time_s(self) -> NDArray[np.float64]:
+        """Time 3 / (1/T1 + 2/T2) of the depolarising memory in which a pair loses fidelity as fast at first (s)."""
+        relaxation, dephasing = self.rates_hz
+        with np.errstate(divide="ignore"):
+            return np.asarray(3.0 / (relaxation + 2.0 * dephasing))
+
 
 def relax_bell_diagonal(
     bell_diagonal: ArrayLike, elapsed_s: ArrayLike, memory_a: RelaxingMemory, memory_b: RelaxingMemory

@@ -14,7 +14,13 @@ the product are multiplied by
 
 and Werner pairs, with p1 = 0, become one of `(1 - p2) (4 m^2 - 1)/3 w_1 w_2` with m = 1 - e after twirling. The
 correction is taken as perfect; in practice it is only noted.
+
+A two-qubit gate that depolarises each of its qubits on its own, with probability p2 each, keeps (1 - p2)^2 of c_y and
+1 - p2 of the others: an error on one qubit then spares the other's bit. `two_qubit_noise` says which of the two a gate
+has. Published gate fidelities do not tell; the circuits of the learners have the second, see `ceas.learning.noise`.
 """
+
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,16 +30,27 @@ from ceas.physics.domain import require_bell_diagonal, require_positive, unit_in
 from ceas.physics.operations import PERFECT_OPERATIONS, LocalOperations
 from ceas.physics.states import bell_diagonal_to_correlators, correlators_to_bell_diagonal
 
+TwoQubitNoise = Literal["joint", "independent"]
+
 __all__ = ["bell_measurement_correlators", "chain_success_probability", "swap_chain", "swap_noisy"]
 
 
-def bell_measurement_correlators(operations: LocalOperations = PERFECT_OPERATIONS) -> NDArray[np.float64]:
-    """Return by what factors `(..., 3)` a Bell measurement at a node multiplies the correlators (x, y, z)."""
+def bell_measurement_correlators(
+    operations: LocalOperations = PERFECT_OPERATIONS, *, two_qubit_noise: TwoQubitNoise = "joint"
+) -> NDArray[np.float64]:
+    """Return by what factors `(..., 3)` a Bell measurement at a node multiplies the correlators (x, y, z).
+
+    Args:
+        operations: The node's gates and readout.
+        two_qubit_noise: Whether the CNOT depolarises both qubits together or each on its own.
+    """
     gate = 1.0 - np.asarray(operations.two_qubit_depolarising, dtype=np.float64)
-    z_parity = 1.0 - 2.0 * np.asarray(operations.readout_error, dtype=np.float64)
-    x_parity = (1.0 - np.asarray(operations.one_qubit_depolarising, dtype=np.float64)) * z_parity
+    readout = 1.0 - 2.0 * np.asarray(operations.readout_error, dtype=np.float64)
     # An X error, from the Z parity, spares c_x; a Z error, from the X parity, spares c_z.
-    return np.stack(np.broadcast_arrays(gate * x_parity, gate * x_parity * z_parity, gate * z_parity), axis=-1)
+    z_parity = gate * readout
+    x_parity = z_parity * (1.0 - np.asarray(operations.one_qubit_depolarising, dtype=np.float64))
+    both = x_parity * (readout if two_qubit_noise == "joint" else z_parity)
+    return np.stack(np.broadcast_arrays(x_parity, both, z_parity), axis=-1)
 
 
 def swap_noisy(a: ArrayLike, b: ArrayLike, operations: LocalOperations = PERFECT_OPERATIONS) -> NDArray[np.float64]:

@@ -2,7 +2,9 @@
 
 A pair is drawn for a test only after both ends hold it, both measure in a random common Pauli basis, commit, and open.
 A Werner pair passes with probability `(1 + w) / 2`, so the pass fraction estimates `w` without trusting either end: a
-liar that does not hold its half cannot raise the correlation.
+liar that does not hold its half cannot raise the correlation. A Bell-diagonal pair passes in the basis i with
+probability `(1 + c_i) / 2`, so the tests are counted by basis; each of the three bounds then takes a third of the error
+probability, so that all hold together but for that much.
 
 What the tests bound is the *link*. A learner's own gates are its own claim; the certified contraction is therefore at
 most the contraction of a learner with perfect gates on the tested link.
@@ -14,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.attacks import Claims
-from ceas.physics import joint_test_pass_probability
 
 __all__ = ["JointTests", "certify_claims"]
 
@@ -27,46 +28,73 @@ class JointTests:
     """Running counts per link of joint tests on pairs that were chosen for a shot.
 
     Attributes:
-        tested: Pairs tested so far, shape `(links,)`.
-        passed: Pairs that passed, shape `(links,)`.
+        tested: Pairs tested so far, shape `(links,)`, or `(links, 3)` by basis X, Y, Z for Bell-diagonal pairs.
+        passed: Pairs that passed, of the same shape.
     """
 
     tested: IntArray
     passed: IntArray
 
     @classmethod
-    def none_yet(cls, n_links: int) -> "JointTests":
+    def none_yet(cls, n_links: int, *, by_basis: bool = False) -> "JointTests":
         """Return empty counts for `n_links` links."""
-        return cls(np.zeros(n_links, np.int64), np.zeros(n_links, np.int64))
+        shape = (n_links, 3) if by_basis else (n_links,)
+        return cls(np.zeros(shape, np.int64), np.zeros(shape, np.int64))
 
-    def observe(self, link: NDArray[np.int32], werner: NDArray[np.float32], rng: np.random.Generator) -> None:
-        """Draw the outcome of each test pair from its Werner parameter when it was measured.
+    @property
+    def is_by_basis(self) -> bool:
+        """Whether tests are counted by basis, for pairs of three correlators."""
+        return self.tested.ndim == 2
+
+    def observe(self, link: NDArray[np.int32], pair: NDArray[np.float32], rng: np.random.Generator) -> None:
+        """Draw the basis and the outcome of each test from its pair's state when it was measured.
 
         Args:
             link: Link of each tested pair, shape `(tests,)`.
-            werner: Werner parameter at the test, shape `(tests,)`.
-            rng: Generator of the measurement outcomes.
+            pair: Werner parameter at the test, shape `(tests,)`, or correlators, shape `(tests, 3)`.
+            rng: Generator of the bases and of the measurement outcomes.
         """
-        passes = rng.random(werner.shape) < joint_test_pass_probability(werner)
-        self.tested += np.bincount(link, minlength=self.tested.size)
-        self.passed += np.bincount(link[passes], minlength=self.tested.size)
+        cell, correlation = link, pair
+        if self.is_by_basis:
+            basis = rng.integers(3, size=len(link))
+            cell, correlation = 3 * link + basis, pair[np.arange(len(link)), basis]
+        passes = rng.random(correlation.shape) < (1.0 + correlation) / 2.0
+        self.tested += np.bincount(cell, minlength=self.tested.size).reshape(self.tested.shape)
+        self.passed += np.bincount(cell[passes], minlength=self.tested.size).reshape(self.tested.shape)
 
     def estimate(self) -> FloatArray:
-        """Return the estimated Werner parameter of each link at use, in [0, 1]; 1 where nothing was tested yet."""
+        """Return the estimated Werner parameter of each link at use, in [0, 1]; 1 where nothing was tested yet.
+
+        By basis it is each correlator, in [-1, 1].
+        """
         fraction = np.divide(self.passed, self.tested, out=np.ones(self.tested.shape), where=self.tested > 0)
-        return np.clip(2.0 * fraction - 1.0, 0.0, 1.0)
+        return np.clip(2.0 * fraction - 1.0, self._lowest, 1.0)
 
     def upper_bound(self, error_probability: float) -> FloatArray:
-        """Return an upper confidence bound on each link's Werner parameter at use.
+        """Return an upper confidence bound on each link's Werner parameter, or on its correlators, at use.
 
         Hoeffding: the pass fraction of `k` tests exceeds its mean by `sqrt(ln(1/delta) / 2k)` with probability at most
         `delta`, and `w = 2 P - 1`. A link without tests is bounded by 1.
 
         Args:
-            error_probability: `delta` of each bound, in (0, 1).
+            error_probability: `delta` of each link, in (0, 1).
         """
-        slack = np.sqrt(np.log(1.0 / error_probability) / (2.0 * np.maximum(self.tested, 1)))
-        return np.where(self.tested > 0, np.clip(self.estimate() + 2.0 * slack, 0.0, 1.0), 1.0)
+        each = error_probability / 3.0 if self.is_by_basis else error_probability
+        slack = np.sqrt(np.log(1.0 / each) / (2.0 * np.maximum(self.tested, 1)))
+        return np.where(self.tested > 0, np.clip(self.estimate() + 2.0 * slack, self._lowest, 1.0), 1.0)
+
+    def werner_upper_bound(self, error_probability: float) -> FloatArray:
+        """Return an upper confidence bound on each link's Werner parameter of equal fidelity at use, shape `(links,)`.
+
+        In a basis chosen at random any Bell-diagonal pair passes with probability `(1 + 2 F) / 3 = (1 + w) / 2`.
+        """
+        if not self.is_by_basis:
+            return self.upper_bound(error_probability)
+        return JointTests(self.tested.sum(axis=1), self.passed.sum(axis=1)).upper_bound(error_probability)
+
+    @property
+    def _lowest(self) -> float:
+        return -1.0 if self.is_by_basis else 0.0
 
 
 def certify_claims(claims: Claims, *, delivered_shots: IntArray, contraction_bound: FloatArray) -> Claims:

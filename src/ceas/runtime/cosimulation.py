@@ -105,7 +105,7 @@ class CoSimulation:
         self._seed = seed
         self._learners = Learners(world, training, seed=seed)
         self._evaluator = Evaluator(world, temperature=training.temperature, worker_momentum=training.worker_momentum)
-        self._tests = JointTests.none_yet(world.network.n_links)
+        self._tests = JointTests.none_yet(world.network.n_links, by_basis=world.network.links.is_bell_diagonal)
         self._certified = Momentum((world.n_learners, 2), training.worker_momentum)
         n_parameters = world.circuit.n_parameters
         self.theta = initial_parameters(n_parameters, spread=training.initial_angle_spread, seed=seed)
@@ -174,7 +174,7 @@ class CoSimulation:
 
     def certified_werner(self) -> FloatArray:
         """Return the upper confidence bound on each link's Werner parameter at use, shape `(links,)`."""
-        return self._tests.upper_bound(self._security.bound_error_probability)
+        return self._tests.werner_upper_bound(self._security.bound_error_probability)
 
     def to_arrays(self) -> Arrays:
         """Return the whole state as arrays, from which `load` continues bit for bit."""
@@ -222,7 +222,8 @@ class CoSimulation:
         rng = stream(self._seed, "joint_tests", training_round=window.window)
         # Keys take other pairs than shots do; only tests of pairs that were chosen for a shot speak for shots.
         of_shot = window.test_is_of_shot
-        self._tests.observe(window.test_link[of_shot], window.test_werner[of_shot], rng)
+        pairs = window.test_werner if window.test_correlators is None else window.test_correlators
+        self._tests.observe(window.test_link[of_shot], pairs[of_shot], rng)
 
     def _contraction(self, window: WindowRecord) -> Contraction:
         return self._learners.contraction(

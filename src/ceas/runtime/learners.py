@@ -1,5 +1,6 @@
 """The learners of one run: shots to gradients, gradients to momentum, and what noise leaves of them."""
 
+import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -77,7 +78,10 @@ class Learners:
         self._settings = GradientSettings(
             minibatch=training.minibatch, readout_share=training.readout_share, temperature=training.temperature
         )
-        self._noise = self._noise_of(local=True, pair_werner=np.ones((world.n_learners, world.pairs_per_shot)))
+        # What is known of a pair: one Werner parameter, or three correlators.
+        self._axes = (3,) if world.network.links.is_bell_diagonal else ()
+        perfect = np.ones((world.n_learners, world.pairs_per_shot, *self._axes))
+        self._noise = self._noise_of(local=True, pair_werner=perfect)
         self._train_features = encode_features(jnp.asarray(world.dataset.train_angles))
         reference = stream(seed, "reference_inputs").uniform(
             -np.pi / 2, np.pi / 2, (_N_REFERENCE_INPUTS, world.circuit.n_qubits)
@@ -121,13 +125,15 @@ class Learners:
         Args:
             theta: Parameters, shape `(parameters,)`.
             window: What happened to the pairs.
-            estimated_werner: Estimated Werner parameter of each link at use, shape `(links,)`.
-            bounding_werner: Upper confidence bound on it, shape `(links,)`.
+            estimated_werner: Estimated Werner parameter of each link at use, shape `(links,)`, or correlators of
+                Bell-diagonal pairs, shape `(links, 3)`.
+            bounding_werner: Upper confidence bound on it, of the same shape.
         """
         true = self._noise_of(local=True, pair_werner=self._mean_pair_werner(*self._shots(window)))
         believed = self._noise_of(local=True, pair_werner=self._at_learners(estimated_werner))
         bound = self._noise_of(local=False, pair_werner=self._at_learners(bounding_werner))
-        tables = (true, believed, bound, noiseless(self._world.partition))
+        perfect = jnp.ones((1, self._world.pairs_per_shot, *self._axes))
+        tables = (true, believed, bound, noiseless(self._world.partition)._replace(pair_werner=perfect))
         stacked = NoiseTable(*(jnp.concatenate(columns) for columns in zip(*tables, strict=True)))
         values = expectations(
             self._world.circuit,
@@ -156,11 +162,11 @@ class Learners:
         """Return the learner and the pairs of every shot; a circuit that is not cut is limited by time alone."""
         world = self._world
         if world.pairs_per_shot:
-            return window.shot_learner, window.shot_werner
+            return window.shot_learner, window.shot_pairs
         in_window = world.network.clock.learning_ns // world.network.demand.shot_duration_ns
         counts = np.minimum(in_window, self._training.max_shots_per_round)
         learner = np.repeat(np.arange(world.n_learners, dtype=np.int32), counts)
-        return learner, np.zeros((learner.size, 0), np.float32)
+        return learner, np.zeros((learner.size, 0, *self._axes), np.float32)
 
     def _noise_of(self, *, local: bool, pair_werner: FloatArray) -> NoiseTable:
         """Return all learners' noise, with the errors of their own and their lender's gates or without."""
@@ -175,14 +181,19 @@ class Learners:
         )
 
     def _mean_pair_werner(self, shot_learner: NDArray[np.int32], shot_werner: NDArray[np.float32]) -> FloatArray:
-        """Return the mean Werner parameter of each of a shot's pairs per learner; zero for a learner without shots."""
-        n_learners = self._world.n_learners
+        """Return the mean Werner parameter of each of a shot's pairs per learner; zero for a learner without shots.
+
+        Of Bell-diagonal pairs it is the mean of each correlator.
+        """
+        n_learners, per_shot = self._world.n_learners, shot_werner.shape[1:]
         counts = np.maximum(np.bincount(shot_learner, minlength=n_learners), 1)
-        sums = [np.bincount(shot_learner, weights=column, minlength=n_learners) for column in shot_werner.T]
-        return np.clip(np.array(sums).reshape(-1, n_learners).T / counts[:, None], 0.0, 1.0)
+        columns = shot_werner.reshape(len(shot_werner), math.prod(per_shot)).T
+        sums = [np.bincount(shot_learner, weights=column, minlength=n_learners) for column in columns]
+        means = np.array(sums).reshape(-1, n_learners).T / counts[:, None]
+        return np.clip(means, -1.0 if self._axes else 0.0, 1.0).reshape(n_learners, *per_shot)
 
     def _at_learners(self, link_values: FloatArray) -> FloatArray:
-        """Return each learner's value of its link for every pair of a shot, shape `(learners, pairs_per_shot)`."""
+        """Return each learner's value of its link for every pair of a shot, `(learners, pairs_per_shot)` and axes."""
         of_learner = link_values[self._world.network.demand.learner_link]
         return np.repeat(of_learner[:, None], self._world.pairs_per_shot, axis=1)
 

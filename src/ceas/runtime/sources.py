@@ -169,24 +169,26 @@ class LiveSource:
         )
         starved = self._authenticator.starved_reseeds[self._pool_index] > before
         consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
-        generated = pools.deposit(links.node_a, links.node_b, window.key_count, window.key_werner_sum)
+        state_sum = window.key_werner_sum if window.key_correlator_sum is None else window.key_correlator_sum
+        generated = pools.deposit(links.node_a, links.node_b, window.key_count, state_sum)
         return _record(outcome, starved, generated, consumed, self._deposit_of_routes(window))
 
     def _deposit_of_routes(self, window: WindowRecord) -> float:
         """Deposit the key that the round's end-to-end pairs give, and return its bits.
 
-        Of a flow's pairs only their mean state counts, twirled; of all states of one fidelity that gives the least key.
+        Of a flow's pairs only their mean state counts; twirled, unless the links' own pairs are Bell-diagonal, as if
+        the ends did not know it: of all states of one fidelity that gives the least key.
         """
         routes, demand = self._world.network.routes, self._world.network.route_demand
         if window.routes is None or routes is None or demand is None:
             return 0.0
         of_keys = np.flatnonzero(demand.use_class == RouteClass.KEY)
-        werner_sum = window.routes.correlator_sum.mean(axis=1)[of_keys]
-        route = demand.route[of_keys]
-        served = window.routes.served[of_keys]
-        return float(
-            self._authenticator.pools.deposit(routes.source[route], routes.target[route], served, werner_sum).sum()
-        )
+        state_sum = window.routes.correlator_sum[of_keys]
+        if not self._world.network.links.is_bell_diagonal:
+            state_sum = state_sum.mean(axis=1)
+        route, served = demand.route[of_keys], window.routes.served[of_keys]
+        ends = routes.source[route], routes.target[route]
+        return float(self._authenticator.pools.deposit(*ends, served, state_sum).sum())
 
     def to_arrays(self) -> Arrays:
         """Return the state of the network and of the authenticator."""

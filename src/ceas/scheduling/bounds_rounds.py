@@ -4,13 +4,14 @@ It takes the births that the links' random streams allow (`ceas.network.replay.p
 share: each has the memories of its ends for itself. What remains, for each link alone:
 
 - A shot through m pairs, the newest born at b, begins at the first time t >= b at which the link's learners run shots,
-  or later. Its value is at most `learning_value * prod_j w(t - b_j)^2`. Later is never better.
+  or later. Its value is at most `learning_value * prod_j w(t - b_j)^2`. Later is never better. Of Bell-diagonal pairs
+  the mean of the squared correlators takes the place of w^2; it falls with age as well.
 - Of the pairs born before a learning window, at most as many as fit the memory can be stored when it begins. Because
   only ages count, that may as well be the newest of them.
 - A pair serves once; a learner begins at most floor(window / shot duration) shots a round.
 - A choice of pairs becomes a test with the probability s, independently of all that is known when it is made. So a
   choice is worth `(1 - s) value + s m test_value` in the mean, and counts as 1 - s of a shot or of a key.
-- Keys are served by pairs just born, as many as are asked for up to the end.
+- Keys are served by pairs just born, as many as are asked for up to the end; no older pair gives more.
 
 The optimum over shots, sets of m pairs of which each is in at most one, is bounded by its Lagrangian dual: with prices
 mu_i >= 0 of pairs and nu_r >= 0 of shots in round r,
@@ -39,7 +40,8 @@ from scipy.ndimage import minimum_filter1d
 from ceas.errors import DomainError
 from ceas.network.records import NetworkModel
 from ceas.network.routes import RouteClass
-from ceas.physics.keys import binary_entropy, secret_key_fraction
+from ceas.physics.keys import binary_entropy
+from ceas.scheduling.pair_values import fresh_key_fraction, fresh_shot_value
 
 __all__ = ["RoundsBound", "end_to_end_bound", "rounds_bound"]
 
@@ -147,7 +149,7 @@ def _key_values(model: NetworkModel, n_births: Int64s, n_rounds: int) -> Float64
     demand, share = model.demand, model.demand.test_share
     # Arrivals lie at the middles of equal parts of each round.
     requests = np.floor(demand.key_pairs_per_round * n_rounds + 0.5)
-    worth = (1.0 - share) * demand.key_value * secret_key_fraction(model.links.initial_werner)
+    worth = (1.0 - share) * demand.key_value * fresh_key_fraction(model)
     choices = np.minimum(requests / (1.0 - share), n_births)
     return np.asarray(choices * (worth + share * demand.test_value))
 
@@ -253,6 +255,18 @@ def _at_rank(values: Float64s, rank: float) -> float:
     )
 
 
+def _log_factor(model: NetworkModel, link: int, age_ns: Int64s) -> Float64s:
+    """Return the logarithm of what remains of a fresh pair's factor on a shot's value at the given ages."""
+    links = model.links
+    if not links.is_bell_diagonal:
+        return np.asarray(-2.0 * (float(links.decay_rate_hz[link]) * 1e-9) * age_ns)
+    squares = links.correlators[link] ** 2
+    decay_per_ns = 2e-9 * links.correlator_rates_hz[link]
+    kept = (squares * np.exp(-np.multiply.outer(age_ns, decay_per_ns))).sum(axis=-1) / squares.sum()
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(kept))
+
+
 class _Sets:
     """All sets of pairs of a shot by their newest, N births and C sets each.
 
@@ -274,7 +288,6 @@ class _Sets:
         self.back = np.array(listed, dtype=np.int64).reshape(len(listed), pairs - 1)
         self.far = far
         lifetime_ns = int(model.lifetime_ns[link])
-        decay_per_ns = float(model.links.decay_rate_hz[link]) * 1e-9
         log_value = np.zeros((n_births, len(listed)))
         place = np.arange(n_births)
         log_pair = np.full((n_births, far + 1), -np.inf)
@@ -282,11 +295,11 @@ class _Sets:
             held = place >= back
             age_ns = shot_ns[held] - births[place[held] - back]
             is_alive = age_ns <= lifetime_ns
-            log_pair[held, back] = np.where(is_alive, -2.0 * decay_per_ns * age_ns, -np.inf)
+            log_pair[held, back] = np.where(is_alive, _log_factor(model, link, age_ns), -np.inf)
         log_value += log_pair[:, :1]
         for member in range(pairs - 1):
             log_value += log_pair[:, self.back[:, member]]
-        fresh = model.demand.learning_value * float(model.links.initial_werner[link]) ** (2 * pairs)
+        fresh = model.demand.learning_value * float(fresh_shot_value(model)[link])
         self.value = fresh * np.exp(log_value)
         oldest = np.searchsorted(births, shot_ns - lifetime_ns)
         self.alive = int((place - oldest + 1).max(initial=1))

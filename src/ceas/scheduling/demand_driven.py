@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ceas.errors import DomainError
-from ceas.network.compilation import CompiledRule, compiled
+from ceas.network.compilation import CompiledRule, compiled, constant
 from ceas.network.policy import (
     KEY_REQUEST,
     NEVER,
@@ -19,12 +19,11 @@ from ceas.network.policy import (
     LinkView,
     Policy,
     attempt_rule,
-    key_fraction,
+    key_fraction_at,
     serve_rule,
-    werner_at,
+    shot_factor_at,
 )
 from ceas.network.records import NetworkModel, learners_of_link
-from ceas.physics import secret_key_fraction
 from ceas.scheduling.baselines import (
     AUTOMATIC_LIMIT,
     attempt_within_limit,
@@ -34,6 +33,7 @@ from ceas.scheduling.baselines import (
     memory_limits,
     n_pairs_for,
 )
+from ceas.scheduling.pair_values import fresh_key_fraction, fresh_shot_value
 
 __all__ = [
     "TUNING_GRIDS",
@@ -83,6 +83,9 @@ TUNING_GRIDS: Mapping[str, Sequence[Mapping[str, float]]] = MappingProxyType(
 )
 
 
+_FRESH = constant(0)
+
+
 # ---- serving ---------------------------------------------------------------------------------------------------------
 
 
@@ -113,7 +116,7 @@ def _shot_worth(view: LinkView, first: int) -> float:
     value = view.learning_value / view.pairs_per_shot
     for position in range(first, first + view.pairs_per_shot):
         age_ns = view.now_ns - view.stock_birth_ns[position]
-        value *= werner_at(view.initial_werner, view.decay_per_ns, age_ns) ** 2
+        value *= shot_factor_at(view, age_ns)
     return value
 
 
@@ -121,7 +124,7 @@ def _shot_worth(view: LinkView, first: int) -> float:
 def _key_worth(view: LinkView, position: int) -> float:
     """Return the value of a stored pair to a key request."""
     age_ns = view.now_ns - view.stock_birth_ns[position]
-    return view.key_value * key_fraction(werner_at(view.initial_werner, view.decay_per_ns, age_ns))
+    return view.key_value * key_fraction_at(view, age_ns)
 
 
 @compiled
@@ -161,7 +164,7 @@ def serve_backlog(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, i
         n_ready += int(view.qpu_ready_ns[learner] <= view.now_ns)
     n_keys = len(view.key_arrival_ns)
     shots = n_ready * view.learning_value / max(view.pairs_per_shot, 1) if side >= 0 else 0.0
-    keys = n_keys * view.key_value * key_fraction(view.initial_werner)
+    keys = n_keys * view.key_value * key_fraction_at(view, _FRESH)
     request = side
     if n_keys > 0 and (side < 0 or keys > shots):
         request = KEY_REQUEST
@@ -400,13 +403,13 @@ def demand_aware(model: NetworkModel, *, threshold: float = 0.15, partition_memo
 
 def demand_value_hz(model: NetworkModel) -> npt.NDArray[np.float64]:
     """Return the value of the requests of each link a second, all served with fresh pairs, shape `(n_links,)`."""
-    demand, round_s, werner = model.demand, model.clock.round_ns * 1e-9, model.links.initial_werner
+    demand, round_s = model.demand, model.clock.round_ns * 1e-9
     has_learner = demand.learner_link >= 0
     shots = np.zeros(model.n_links)
     per_round = model.clock.learning_ns / np.maximum(demand.shot_duration_ns, 1)
     np.add.at(shots, demand.learner_link[has_learner], per_round[has_learner])
-    shot_value = demand.learning_value * werner ** (2 * max(demand.pairs_per_shot, 1))
-    key_value = demand.key_value * secret_key_fraction(werner)
+    shot_value = demand.learning_value * fresh_shot_value(model)
+    key_value = demand.key_value * fresh_key_fraction(model)
     return np.asarray((shots * shot_value + demand.key_pairs_per_round * key_value) / round_s)
 
 

@@ -12,7 +12,8 @@ pairs that arrive until then do not suffice. By renewal the number of arrivals i
     price(n, age) = max_j  v · exp(-2 δ (age + t_j)) · P[A(λ t_j) < m j - (n - 1)],      v = V_learning w0^(2m) / m,
 
 with 0 for a t_j at which the pair has expired. (v is the pair's part of a shot through fresh pairs; a shot's value is a
-product of w^2, and so each pair's part decays at twice the rate of its Werner parameter.) Where pairs are scarce the
+product of w^2, and so each pair's part decays at twice the rate of its Werner parameter; of Bell-diagonal pairs w^2 is
+the mean of the three squared correlators at that age.) Where pairs are scarce the
 probability is near 1 and a pair costs its full value; where they abound, it falls to 0 with n, for a fresher pair will
 be there in time. This is a newsvendor's marginal value, with the lost sale as an idle QPU.
 
@@ -53,15 +54,15 @@ from ceas.network.policy import (
     LinkView,
     Policy,
     attempt_rule,
-    key_fraction,
+    key_fraction_at,
     route_rule,
     serve_rule,
-    werner_at,
+    shot_factor_at,
 )
 from ceas.network.records import NetworkModel, learners_of_link
 from ceas.network.routes import RouteClass
-from ceas.physics import secret_key_fraction
 from ceas.scheduling.baselines import can_start_shot, choose_from, memory_share
+from ceas.scheduling.pair_values import fresh_key_fraction, fresh_shot_value
 
 __all__ = ["attempt_by_price", "ceas", "serve_by_price"]
 
@@ -130,6 +131,7 @@ def learning_price(view: LinkView, first_ns: int, place: int, age_ns: int) -> fl
     next_round_ns = view.round_end_ns - view.now_ns
     n_in_round = int((left_ns - 1 - first_ns) / period_ns) + 1 if first_ns < left_ns else 0
     best = 0.0
+    fresh_factor = shot_factor_at(view, _FRESH) if view.is_bell_diagonal else 1.0
     shot = (place - 1) // view.pairs_per_shot + 1
     for number in range(shot, shot + _SHOTS_AHEAD):
         if number <= n_in_round:
@@ -138,7 +140,10 @@ def learning_price(view: LinkView, first_ns: int, place: int, age_ns: int) -> fl
             until_ns = next_round_ns + (number - n_in_round - 1) * period_ns
         if age_ns + until_ns >= view.lifetime_ns:
             break
-        kept = math.exp(-2.0 * view.decay_per_ns * (age_ns + until_ns))
+        if view.is_bell_diagonal:
+            kept = shot_factor_at(view, age_ns + until_ns) / fresh_factor
+        else:
+            kept = math.exp(-2.0 * view.decay_per_ns * (age_ns + until_ns))
         if kept <= best:
             break
         missing = view.pairs_per_shot * number - (place - 1)
@@ -151,14 +156,18 @@ def fresh_learning_value(view: LinkView) -> float:
     """Return a fresh pair's part of a shot through fresh pairs."""
     if view.pairs_per_shot == 0:
         return 0.0
-    fresh: float = view.learning_value * view.initial_werner ** (2 * view.pairs_per_shot) / view.pairs_per_shot
+    if view.is_bell_diagonal:
+        factor: float = shot_factor_at(view, _FRESH) ** view.pairs_per_shot
+    else:
+        factor = view.initial_werner ** (2 * view.pairs_per_shot)
+    fresh: float = view.learning_value * factor / view.pairs_per_shot
     return fresh
 
 
 @compiled
 def key_worth(view: LinkView, age_ns: int) -> float:
     """Return the value of a pair of the given age to a key request."""
-    return view.key_value * key_fraction(werner_at(view.initial_werner, view.decay_per_ns, age_ns))
+    return view.key_value * key_fraction_at(view, age_ns)
 
 
 @compiled
@@ -219,7 +228,7 @@ def shot_value(view: LinkView, first: int) -> float:
     value = view.learning_value
     for position in range(first, first + view.pairs_per_shot):
         age_ns = view.now_ns - view.stock_birth_ns[position]
-        value *= werner_at(view.initial_werner, view.decay_per_ns, age_ns) ** 2
+        value *= shot_factor_at(view, age_ns)
     return value
 
 
@@ -284,7 +293,7 @@ def route_by_price(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:
     age_ns = view.now_ns - view.stock_birth_ns[n_stored - 1]
     worth = asks[0]["weight"] / asks[0]["n_hops"]
     if asks[0]["use_class"] == _KEY_CLASS:
-        worth *= key_fraction(werner_at(view.initial_werner, view.decay_per_ns, age_ns))
+        worth *= key_fraction_at(view, age_ns)
     price = max(learning_price(view, next_shot_ns(view), n_stored, age_ns), key_price(view, n_stored, age_ns))
     if worth > price:
         return 0, n_stored - 1
@@ -316,11 +325,11 @@ def attempt_by_price(view: LinkView) -> int:
 
 def fresh_value(model: NetworkModel) -> npt.NDArray[np.float64]:
     """Return what a fresh pair of each link is worth to the best use that the link has, shape `(n_links,)`."""
-    demand, werner = model.demand, model.links.initial_werner
+    demand = model.demand
     has_learner = learners_of_link(demand.learner_link, model.n_links)[:, 0] >= 0
     pairs_per_shot = max(demand.pairs_per_shot, 1)
-    shot = np.where(has_learner, demand.learning_value * werner ** (2 * pairs_per_shot) / pairs_per_shot, 0.0)
-    key = np.where(demand.key_pairs_per_round > 0, demand.key_value * secret_key_fraction(werner), 0.0)
+    shot = np.where(has_learner, demand.learning_value * fresh_shot_value(model) / pairs_per_shot, 0.0)
+    key = np.where(demand.key_pairs_per_round > 0, demand.key_value * fresh_key_fraction(model), 0.0)
     return np.maximum(shot, key)
 
 
