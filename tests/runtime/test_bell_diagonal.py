@@ -100,22 +100,37 @@ def test_a_basis_without_tests_bounds_nothing() -> None:
     np.testing.assert_array_equal(tests.werner_upper_bound(0.01), np.ones(2))
 
 
+def test_the_corners_hold_a_links_correlators_as_often_as_they_say() -> None:
+    """2,000 links of 300 tests each, delta = 0.1: at most 200 failures in the mean by Hoeffding's inequality.
+
+    More than 273 have a probability below 1e-6 even if each link fails with 0.1 (binomial, 5.4 standard deviations).
+    """
+    correlators = np.array([0.7, -0.1, 0.9])
+    corners = counted((0.7, -0.1, 0.9), 2000, 300).corners(0.1)
+    assert corners.shape == (8, 2000, 3)
+    is_outside = (corners.min(axis=0) > correlators) | (corners.max(axis=0) < correlators)
+    assert is_outside.any(axis=1).sum() <= 273
+    assert len(np.unique(corners[:, 0], axis=0)) == 8
+    werner = JointTests(np.array([50]), np.array([45]))
+    np.testing.assert_array_equal(werner.corners(0.1), werner.upper_bound(0.1)[None])
+
+
 def test_the_certified_contraction_is_above_the_true_one(scenario: Scenario, world: World) -> None:
-    """With bounds that hold: true correlators of fresh pairs plus 0.01 for the bound, at 40 drawn parameters each."""
+    """Whatever the angles: bounds between 0.1 below and 0.01 above what the pairs of shots were, over 20 draws."""
     learners = Learners(world, assemble_training(scenario), seed=3)
-    source = live_source(scenario, world)
-    window = source.next_window()
+    window = live_source(scenario, world).next_window()
     assert window.shot_correlators is not None
     fresh = world.network.links.correlators
+    used = window.shot_correlators.reshape(-1, 3)
+    low, high = used.min(axis=0) - 0.1, np.minimum(fresh + 0.01, 1.0)
+    picks = np.array(np.meshgrid(*[[False, True]] * 3)).reshape(3, -1).T
+    corners = np.where(picks[:, None, :], high, low)
     rng = np.random.default_rng(2)
     for _ in range(20):
-        theta = rng.normal(0.0, 1.0, world.circuit.n_parameters)
-        found = learners.contraction(
-            theta, window, estimated_werner=fresh, bounding_werner=np.minimum(fresh + 0.01, 1.0)
-        )
+        theta = rng.normal(0.0, 1.5, world.circuit.n_parameters)
+        found = learners.contraction(theta, window, estimated_werner=fresh, bounding_werner=corners)
         has_shots = np.isfinite(found.true)
         assert has_shots.any()
-        # Used pairs are older than fresh ones, and learners' gates are imperfect.
         assert (found.true[has_shots] <= found.bound[has_shots] + 1e-6).all()
         assert (found.believed <= found.bound).all()
 

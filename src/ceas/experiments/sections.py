@@ -225,12 +225,16 @@ class HardwareSection(Section):
         description="Median depolarising time of a memory slot; 3 / (1/T1 + 2/T2) where dephasing_time_s is given",
     )
     relaxation_time_s: float | None = Field(
-        default=None, gt=0, description="Median T1 of a memory slot; none: no relaxation. Needs dephasing_time_s"
+        default=None,
+        gt=0,
+        description="Median T1 of a memory slot; none: no relaxation. Needs dephasing_time_s",
+        json_schema_extra={"default": "none"},
     )
     dephasing_time_s: float | None = Field(
         default=None,
         gt=0,
         description="Median T2 of a memory slot, at most 2 relaxation_time_s; none: memories depolarise",
+        json_schema_extra={"default": "none"},
     )
     coherence_time_spread: float = Field(
         default=0.3, ge=0, description="Log-normal spread of the coherence time over nodes, and alike of T1 and T2"

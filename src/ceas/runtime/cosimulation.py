@@ -230,7 +230,7 @@ class CoSimulation:
             self.theta,
             window,
             estimated_werner=self._tests.estimate(),
-            bounding_werner=self._tests.upper_bound(self._security.bound_error_probability),
+            bounding_werner=self._tests.corners(self._security.bound_error_probability),
         )
 
     def _attacked(

@@ -127,13 +127,14 @@ class Learners:
             window: What happened to the pairs.
             estimated_werner: Estimated Werner parameter of each link at use, shape `(links,)`, or correlators of
                 Bell-diagonal pairs, shape `(links, 3)`.
-            bounding_werner: Upper confidence bound on it, of the same shape.
+            bounding_werner: What the tests leave possible of it, `(corners, ...)`, see `JointTests.corners`; the bound
+                is the largest contraction at any.
         """
         true = self._noise_of(local=True, pair_werner=self._mean_pair_werner(*self._shots(window)))
         believed = self._noise_of(local=True, pair_werner=self._at_learners(estimated_werner))
-        bound = self._noise_of(local=False, pair_werner=self._at_learners(bounding_werner))
+        bounds = [self._noise_of(local=False, pair_werner=self._at_learners(corner)) for corner in bounding_werner]
         perfect = jnp.ones((1, self._world.pairs_per_shot, *self._axes))
-        tables = (true, believed, bound, noiseless(self._world.partition)._replace(pair_werner=perfect))
+        tables = (true, believed, *bounds, noiseless(self._world.partition)._replace(pair_werner=perfect))
         stacked = NoiseTable(*(jnp.concatenate(columns) for columns in zip(*tables, strict=True)))
         values = expectations(
             self._world.circuit,
@@ -144,10 +145,11 @@ class Learners:
             observables=self._observables,
         )
         survival = np.asarray(effective_contraction(values[:-1], values[-1:]), np.float64)
-        parts = np.split(np.clip(survival, 0.0, 1.0), 3)
+        parts = np.clip(survival, 0.0, 1.0).reshape(2 + len(bounds), self._world.n_learners)
+        bound = parts[2:].max(axis=0)
         has_shots = np.isin(np.arange(self._world.n_learners), self._shots(window)[0])
         return Contraction(
-            true=np.where(has_shots, parts[0], np.nan), believed=np.minimum(parts[1], parts[2]), bound=parts[2]
+            true=np.where(has_shots, parts[0], np.nan), believed=np.minimum(parts[1], bound), bound=bound
         )
 
     def to_arrays(self) -> Arrays:
