@@ -1,9 +1,8 @@
 """Who takes part in S7 on the event kernel, and what comes of it.
 
 What is compared is which request gets a pair (the route policy), when repeaters swap, and at which age pairs are given
-up. Cutoffs and pairs made ahead are tuned for every combination of the first two, with the same budget. Without other
-uses of a link's pairs the prices of `ceas` are 0: it makes pairs on request alone and gives the oldest request the
-freshest.
+up. Cutoffs, and how many pairs baselines make ahead, are tuned for every combination of the first two. Without other
+uses of a link's pairs the prices of `ceas` are 0: it makes pairs on request alone, for the request worth most a pair.
 """
 
 import time
@@ -44,7 +43,7 @@ Records = Sequence[WindowRecord]
 
 # Values of the grids, the default first: age (slots) at which a pair that waits for others is given up, and pairs that
 # a link makes ahead of requests.
-CUTOFF_SLOTS = (24, 12, 6, 48)
+CUTOFF_SLOTS = (6, 12, 3, 24)
 PAIRS_AHEAD = (1, 0, 2)
 
 

@@ -284,20 +284,25 @@ def serve_by_price(view: LinkView, choice: npt.NDArray[np.int64]) -> tuple[int, 
 
 @route_rule
 def route_by_price(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:
-    """Give the oldest route request the freshest pair, if its part of the request's value exceeds the pair's price.
+    """Give the freshest pair to the route request that is worth most a pair, if that exceeds the pair's price.
 
-    A key is worth its weight times the secret fraction of this pair alone, which the others of the route can only
-    lower, and each of the route's links gets an equal part of that.
+    Each of a route's links gets an equal part of the request's value. A key is worth its weight times the secret
+    fraction of this pair alone, which the others of the route can only lower. Of equal requests the oldest is first.
     """
     n_stored = len(view.stock_birth_ns)
     age_ns = view.now_ns - view.stock_birth_ns[n_stored - 1]
-    worth = asks[0]["weight"] / asks[0]["n_hops"]
-    if asks[0]["use_class"] == _KEY_CLASS:
-        worth *= key_fraction_at(view, age_ns)
+    secret = key_fraction_at(view, age_ns)
+    best, worth = 0, -1.0
+    for k in range(len(asks)):
+        own = asks[k]["weight"] / asks[k]["n_hops"]
+        if asks[k]["use_class"] == _KEY_CLASS:
+            own *= secret
+        if own > worth:
+            best, worth = k, own
     price = max(learning_price(view, next_shot_ns(view), n_stored, age_ns), key_price(view, n_stored, age_ns))
     if worth > price:
-        return 0, n_stored - 1
-    slack_ns = asks[0]["deadline_ns"] - view.now_ns
+        return best, n_stored - 1
+    slack_ns = asks[best]["deadline_ns"] - view.now_ns
     return WAIT, view.now_ns + max(slack_ns // 4, 1_000)
 
 
