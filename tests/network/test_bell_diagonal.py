@@ -19,7 +19,6 @@ from ceas.network.policy import (
     attempt_always,
     key_fraction,
     key_fraction_of_bases,
-    mean_square,
     serve_no_ask,
 )
 from ceas.network.records import Fate, NetworkModel, WindowRecord, correlator_lifetime_ns, lifetime_ns
@@ -178,11 +177,13 @@ def test_a_pair_is_what_its_age_says(sketch: Sketches) -> None:
 
 
 def test_values_are_those_of_the_pairs_used(sketch: Sketches) -> None:
-    model = with_pairs(busy(sketch, values=(2.0, 3.0, 0.1)), FRESH, RATES_HZ)
+    plain = with_pairs(busy(sketch, values=(2.0, 3.0, 0.1)), FRESH, RATES_HZ)
+    weights = (0.3, 0.1, 0.6)
+    model = replace(plain, demand=replace(plain.demand, correlator_weights=weights))
     records = run(model, policies.ceas(model), rounds=3)
     for record in records:
         assert record.shot_correlators is not None
-        shots = 2.0 * np.prod((record.shot_correlators.astype(float) ** 2).mean(axis=2), axis=1)
+        shots = 2.0 * np.prod(record.shot_correlators.astype(float) ** 2 @ np.array(weights), axis=1)
         keys = record.pairs[record.pairs["fate"] == Fate.KEY]
         state = at_age(keys["end_ns"] - keys["birth_ns"])
         bits = bbm92_key_fraction(correlators_to_bell_diagonal(state))
@@ -191,6 +192,9 @@ def test_values_are_those_of_the_pairs_used(sketch: Sketches) -> None:
     assert sum(record.delivered_value[:2].min() for record in records) > 0.0
     of_learners = policies.learner_value(records, model).sum()
     assert of_learners == pytest.approx(sum(record.delivered_value[0] for record in records), rel=1e-6)
+    for wrong in ((0.5, 0.5, 0.5), (-0.5, 0.5, 1.0), (0.5, 0.5)):
+        with pytest.raises(DomainError, match="correlator_weights"):
+            replace(model.demand, correlator_weights=wrong)
 
 
 def test_pairs_expire_at_the_minimum_fidelity(sketch: Sketches) -> None:
@@ -227,8 +231,9 @@ def test_compiled_values_are_those_of_physics() -> None:
     z = 1 - 2 * (weights[:, 1] + weights[:, 2])
     bits = [key_fraction_of_bases(x, last) for x, last in zip(c[:, 0], z, strict=True)]
     np.testing.assert_allclose(bits, bbm92_key_fraction(weights), atol=1e-14)
-    squares = [mean_square(x, y, last) for (x, y), last in zip(c, z, strict=True)]
-    np.testing.assert_allclose(squares, mean_squared_correlator(weights), rtol=1e-13)
+    squares = (np.column_stack([c, z]) ** 2).mean(axis=1)
+    np.testing.assert_allclose(mean_squared_correlator(weights), squares, rtol=1e-13)
+    np.testing.assert_allclose(mean_squared_correlator(weights, (0.0, 0.0, 1.0)), z**2, rtol=1e-12, atol=1e-15)
     for werner in (0.3, 0.8, 0.95, 1.0):
         assert key_fraction_of_bases(werner, werner) == pytest.approx(key_fraction(werner), abs=1e-15)
         assert key_fraction(werner) == pytest.approx(float(secret_key_fraction(werner)), abs=1e-14)

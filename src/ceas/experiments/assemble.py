@@ -9,9 +9,9 @@ from ceas.errors import DomainError, ScenarioError
 from ceas.experiments import registry
 from ceas.experiments.scenario import Scenario
 from ceas.experiments.sections import Section
-from ceas.learning import Dataset, LearnerSamples, pad_samples, partition_circuit
+from ceas.learning import Circuit, Dataset, LearnerSamples, Partition, pad_samples, partition_circuit
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
-from ceas.network.hardware import mean_squared_correlator, squared_werner
+from ceas.network.hardware import PairValue, mean_squared_correlator, squared_werner
 from ceas.runtime.cosimulation import Method
 from ceas.runtime.learners import TrainingParameters
 from ceas.runtime.route_world import DriftParameters, RepeaterParameters, RouteKeyParameters, TrafficParameters
@@ -39,15 +39,12 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             scenario.circuit.n_qubits, scenario.circuit.n_layers, scenario.circuit.entangler
         )
         partition = partition_circuit(circuit, scenario.circuit.partition)
-        is_twirled = scenario.hardware.pair_states == "werner"
-        pair_factor = squared_werner if is_twirled else mean_squared_correlator
+        weights = _correlator_weights(scenario, circuit, partition)
         nodes, links = draw_hardware(
             topology,
-            HardwareParameters(
-                **scenario.hardware.model_dump(include={one.name for one in fields(HardwareParameters)})
-            ),
+            HardwareParameters(**_of(scenario.hardware, HardwareParameters)),
             seed=seed,
-            pair_value=lambda weights: pair_factor(weights) ** max(partition.pairs_per_shot, 1),
+            pair_value=_pair_value(scenario, partition, weights),
         )
         dataset, samples = _data(scenario, topology.n_nodes, seed)
         return build_world(
@@ -62,6 +59,7 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             is_byzantine=_byzantine(scenario, topology, links, seed),
             optional=_optional(scenario),
             seed=seed,
+            correlator_weights=weights,
         )
     except DomainError as error:
         raise ScenarioError(scenario.name, [str(error)]) from error
@@ -70,6 +68,27 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
 def _of(section: Section, parameters: type[Any]) -> dict[str, Any]:
     """Return the keys of a section that are fields of a class of parameters."""
     return section.model_dump(include={field.name for field in fields(parameters)})
+
+
+def _correlator_weights(scenario: Scenario, circuit: Circuit, partition: Partition) -> tuple[float, float, float]:
+    """Return what each correlator of a pair counts in a shot's value; nothing depends on it for Werner pairs.
+
+    The circuit alone decides it, so it is the same for all seeds of a run.
+    """
+    if scenario.hardware.pair_states == "werner" or not partition.pairs_per_shot:
+        return (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0)
+    from ceas.learning.pair_weights import correlator_weights  # noqa: PLC0415 - compiles
+
+    observables = tuple(range(len(scenario.data.classes)))
+    return correlator_weights(circuit, partition, observables=observables, rng=stream(0, "correlator_weights"))
+
+
+def _pair_value(scenario: Scenario, partition: Partition, weights: tuple[float, float, float]) -> PairValue:
+    """Return what a pair is worth to a shot, for links that choose their bright state."""
+    n_pairs = max(partition.pairs_per_shot, 1)
+    if scenario.hardware.pair_states == "werner":
+        return lambda bell_diagonal: squared_werner(bell_diagonal) ** n_pairs
+    return lambda bell_diagonal: mean_squared_correlator(bell_diagonal, weights) ** n_pairs
 
 
 def _data(scenario: Scenario, n_learners: int, seed: int) -> tuple[Dataset, LearnerSamples]:

@@ -151,6 +151,7 @@ class Arena(NamedTuple):
     test_correlators: npt.NDArray[np.float32]
     key_correlator_sum: npt.NDArray[np.float64]
     pair_state: npt.NDArray[np.float64]
+    correlator_weights: npt.NDArray[np.float64]
     axes: tuple[int, ...]
     routes: RouteArena
 
@@ -194,4 +195,7 @@ def link_view(arena: Arena, link: int, now_ns: int) -> LinkView:
         constant.decay_x_per_ns,
         constant.decay_y_per_ns,
         constant.decay_z_per_ns,
+        arena.correlator_weights[0],
+        arena.correlator_weights[1],
+        arena.correlator_weights[2],
     )

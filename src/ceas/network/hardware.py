@@ -226,9 +226,16 @@ def squared_werner(bell_diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.maximum(bell_diagonal_to_werner(bell_diagonal), 0.0) ** 2
 
 
-def mean_squared_correlator(bell_diagonal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (c_x^2 + c_y^2 + c_z^2)/3 of weights `(..., 4)`: `squared_werner` for a pair that is not twirled."""
-    return np.asarray((bell_diagonal_to_correlators(bell_diagonal) ** 2).mean(axis=-1))
+def mean_squared_correlator(
+    bell_diagonal: NDArray[np.float64], correlator_weights: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
+) -> NDArray[np.float64]:
+    """Return the weighted mean of c_x^2, c_y^2 and c_z^2: `squared_werner` for a pair that is not twirled.
+
+    Args:
+        bell_diagonal: Weights `(..., 4)` of the Bell states.
+        correlator_weights: Those of `DemandTable`.
+    """
+    return np.asarray(bell_diagonal_to_correlators(bell_diagonal) ** 2 @ np.array(correlator_weights))
 
 
 def draw_hardware(

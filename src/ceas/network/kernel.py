@@ -45,7 +45,7 @@ from ceas.network.memory import (
     store_pair,
     take_slot,
 )
-from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, key_fraction, key_fraction_of_bases, mean_square
+from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, key_fraction, key_fraction_of_bases
 from ceas.network.route_arena import N_REVIEW, RouteArena
 from ceas.network.route_kernel import events_with_trace_room, has_request_room, run_source
 from ceas.network.route_requests import dispatch_routes
@@ -87,10 +87,11 @@ def _start_shot(arena: Arena, link: int, side: int, now_ns: int) -> None:
         werner = close_pair(arena, link, arena.choice[at], now_ns, LEARNING, arena.learner[link, side])
         arena.shot_werner[shot, at] = werner
         if len(arena.axes) > 0:
-            state = arena.pair_state
+            square = 0.0
             for axis in range(3):
-                arena.shot_correlators[shot, at, axis] = state[axis]
-            value *= mean_square(state[0], state[1], state[2])
+                arena.shot_correlators[shot, at, axis] = arena.pair_state[axis]
+                square += arena.correlator_weights[axis] * arena.pair_state[axis] ** 2
+            value *= square
         else:
             value *= werner * werner
     arena.shot_learner[shot] = arena.learner[link, side]
@@ -481,6 +482,7 @@ def _without_extensions(arena: Arena) -> Arena:
         arena.test_correlators,
         arena.key_correlator_sum,
         arena.pair_state,
+        arena.correlator_weights,
         (),
         RouteArena(
             routes.flows,

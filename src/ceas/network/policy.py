@@ -34,7 +34,6 @@ __all__ = [
     "key_fraction_at",
     "key_fraction_of_bases",
     "longest_waiting",
-    "mean_square",
     "priority_rule",
     "route_rule",
     "serve_first_ask",
@@ -94,6 +93,9 @@ class LinkView(NamedTuple):
         decay_x_per_ns: Rate at which a stored pair's c_x decays (1/ns).
         decay_y_per_ns: Rate for c_y.
         decay_z_per_ns: Rate for c_z.
+        weight_x: Weight of c_x^2 in a shot's value.
+        weight_y: Weight of c_y^2.
+        weight_z: Weight of c_z^2.
     """
 
     link: int
@@ -128,6 +130,9 @@ class LinkView(NamedTuple):
     decay_x_per_ns: float = 0.0
     decay_y_per_ns: float = 0.0
     decay_z_per_ns: float = 0.0
+    weight_x: float = 1.0 / 3.0
+    weight_y: float = 1.0 / 3.0
+    weight_z: float = 1.0 / 3.0
 
 
 # A route request that asks a link for a pair. `request` and `hop` are the kernel's own.
@@ -361,19 +366,9 @@ def key_fraction_of_bases(x: float, z: float) -> float:
     return max(1.0 - entropy_bits(0.5 * (1.0 - x)) - entropy_bits(0.5 * (1.0 - z)), 0.0)
 
 
-@compiled
-def mean_square(x: float, y: float, z: float) -> float:
-    """Return the mean of three squared correlators, w^2 for a Werner pair."""
-    return (x * x + y * y + z * z) / 3.0
-
-
 @outlined
-def _bell_diagonal_shot_factor(  # noqa: PLR0917 - compiled functions have no keyword-only arguments
-    x: float, y: float, z: float, decay_x_per_ns: float, decay_y_per_ns: float, decay_z_per_ns: float, age_ns: float
-) -> float:
-    return mean_square(
-        werner_at(x, decay_x_per_ns, age_ns), werner_at(y, decay_y_per_ns, age_ns), werner_at(z, decay_z_per_ns, age_ns)
-    )
+def _decayed_square(weight: float, correlator: float, decay_per_ns: float, age_ns: float) -> float:
+    return weight * werner_at(correlator, decay_per_ns, age_ns) ** 2
 
 
 @outlined
@@ -385,17 +380,11 @@ def _bell_diagonal_key_fraction(
 
 @compiled
 def shot_factor_at(view: LinkView, age_ns: float) -> float:
-    """Return the factor of a shot's value by one pair of the given age: w^2, or the mean of the squared correlators."""
+    """Return the factor of a shot's value by one pair of the given age: w^2, or the weighted mean of c^2."""
     if view.is_bell_diagonal:
-        return _bell_diagonal_shot_factor(
-            view.initial_x,
-            view.initial_y,
-            view.initial_z,
-            view.decay_x_per_ns,
-            view.decay_y_per_ns,
-            view.decay_z_per_ns,
-            float(age_ns),
-        )
+        x = _decayed_square(view.weight_x, view.initial_x, view.decay_x_per_ns, float(age_ns))
+        y = _decayed_square(view.weight_y, view.initial_y, view.decay_y_per_ns, float(age_ns))
+        return x + y + _decayed_square(view.weight_z, view.initial_z, view.decay_z_per_ns, float(age_ns))
     werner = werner_at(view.initial_werner, view.decay_per_ns, age_ns)
     return werner * werner
 

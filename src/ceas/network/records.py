@@ -100,8 +100,8 @@ class DemandTable:
     """Who needs pairs, when, and what a pair is worth to each use.
 
     A shot with pairs of Werner parameters w_1..w_m delivers `learning_value * prod w_i^2`, a key pair
-    `key_value * secret_key_fraction(w)`, a tested pair `test_value`. Of Bell-diagonal pairs, the mean of the three
-    squared correlators takes the place of w^2, and the BBM92 key of the X and Z bases that of the Werner pair's.
+    `key_value * secret_key_fraction(w)`, a tested pair `test_value`. Of Bell-diagonal pairs, a weighted mean of the
+    three squared correlators takes the place of w^2, and the BBM92 key of the X and Z bases that of the Werner pair's.
 
     Args:
         learner_link: Link whose pairs a learner's cut circuit uses, shape `(n_learners,)`, -1 for none. At most two
@@ -114,6 +114,7 @@ class DemandTable:
         learning_value: Value of one shot through perfect pairs.
         key_value: Value of one secret bit.
         test_value: Value of one tested pair.
+        correlator_weights: Weights of c_x^2, c_y^2 and c_z^2 in that mean, at least 0, with the sum 1.
     """
 
     learner_link: Int32s
@@ -125,8 +126,15 @@ class DemandTable:
     learning_value: float
     key_value: float
     test_value: float
+    correlator_weights: tuple[float, float, float] = (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0)
 
     def __post_init__(self) -> None:
+        weights = np.array(self.correlator_weights, dtype=np.float64)
+        if weights.shape != (3,) or not bool((weights >= 0.0).all()) or not np.isclose(weights.sum(), 1.0):
+            raise DomainError(
+                f"Argument `correlator_weights` must be three numbers of at least 0 with the sum 1, but is "
+                f"{self.correlator_weights}."
+            )
         if self.learner_link.shape != self.shot_duration_ns.shape or self.learner_link.ndim != 1:
             raise DomainError(
                 f"Argument `shot_duration_ns` must have the shape of `learner_link`, {self.learner_link.shape}, "
@@ -368,7 +376,7 @@ class WindowRecord:
 def lifetime_ns(initial_werner: Float64s, decay_rate_hz: Float64s, minimum_fidelity: float) -> Int64s:
     """Return the age at which pairs fall to the minimum fidelity (ns), 0 where new pairs are no better than it."""
     excess = np.maximum(initial_werner * 3.0 / (4.0 * minimum_fidelity - 1.0), 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         lifetime = np.where(excess > 1.0, np.log(excess) / decay_rate_hz * 1e9, 0.0)
     return np.minimum(lifetime, float(_LONGEST_NS)).astype(np.int64)
 

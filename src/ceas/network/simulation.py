@@ -339,6 +339,7 @@ def _round_arena(state: NetworkState, model: NetworkModel, policy: Policy) -> Ar
         test_correlators=np.empty((recorded, 3), dtype=np.float32),
         key_correlator_sum=np.zeros((n_links, 3)),
         pair_state=np.zeros(3),
+        correlator_weights=np.array(demand.correlator_weights, dtype=np.float64),
         axes=(0, 1, 2) if model.links.is_bell_diagonal else (),
         routes=routes,
     )

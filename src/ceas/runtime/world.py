@@ -117,7 +117,11 @@ def _fastest_link(links: LinkTable, n_nodes: int) -> NDArray[np.int32]:
 
 
 def _demand(
-    parameters: DemandParameters, links: LinkTable, learner_link: NDArray[np.int32], pairs_per_shot: int
+    parameters: DemandParameters,
+    links: LinkTable,
+    learner_link: NDArray[np.int32],
+    pairs_per_shot: int,
+    weights: tuple[float, float, float],
 ) -> DemandTable:
     return DemandTable(
         learner_link=learner_link,
@@ -129,6 +133,7 @@ def _demand(
         learning_value=parameters.learning_value,
         key_value=parameters.key_value,
         test_value=parameters.test_value,
+        correlator_weights=weights,
     )
 
 
@@ -147,6 +152,7 @@ def build_world(
     dataset: Dataset,
     samples: LearnerSamples,
     is_byzantine: NDArray[np.bool_],
+    correlator_weights: tuple[float, float, float] = (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0),
     optional: OptionalNetwork | None = None,
     seed: int = 0,
 ) -> World:
@@ -181,7 +187,7 @@ def build_world(
         network=NetworkModel(
             nodes=nodes,
             links=links,
-            demand=_demand(demand, links, learner_link, partition.pairs_per_shot),
+            demand=_demand(demand, links, learner_link, partition.pairs_per_shot, correlator_weights),
             clock=RoundClock(round_ns=learning_ns + _to_ns(demand.exchange_window_s), learning_ns=learning_ns),
             minimum_fidelity=demand.minimum_fidelity,
             drift=drift_schedule(optional.drift, links.n_links, stream(seed, "drift")),

@@ -5,7 +5,7 @@ share: each has the memories of its ends for itself. What remains, for each link
 
 - A shot through m pairs, the newest born at b, begins at the first time t >= b at which the link's learners run shots,
   or later. Its value is at most `learning_value * prod_j w(t - b_j)^2`. Later is never better. Of Bell-diagonal pairs
-  the mean of the squared correlators takes the place of w^2; it falls with age as well.
+  a weighted mean of the squared correlators takes the place of w^2; it falls with age as well.
 - Of the pairs born before a learning window, at most as many as fit the memory can be stored when it begins. Because
   only ages count, that may as well be the newest of them.
 - A pair serves once; a learner begins at most floor(window / shot duration) shots a round.
@@ -260,7 +260,7 @@ def _log_factor(model: NetworkModel, link: int, age_ns: Int64s) -> Float64s:
     links = model.links
     if not links.is_bell_diagonal:
         return np.asarray(-2.0 * (float(links.decay_rate_hz[link]) * 1e-9) * age_ns)
-    squares = links.correlators[link] ** 2
+    squares = links.correlators[link] ** 2 * np.array(model.demand.correlator_weights)
     decay_per_ns = 2e-9 * links.correlator_rates_hz[link]
     kept = (squares * np.exp(-np.multiply.outer(age_ns, decay_per_ns))).sum(axis=-1) / squares.sum()
     with np.errstate(divide="ignore"):

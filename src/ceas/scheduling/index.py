@@ -13,7 +13,7 @@ pairs that arrive until then do not suffice. By renewal the number of arrivals i
 
 with 0 for a t_j at which the pair has expired. (v is the pair's part of a shot through fresh pairs; a shot's value is a
 product of w^2, and so each pair's part decays at twice the rate of its Werner parameter; of Bell-diagonal pairs w^2 is
-the mean of the three squared correlators at that age.) Where pairs are scarce the
+a weighted mean of the three squared correlators at that age.) Where pairs are scarce the
 probability is near 1 and a pair costs its full value; where they abound, it falls to 0 with n, for a fresher pair will
 be there in time. This is a newsvendor's marginal value, with the lost sale as an idle QPU.
 

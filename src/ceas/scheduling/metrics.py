@@ -101,12 +101,13 @@ def fidelity_quantile(histogram: npt.NDArray[np.int64], quantile: float) -> npt.
 def learner_value(records: Sequence[WindowRecord], model: NetworkModel) -> npt.NDArray[np.float64]:
     """Return the value delivered to each learner that uses pairs, the sum over its shots of prod w^2.
 
-    Of Bell-diagonal pairs the mean of the squared correlators takes the place of w^2.
+    Of Bell-diagonal pairs the weighted mean of the squared correlators takes the place of w^2.
     """
+    weights = np.array(model.demand.correlator_weights)
     value = np.zeros(model.n_learners)
     for record in records:
         squares = record.shot_pairs.astype(np.float64) ** 2
-        information = np.prod(squares if squares.ndim == 2 else squares.mean(axis=2), axis=1)
+        information = np.prod(squares if squares.ndim == 2 else squares @ weights, axis=1)
         value += np.bincount(record.shot_learner, weights=information, minlength=model.n_learners)
     return np.asarray(model.demand.learning_value * value[model.demand.learner_link >= 0])
 

@@ -17,7 +17,7 @@ def fresh_shot_value(model: NetworkModel) -> npt.NDArray[np.float64]:
     """Return the value of a shot through each link's fresh pairs, in shots through perfect ones, `(n_links,)`."""
     pairs = max(model.demand.pairs_per_shot, 1)
     if model.links.is_bell_diagonal:
-        return np.asarray((model.links.correlators**2).mean(axis=1) ** pairs)
+        return np.asarray((model.links.correlators**2 @ np.array(model.demand.correlator_weights)) ** pairs)
     return np.asarray(model.links.initial_werner ** (2 * pairs))
 
 
