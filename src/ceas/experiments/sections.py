@@ -465,7 +465,7 @@ class DriftSection(Section):
     success_factor: float = Field(default=1.0, ge=0, description="Factor on their chance that an attempt succeeds")
     coherence_factor: float = Field(default=1.0, gt=0, description="Factor on the time in which their pairs decay")
     werner_factor: float = Field(
-        default=1.0, ge=0, le=1, description="Factor on the Werner parameter of their new pairs"
+        default=1.0, gt=0, le=1, description="Factor on the Werner parameter of their new pairs"
     )
     is_announced: bool = Field(default=False, description="Whether scheduling policies are told")
 

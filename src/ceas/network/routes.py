@@ -261,7 +261,7 @@ class DriftSchedule:
         link: Which link it changes, shape `(n_steps,)`.
         success_factor: Factor on the success probability, at least 0; the product is cut at 1.
         decay_factor: Factor on the decay rate, at least 0.
-        fidelity_factor: Factor on the Werner parameter of new pairs, at least 0; the product is cut at 1.
+        fidelity_factor: Factor on the Werner parameter of new pairs, above 0; the product is cut at 1.
         is_announced: Whether policies see the new values. Otherwise they see the first ones, and must notice.
     """
 
@@ -279,6 +279,8 @@ class DriftSchedule:
         for name in ("success_factor", "decay_factor", "fidelity_factor"):
             column = getattr(self, name)
             _require_all(name, column, np.isfinite(column) & (column >= 0.0), "finite and at least 0")
+        # Stored pairs keep their state as a shift of the logarithm of a new one's.
+        _require_all("fidelity_factor", self.fidelity_factor, self.fidelity_factor > 0.0, "above 0")
 
 
 def swap_contraction(

@@ -114,7 +114,7 @@ class DriftParameters:
         start_s: When they change (s).
         success_factor: Factor on the chance that an attempt succeeds.
         coherence_factor: Factor on the time in which stored pairs decay, above 0.
-        werner_factor: Factor on the Werner parameter of new pairs, in [0, 1].
+        werner_factor: Factor on the Werner parameter of new pairs, in (0, 1].
         is_announced: Whether policies see the new values.
     """
 
