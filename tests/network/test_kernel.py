@@ -11,9 +11,8 @@ from scipy import stats
 
 import ceas.scheduling as policies
 from ceas.network.draws import geometric_gap, hash_counter, unit_interval
-from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, LinkView, Policy, key_fraction
+from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, LinkView, Policy, key_fraction, key_fraction_of_bases
 from ceas.network.records import Fate, NetworkModel
-from ceas.network.route_kernel import _key_bits
 from ceas.network.simulation import advance_round, initial_state
 from ceas.physics import bbm92_key_fraction, bell_diagonal_to_correlators, secret_key_fraction
 from ceas.streams import stream_seed
@@ -339,7 +338,7 @@ def test_the_key_of_a_route_equals_physics() -> None:
     good, any_at_all = rng.dirichlet([20.0, 1.0, 1.0, 1.0], size=400), rng.dirichlet(np.ones(4), size=100)
     weights = np.concatenate([good, any_at_all, np.eye(4)])
     x, _, z = np.moveaxis(bell_diagonal_to_correlators(weights), -1, 0)
-    found = [_key_bits(*pair) for pair in zip(x.tolist(), z.tolist(), strict=True)]
+    found = [key_fraction_of_bases(*pair) for pair in zip(x.tolist(), z.tolist(), strict=True)]
     expected = bbm92_key_fraction(weights)
     assert (expected > 0.0).sum() > 100
     np.testing.assert_allclose(found, expected, atol=1e-14)
