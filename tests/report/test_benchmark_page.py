@@ -34,6 +34,7 @@ def test_the_summary_counts_wins_and_names_losses_and_what_is_open(text: str) ->
     assert "A baseline wins on S2 load 1.1." in words
     assert "Open, or too few instances to judge: S2 load 1.3, S2 small." in words
     assert "between 66.7 % and 88.9 %" in words
+    assert "Of a bound on policies without foresight it reaches between 70.6 % and 94.1 %." in words
 
 
 def test_gains_are_relative_to_the_best_baseline_and_marked_by_outcome(text: str) -> None:
@@ -57,6 +58,7 @@ def test_every_setting_has_its_points_its_bound_and_the_dual(text: str) -> None:
         lines = [line for line in re.findall(r'<path class="line"[^>]*>', part) if 'stroke-dasharray="6 4"' in line]
         # One in the legend and one in the chart.
         assert len(lines) == (2 if has_bound else 0)
+        assert ("without foresight" in part) == has_bound
         assert "dual bound" in part
 
 
