@@ -73,17 +73,28 @@ def _policy_table(study: ScheduleStudy) -> Markup:
 
 def _parts_table(study: ScheduleStudy) -> Markup:
     """Return the delivered value by what it went to, and the pairs by fate, each a round."""
-    fates = ("learning", "key", "test", "expired", "discarded")
+    fates: tuple[str, ...] = ("learning", "key", "test", "expired", "discarded")
+    uses = ["learning", "key", "test"]
+    value_heads = ["value to learning", "to keys", "to tests"]
+    if _has_traffic(study):
+        uses.append("background")
+        value_heads.append("to background traffic")
+        fates = (*fates, "route")
     rows = []
     for policy in study.by_value():
-        values = [policy.mean(f"value_{name}") / study.rounds for name in ("learning", "key", "test")]
+        values = [policy.mean(f"value_{name}") / study.rounds for name in uses]
         pairs = [policy.mean(fate) / study.rounds for fate in fates]
         numbers = [*values, policy.mean("shots") / study.rounds, *pairs]
         rows.append([text_cell(policy.label), *(number_cell(number, digits=4) for number in numbers)])
-    heads = ["policy", "value to learning", "to keys", "to tests", "shots", "pairs used to learn", *fates[1:]]
+    heads = ["policy", *value_heads, "shots", "pairs used to learn", *fates[1:]]
     return sortable_table(
-        heads, rows, caption="Where value and pairs went: a round, means over seeds; key to discarded count pairs."
+        heads, rows, caption=f"Where value and pairs went: a round, means over seeds; key to {fates[-1]} count pairs."
     )
+
+
+def _has_traffic(study: ScheduleStudy) -> bool:
+    """Tell whether anybody asked for end-to-end pairs that are no part of the training."""
+    return any(math.isfinite(policy.mean("background_served")) for policy in study.policies)
 
 
 def _trial_table(study: ScheduleStudy) -> Markup:
@@ -133,10 +144,8 @@ def _key_figures(study: ScheduleStudy) -> list[tuple[str, str, str]]:
 
 
 def _how(study: ScheduleStudy) -> str:
-    text = (
-        " Value is what pairs deliver to learning, keys and tests; all policies met the same links, demands and random "
-        "numbers"
-    )
+    others = "learning, keys, tests and background traffic" if _has_traffic(study) else "learning, keys and tests"
+    text = f" Value is what pairs deliver to {others}; all policies met the same links, demands and random numbers"
     if study.tuning_rounds:
         text += ", and each was tuned with the same number of trials on seeds that no reported run uses"
     return text + "."
