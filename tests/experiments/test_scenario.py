@@ -266,6 +266,16 @@ def test_identity_follows_every_key_that_decides_numbers(key: str) -> None:
     assert (after.network_id == before.network_id) == (not is_of_network)
 
 
+def test_the_number_of_classes_is_of_the_network_of_bell_diagonal_pairs() -> None:
+    """It decides which qubits are measured, and so what each correlator of a pair is worth to a shot."""
+    few, states = ["data.classes=[0, 1]"], ["hardware.pair_states=bell_diagonal"]
+    plain = load_scenario("quickstart")
+    other = plain.with_overrides(states)
+    assert plain.with_overrides(few).network_id == plain.network_id
+    assert other.with_overrides(few).network_id != other.network_id
+    assert other.with_overrides(["data.classes=[0, 1, 2, 4]"]).network_id == other.network_id
+
+
 @pytest.mark.parametrize("name", ["quickstart", "headline", "contended"])
 def test_built_in_scenarios_load_and_describe_themselves(name: str) -> None:
     assert name in built_in_scenarios()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ceas.errors import DomainError, RunDirectoryError, ScenarioError
-from ceas.experiments import registry
+from ceas.experiments import registry, schedule_store
 from ceas.experiments.assemble import assemble_world
 from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.experiments.schedule import TUNING_SEEDS, schedule_policies
@@ -229,6 +229,25 @@ def test_what_decides_the_numbers_is_in_the_identity(scenario: Scenario) -> None
     assert len({first, *others}) == 6
     # Learning does not touch the network.
     assert study_id_of(variant.with_overrides(["learning.learning_rate=0.5"]), **plan) == first
+
+
+@pytest.mark.parametrize(
+    "module", ["network/kernel.py", "runtime/world.py", "runtime/route_world.py", "learning/pair_weights.py"]
+)
+def test_changed_code_of_the_network_gives_another_identity(
+    scenario: Scenario, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    def read_changed(path: Path) -> bytes:
+        with path.open("rb") as file:
+            text = file.read()
+        return text + b"# changed" if path.as_posix().endswith(f"ceas/{module}") else text
+
+    first = study_id_of(scenario, rounds=3, tuning_rounds=1, bound_rounds=2)
+    schedule_store._program.cache_clear()
+    monkeypatch.setattr(Path, "read_bytes", read_changed)
+    changed = study_id_of(scenario, rounds=3, tuning_rounds=1, bound_rounds=2)
+    schedule_store._program.cache_clear()
+    assert changed != first
 
 
 def test_the_scenarios_own_parameters_are_not_tuned(scenario: Scenario) -> None:

@@ -217,6 +217,14 @@ def test_a_training_goes_on_from_a_checkpoint_to_the_bit(scenario: Scenario, wor
     assert np.isfinite(whole.theta).all()
 
 
+def test_correlators_count_alike_where_no_measured_qubit_depends_on_a_pair(small_scenario: Scenario) -> None:
+    """One layer of a chain carries Z of the first two of four qubits through no CNOT of the cut."""
+    changed = [*STATES, "circuit.n_layers=1", "circuit.entangler=chain", "data.classes=[0, 1]"]
+    world = assemble_world(small_scenario.with_overrides(changed), 3)
+    assert world.pairs_per_shot > 0
+    assert world.network.demand.correlator_weights == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+
+
 def test_an_uncut_circuit_needs_no_pairs(small_scenario: Scenario) -> None:
     uncut = small_scenario.with_overrides([*STATES, "circuit.partition=data"])
     simulation = simulation_of(uncut, assemble_world(uncut, 3))

@@ -111,6 +111,11 @@ def test_drift_slows_the_chosen_links_from_its_time_on(small_scenario: Scenario)
     assert np.isnan(bound_of(world, seed=3, rounds=2))
 
 
+def test_a_drift_of_less_than_half_a_link_is_a_mistake(small_scenario: Scenario) -> None:
+    with pytest.raises(ScenarioError, match="`link_share` must be 0 or come to one of the 5 links"):
+        assemble_world(small_scenario.with_overrides([*DRIFT, "drift.link_share=0.05"]), 3)
+
+
 def test_communication_qubits_bound_what_a_node_attempts(small_scenario: Scenario) -> None:
     free = assemble_world(small_scenario, 3)
     bound = assemble_world(small_scenario.with_overrides(["hardware.communication_qubits=1"]), 3)

@@ -73,14 +73,19 @@ def _of(section: Section, parameters: type[Any]) -> dict[str, Any]:
 def _correlator_weights(scenario: Scenario, circuit: Circuit, partition: Partition) -> tuple[float, float, float]:
     """Return what each correlator of a pair counts in a shot's value; nothing depends on it for Werner pairs.
 
-    The circuit alone decides it, so it is the same for all seeds of a run.
+    The circuit alone decides it, so it is the same for all seeds of a run. Where no measured qubit depends on a pair,
+    all count alike.
     """
+    equal = (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0)
     if scenario.hardware.pair_states == "werner" or not partition.pairs_per_shot:
-        return (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0)
+        return equal
     from ceas.learning.pair_weights import correlator_weights  # noqa: PLC0415 - compiles
 
     observables = tuple(range(len(scenario.data.classes)))
-    return correlator_weights(circuit, partition, observables=observables, rng=stream(0, "correlator_weights"))
+    try:
+        return correlator_weights(circuit, partition, observables=observables, rng=stream(0, "correlator_weights"))
+    except DomainError:
+        return equal
 
 
 def _pair_value(scenario: Scenario, partition: Partition, weights: tuple[float, float, float]) -> PairValue:

@@ -108,6 +108,9 @@ class Scenario(Section):
         # These keys decide how many pairs a shot needs, and the cap on shots ends the demand for pairs.
         decisive["circuit"] = document["circuit"]
         decisive["learning"] = {"max_shots_per_round": self.learning.max_shots_per_round}
+        if self.hardware.pair_states == "bell_diagonal":
+            # The measured qubits, one a class, decide what each correlator of a pair is worth to a shot.
+            decisive["data"] = {"n_classes": len(self.data.classes)}
         return content_hash(_without_file_location(decisive))
 
     def to_mapping(self) -> dict[str, Any]:

@@ -50,7 +50,14 @@ STUDY_TABLES = ("schedule", "schedule_trials", *(f"schedule_{name}" for name in 
 _RESULT, _SCENARIO = "result.json", "scenario.toml"
 # Code that decides a run's numbers: whole rooms, and what makes a world of a scenario and figures of a run.
 _ROOMS = ("network", "physics", "scheduling")
-_MODULES = ("streams.py", "runtime/world.py", "experiments/assemble.py", "experiments/schedule_runs.py")
+_MODULES = (
+    "streams.py",
+    "learning/pair_weights.py",
+    "runtime/world.py",
+    "runtime/route_world.py",
+    "experiments/assemble.py",
+    "experiments/schedule_runs.py",
+)
 
 
 class StudyTables:

@@ -460,7 +460,9 @@ class TrafficSection(Section):
 class DriftSection(Section):
     """Links that change while the training runs."""
 
-    link_share: float = Field(default=0.0, ge=0, le=1, description="Share of the links, drawn at random, that change")
+    link_share: float = Field(
+        default=0.0, ge=0, le=1, description="Share of the links, drawn at random, that change; in whole links"
+    )
     start_s: float = Field(default=0.0, ge=0, description="When they change")
     success_factor: float = Field(default=1.0, ge=0, description="Factor on their chance that an attempt succeeds")
     coherence_factor: float = Field(default=1.0, gt=0, description="Factor on the time in which their pairs decay")

@@ -15,6 +15,8 @@ _N_DRAWS = 256
 _N_INPUTS = 16
 # Small enough that products of losses do not count, and large beside the rounding of single precision.
 _LOSS = 1e-2
+# Part of it below which what a circuit loses is rounding.
+_LEAST_LOST = 1e-3
 
 
 def correlator_weights(
@@ -50,7 +52,7 @@ def correlator_weights(
         overlap += (values * values[0]).sum(axis=(1, 2))
     kept = overlap / overlap[0]
     lost = np.maximum(1.0 - kept[1:], 0.0)
-    if lost.sum() <= 0.0:
+    if lost.sum() <= _LEAST_LOST * _LOSS:
         raise DomainError("Argument `observables` must depend on a teleported CNOT, but do not.")
     x, y, z = (lost / lost.sum()).tolist()
     return (x, y, z)

@@ -110,7 +110,7 @@ class DriftParameters:
     """Links that change once while the network runs.
 
     Attributes:
-        link_share: Share of the links that change, in [0, 1], rounded to whole links.
+        link_share: Share of the links that change, in [0, 1], rounded to whole links; 0 for none.
         start_s: When they change (s).
         success_factor: Factor on the chance that an attempt succeeds.
         coherence_factor: Factor on the time in which stored pairs decay, above 0.
@@ -166,10 +166,19 @@ def route_options(
 
 
 def drift_schedule(parameters: DriftParameters, n_links: int, rng: np.random.Generator) -> DriftSchedule | None:
-    """Draw which links change, or return None if none do."""
+    """Draw which links change, or return None if none should.
+
+    Raises:
+        DomainError: The share is above 0 but less than half a link.
+    """
+    if parameters.link_share == 0.0:
+        return None
     count = round(parameters.link_share * n_links)
     if count == 0:
-        return None
+        raise DomainError(
+            f"Argument `link_share` must be 0 or come to one of the {n_links} links when rounded, but is "
+            f"{parameters.link_share}."
+        )
     return DriftSchedule(
         time_ns=np.full(count, _to_ns(parameters.start_s), np.int64),
         link=np.sort(rng.permutation(n_links)[:count]).astype(np.int64),
