@@ -632,3 +632,18 @@ def test_scenarios_and_the_network_have_the_same_largest_errors() -> None:
             HardwareSection.model_validate({name: value + 1e-6})
         with pytest.raises(DomainError, match=f"`{name}` must be in"):
             HardwareParameters(**{name: value + 1e-6})
+
+
+def test_a_preset_replaces_the_defaults_of_a_complete_scenario_and_nothing_else() -> None:
+    complete = load_scenario("quickstart", ["hardware.memory_slots=5", "hardware.readout_error=0.1"])
+    chosen = complete.with_overrides(["hardware.preset=nv_centre"]).hardware
+    fresh = load_scenario("quickstart", ["hardware.preset=nv_centre"]).hardware
+    assert chosen.device_efficiency == fresh.device_efficiency != complete.hardware.device_efficiency
+    assert chosen.two_qubit_error == fresh.two_qubit_error
+    assert (chosen.memory_slots, chosen.readout_error) == (5, 0.1)
+    back = complete.with_overrides(["hardware.preset=nv_centre"]).with_overrides(["hardware.preset=idealised"]).hardware
+    assert back.device_efficiency == 1.0
+    assert back.readout_error == 0.1
+    # A key that is set beside the preset counts, also if it is the very default.
+    both = complete.with_overrides(["hardware.device_efficiency=0.3", "hardware.preset=nv_centre"]).hardware
+    assert both.device_efficiency == 0.3

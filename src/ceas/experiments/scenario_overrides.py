@@ -7,7 +7,7 @@ from typing import Any
 
 from ceas.errors import ScenarioError
 from ceas.experiments.scenario_checks import derived_defaults
-from ceas.experiments.sections import TOPOLOGY_KEYS
+from ceas.experiments.sections import TOPOLOGY_KEYS, HardwareSection, preset_defaults
 
 __all__ = ["apply_overrides", "located", "set_key"]
 
@@ -67,16 +67,27 @@ def _override_value(text: str) -> Any:
     return parsed["value"] if set(parsed) == {"value"} else text
 
 
+_PRESET = ("hardware", "preset")
 # A choice and the keys of its section that belong to the previous one; for a topology kind, those of other kinds.
 _DROPPED_BY_CHOICE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("topology", "kind"): tuple({key: None for keys in TOPOLOGY_KEYS.values() for key in keys}),
     ("topology", "path"): ("n_nodes", "sha256"),
+    _PRESET: (),
     ("hardware", "relaxation_time_s"): ("coherence_time_s",),
     ("hardware", "dephasing_time_s"): ("coherence_time_s",),
     ("schedule", "policy"): ("parameters",),
     ("aggregation", "rule"): ("parameters",),
     ("byzantine", "attack"): ("parameters",),
 }
+
+
+def _drop_defaults_of_preset(hardware: dict[str, Any]) -> None:
+    """Drop the keys that hold the very default of the present platform, so that those of another take their place."""
+    name = hardware.get("preset")
+    known, _ = preset_defaults(name) if isinstance(name, str) else ({}, ())
+    for key, field in HardwareSection.model_fields.items():
+        if key in hardware and hardware[key] == known.get(key, field.get_default()):
+            del hardware[key]
 
 
 def set_key(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
@@ -88,6 +99,8 @@ def set_key(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None
         table = table[part]
     if table.get(path[-1]) == value:
         return
+    if path == _PRESET:
+        _drop_defaults_of_preset(table)
     table[path[-1]] = value
     kept = TOPOLOGY_KEYS.get(str(value), {}) if path == ("topology", "kind") else {}
     for key in _DROPPED_BY_CHOICE.get(path, ()):
