@@ -55,6 +55,7 @@ from ceas.network.policy import (
     Policy,
     attempt_rule,
     key_fraction_at,
+    priority_rule,
     route_rule,
     serve_rule,
     shot_factor_at,
@@ -72,7 +73,7 @@ _MANY = 100.0
 _FRESH, _OLDEST = constant(0), constant(0)
 _KEY_CLASS = constant(RouteClass.KEY)
 # Columns of the parameters.
-_WASTE, _MEMORY_SHARE = 0, 1
+_WASTE, _MEMORY_SHARE, _SLOWDOWN = 0, 1, 2
 
 
 @compiled
@@ -86,6 +87,13 @@ def fewer_arrivals_probability(mean: float, count: int) -> float:
         total += term
         term *= mean / (arrivals + 1)
     return min(total, 1.0)
+
+
+@compiled
+def pair_period_ns(view: LinkView) -> float:
+    """Return the mean time between new pairs of the link, with its pauses where nodes limit who attempts."""
+    period: float = view.pair_period_ns * view.parameters[_SLOWDOWN]
+    return period
 
 
 @compiled
@@ -147,7 +155,7 @@ def learning_price(view: LinkView, first_ns: int, place: int, age_ns: int) -> fl
         if kept <= best:
             break
         missing = view.pairs_per_shot * number - (place - 1)
-        best = max(best, kept * fewer_arrivals_probability(until_ns / view.pair_period_ns, missing))
+        best = max(best, kept * fewer_arrivals_probability(until_ns / pair_period_ns(view), missing))
     return best * fresh_learning_value(view)
 
 
@@ -178,7 +186,7 @@ def key_price(view: LinkView, place: int, age_ns: int) -> float:
     arrival_ns = (place - 0.5) * view.key_period_ns
     if age_ns + arrival_ns >= view.lifetime_ns:
         return 0.0
-    missed = math.exp(-(arrival_ns + view.key_deadline_ns) / view.pair_period_ns)
+    missed = math.exp(-(arrival_ns + view.key_deadline_ns) / pair_period_ns(view))
     price: float = missed * key_worth(view, int(age_ns + arrival_ns))
     return price
 
@@ -196,14 +204,14 @@ def key_prospect(view: LinkView, n_stored: int) -> float:
     slack_ns = view.key_arrival_ns[0] + view.key_deadline_ns - view.now_ns
     last_slack_ns = view.key_arrival_ns[n_waiting - 1] + view.key_deadline_ns - view.now_ns
     fresh = key_worth(view, _FRESH)
-    served = 1.0 - fewer_arrivals_probability(slack_ns / view.pair_period_ns, n_waiting)
+    served = 1.0 - fewer_arrivals_probability(slack_ns / pair_period_ns(view), n_waiting)
     prospect = served * (fresh - learning_price(view, next_shot_ns(view), n_stored + 1, _FRESH))
     left_ns = learning_left_ns(view)
     if 0 < left_ns < slack_ns:
         # In the exchange phase the requests that wait now, and those that come meanwhile, share the pairs.
         exchange_ns = last_slack_ns - left_ns
         n_rivals = n_waiting + int(exchange_ns / view.key_period_ns)
-        served = 1.0 - fewer_arrivals_probability(exchange_ns / view.pair_period_ns, n_rivals)
+        served = 1.0 - fewer_arrivals_probability(exchange_ns / pair_period_ns(view), n_rivals)
         prospect = max(prospect, served * fresh)
     return prospect
 
@@ -306,6 +314,20 @@ def route_by_price(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:
     return WAIT, view.now_ns + max(slack_ns // 4, 1_000)
 
 
+@priority_rule
+def priority_by_price(view: LinkView, since_ns: int) -> float:
+    """Prefer the link whose next pair is worth most for the time that it takes; among links that want none, the first.
+
+    A waiting key counts in full. What routes ask for is not in the view; their links go by the time they have waited.
+    """
+    n_stored = len(view.stock_birth_ns)
+    worth = max(learning_price(view, next_shot_ns(view), n_stored + 1, _FRESH), key_price(view, n_stored + 1, _FRESH))
+    if len(view.key_arrival_ns) > 0:
+        worth = max(worth, key_worth(view, _FRESH))
+    waited = (view.now_ns - since_ns) / view.pair_period_ns
+    return worth / view.pair_period_ns * (1.0 + waited) + 1e-12 * waited
+
+
 @attempt_rule
 def attempt_by_price(view: LinkView) -> int:
     """Attempt if a new pair would be worth more than `waste_share`; out of memory, in the place of the oldest."""
@@ -338,6 +360,24 @@ def fresh_value(model: NetworkModel) -> npt.NDArray[np.float64]:
     return np.maximum(shot, key)
 
 
+def attempt_slowdown(model: NetworkModel) -> npt.NDArray[np.float64]:
+    """Return how many times longer each link takes for a pair because its nodes limit who attempts, `(n_links,)`.
+
+    At a node with q communication qubits links take turns, each until its next pair. So when all of them want pairs, each
+    has one after the sum of their mean times over q, and no sooner than on its own.
+    """
+    links, repeaters = model.links, model.repeaters
+    if repeaters is None or not (repeaters.communication_qubits > 0).any():
+        return np.ones(model.n_links)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        period = np.where(links.success_probability > 0, links.attempt_period_ns / links.success_probability, 0.0)
+        ends = np.stack([links.node_a, links.node_b])
+        turn = np.bincount(ends.ravel(), np.tile(period, 2), minlength=len(repeaters.communication_qubits))
+        turn = np.where(repeaters.communication_qubits > 0, turn / repeaters.communication_qubits, 0.0)
+        slowdown = np.where(period > 0.0, turn[ends].max(axis=0) / period, 1.0)
+    return np.maximum(slowdown, 1.0)
+
+
 def ceas(model: NetworkModel, *, waste_share: float = 0.02) -> Policy:
     """Return the policy that serves, keeps, makes and replaces pairs by their prices; see the top of `index.py`.
 
@@ -352,11 +392,12 @@ def ceas(model: NetworkModel, *, waste_share: float = 0.02) -> Policy:
     """
     if not 0.0 <= waste_share <= 1.0:
         raise DomainError(f"Argument `waste_share` must be in [0, 1], but is {waste_share}.")
-    parameters = np.column_stack([waste_share * fresh_value(model), memory_share(model)])
+    parameters = np.column_stack([waste_share * fresh_value(model), memory_share(model), attempt_slowdown(model)])
     return Policy(
         name="ceas",
         serve=serve_by_price,
         attempt=attempt_by_price,
         parameters=parameters,
         route=route_by_price,
+        priority=priority_by_price,
     )
