@@ -14,9 +14,12 @@ import ceas.scheduling as policies
 from ceas.errors import DomainError
 from ceas.network.policy import (
     NEVER,
+    WAIT,
+    LinkView,
     Policy,
     attempt_always,
     attempt_on_request,
+    route_rule,
     serve_first_ask,
     serve_first_ask_with_oldest,
     swap_asap,
@@ -442,6 +445,36 @@ def test_deadline_drops_and_frees(make_chain: Chains) -> None:
     )
     assert min(served, dropped) > 20
     assert requested == served + dropped + records[-1].waiting[0]
+
+
+@route_rule
+def serve_heaviest_late(view: LinkView, asks: npt.NDArray[Any]) -> tuple[int, int]:
+    """Wait until shortly before the deadline of the heaviest request, and serve it."""
+    best = 0
+    for k in range(1, len(asks)):
+        if asks[k]["weight"] > asks[best]["weight"]:
+            best = k
+    if view.now_ns < asks[best]["deadline_ns"] - 20:
+        return WAIT, asks[best]["deadline_ns"] - 20
+    return best, 0
+
+
+def test_a_policy_is_asked_again_when_it_wanted_to_be_though_the_first_request_has_ended(
+    make_chain: Chains, make_flow: type
+) -> None:
+    """One stored pair and no event of its link: the first request of two is dropped while the policy waits."""
+    common = {"path": (0, 1), "arrivals": Arrivals.PERIODIC, "per_round": 1}
+    flows = (
+        make_flow(**common, deadline_ns=100, weight=1.0),
+        make_flow(**common, deadline_ns=1000, weight=2.0),
+    )
+    # The next success, at which the link would be looked at in any case, comes after both deadlines.
+    model = make_chain(1, slots=(1, 1), success=0.002, flows=flows)
+    records = run(model, route=serve_heaviest_late, attempt=attempt_always, trace_every=1)
+    (record,) = routes_of(records)
+    assert record.requested.tolist() == [1, 1]
+    assert record.served.tolist() == [0, 1]
+    assert delivered(records)["end_ns"].tolist() == [5_980]
 
 
 def test_waiting_requests_find_room(make_chain: Chains) -> None:

@@ -279,6 +279,9 @@ def test_what_is_not_bounded_is_refused() -> None:
     ):
         with pytest.raises(DomainError, match=match):
             online_bound(network, wrong, path, forecast)
+    nobody = _requests(np.zeros((3, 2), dtype=bool), forecast)
+    with pytest.raises(DomainError, match="classes of one pair"):
+        online_bound(network, nobody, path, replace(forecast, n_pairs=forecast.n_pairs + 1))
     with pytest.raises(DomainError, match="steps"):
         online_bound(network, requests, path, forecast, steps=0)
     with pytest.raises(DomainError, match="success_chance"):

@@ -210,6 +210,8 @@ def drop(arena: Arena, slot: int, now_ns: int) -> None:
             while routes.asks[link, place].request != slot:
                 place += 1
             _remove_ask(routes, link, place)
+            # The policy's word when to be asked again was kept with the first request, which this one may be.
+            push_pending(routes, link)
         elif hop.state == PRESENT and hop.is_held_left != 0:
             end_segment(arena, slot, at, now_ns, _DROPPED)
         if hop.state != ASKING:

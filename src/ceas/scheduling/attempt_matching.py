@@ -3,7 +3,8 @@
 Attempts granted from the highest score down are worth at least half of the best set. `improve_matching` does better by
 exchanges: a link takes the place of those that block it at its two ends if its score is larger than theirs together, or
 is so with those of the links that can then be chosen at the far ends of the blockers; and two links take the place of
-one that blocks both. So up to three links replace two. It ends when no such exchange is found.
+one that blocks both. So up to three links replace two. It ends when no such exchange is found among the links that are
+looked at again; a few are left where what has changed lies two nodes away (`_has_news`).
 """
 
 import numpy as np
@@ -90,7 +91,9 @@ def _has_news(snapshot: SlotSnapshot, link: int, last: int) -> bool:
     """Tell whether what decides about a link has changed since the last look at it, or by that look itself.
 
     For one that is not chosen that is what its ends have left and who is chosen there. A chosen one may give way to its
-    neighbours, so the other ends of those count as well.
+    neighbours, so the other ends of those count as well. What the far ends of those that block a link would let in is
+    not followed, which would take 1.4 times as long for 0.0001 of the score: among 50 nodes of four links each, one
+    exchange is left in 3 of 100 slots.
     """
     at = 0 if snapshot.work_int[link] == 0 else len(snapshot.free_slots)
     a, b = as_index(snapshot.edges[link, 0]), as_index(snapshot.edges[link, 1])
@@ -216,9 +219,10 @@ def _split(
 
 @compiled
 def improve_matching(snapshot: SlotSnapshot, score: npt.NDArray[np.float64], replace: npt.NDArray[np.int64]) -> None:
-    """Set the score of all links to 0 but those of a set that can attempt together, which no small exchange improves.
+    """Set the score of all links to 0 but those of a set that can attempt together, found by small exchanges.
 
-    A link is looked at again only if something that matters has changed since. Uses `work_int` and `work_float`.
+    A link is looked at again only if something has changed at its ends or, if it is chosen, near them. Uses
+    `work_int` and `work_float`.
     """
     n_links, n_nodes = len(snapshot.edges), len(snapshot.free_slots)
     looked_at = n_links + 2 * n_nodes

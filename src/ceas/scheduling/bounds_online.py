@@ -203,6 +203,9 @@ def _check(network: SlottedNetwork, requests: RequestTable, path: SamplePath, fo
         )
     if bool((np.diff(requests.route_first) > 1).any()) or bool((requests.n_pairs > 1).any()):
         raise DomainError("Argument `requests` must take one pair of one link each, but does not.")
+    # Also where none came: a class that is charged for in the slots without it must be bounded in those with it.
+    if bool((forecast.n_pairs[forecast.rate.any(axis=0)] > 1).any()):
+        raise DomainError("Argument `forecast` must have classes of one pair each, but has not.")
     if bool((requests.announced < requests.arrival).any()) or forecast.quorum > 0:
         raise DomainError("Argument `requests` must come unannounced and count alone, but does not.")
     if len(requests) and (
