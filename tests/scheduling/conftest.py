@@ -18,7 +18,7 @@ def view() -> Callable[..., LinkView]:
         ages_ns: tuple[int, ...] = (),
         request_ages_ns: tuple[int, ...] = (),
         ready_ns: tuple[int, int] = (0, NEVER),
-        parameters: tuple[float, ...] = (),
+        parameters: tuple[float, ...] = (0.0, 0.0, 1.0),
         **changes: Any,
     ) -> LinkView:
         now_ns = int(changes.get("now_ns", 1_000_000))

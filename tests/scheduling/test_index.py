@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,21 +12,25 @@ from scipy import stats
 import ceas.scheduling as policies
 from ceas.errors import DomainError
 from ceas.network import Fate, NetworkModel, advance_round, initial_state
-from ceas.network.policy import KEY_REQUEST, NEVER, WAIT, LinkView
+from ceas.network.policy import ASK_DTYPE, KEY_REQUEST, NEVER, WAIT, LinkView
+from ceas.network.routes import RouteClass, ideal_repeaters
 from ceas.physics import secret_key_fraction
 from ceas.scheduling.index import (
     attempt_by_price,
+    attempt_slowdown,
     fewer_arrivals_probability,
     key_price,
     key_worth,
     learning_price,
     memory_share,
+    priority_by_price,
+    route_by_price,
     serve_by_price,
 )
 
 Views = Callable[..., LinkView]
-# Price of waste and share of memory.
-WASTE = (0.1, 4.0)
+# Price of waste, share of memory, and how many times longer a pair takes for the pauses of the link.
+WASTE = (0.1, 4.0, 1.0)
 
 
 def decide(seen: LinkView) -> tuple[int, list[int], int]:
@@ -168,7 +173,7 @@ def test_attempts_are_made_just_in_time(view: Views) -> None:
 def test_no_attempt_beyond_the_share_of_memory_nor_for_tuple_without_room(view: Views) -> None:
     scarce = {"pair_period_ns": 1e9, "decay_per_ns": 1e-12, "pairs_per_shot": 3}
     assert attempt_by_price(view(ages_ns=(3, 2), parameters=WASTE, **scarce)) == 2
-    assert attempt_by_price(view(ages_ns=(3, 2), parameters=(0.1, 2.0), **scarce)) == -1
+    assert attempt_by_price(view(ages_ns=(3, 2), parameters=(0.1, 2.0, 1.0), **scarce)) == -1
     assert attempt_by_price(view(parameters=WASTE, free_slots=2, **scarce)) == -1
 
 
@@ -176,7 +181,7 @@ def test_stale_pair_is_overwritten_only_for_enough_gain(view: Views) -> None:
     full = {"free_slots": 0, "pair_period_ns": 1e9, "parameters": WASTE}
     assert attempt_by_price(view(ages_ns=(1_500_000,), **full)) == 0
     assert attempt_by_price(view(ages_ns=(100_000,), **full)) == -1
-    assert attempt_by_price(view(ages_ns=(100_000,), **{**full, "parameters": (0.0, 4.0)})) == 0
+    assert attempt_by_price(view(ages_ns=(100_000,), **{**full, "parameters": (0.0, 4.0, 1.0)})) == 0
 
 
 def test_memory_shares_leave_room_for_every_learner(small_model: Callable[..., NetworkModel]) -> None:
@@ -195,6 +200,70 @@ def test_waste_share_is_checked(small_model: Callable[..., NetworkModel]) -> Non
     for wrong in (-0.1, 1.1, math.nan):
         with pytest.raises(DomainError, match="waste_share"):
             policies.ceas(small_model(), waste_share=wrong)
+
+
+def test_links_that_take_turns_need_the_sum_of_their_times(small_model: Callable[..., NetworkModel]) -> None:
+    model = small_model()
+    np.testing.assert_array_equal(attempt_slowdown(model), np.ones(model.n_links))
+    for qubits in (1, 2, 50):
+        repeaters = ideal_repeaters(model.nodes, model.links, communication_qubits=qubits)
+        links = model.links
+        period = links.attempt_period_ns / links.success_probability
+        for link, found in enumerate(attempt_slowdown(replace(model, repeaters=repeaters))):
+            turns = []
+            for node in (links.node_a[link], links.node_b[link]):
+                turns.append(period[(links.node_a == node) | (links.node_b == node)].sum() / qubits)
+            assert found == pytest.approx(max(1.0, max(turns) / period[link]))
+
+
+def test_pauses_make_pairs_dearer(view: Views) -> None:
+    seen = view(decay_per_ns=0.0)
+    paused = view(decay_per_ns=0.0, parameters=(0.0, 0.0, 10.0))
+    slower = seen._replace(pair_period_ns=10.0 * seen.pair_period_ns)
+    assert learning_price(seen, 0, 2, 0) < learning_price(paused, 0, 2, 0) == learning_price(slower, 0, 2, 0)
+    assert key_price(seen, 1, 0) < key_price(paused, 1, 0) == key_price(slower, 1, 0)
+
+
+def test_the_link_worth_most_attempts_first_and_waiting_counts(view: Views) -> None:
+    waits = view(parameters=WASTE)
+    idle = view(ready_ns=(NEVER, NEVER), key_period_ns=math.inf, parameters=WASTE)
+    assert priority_by_price(waits, 0) > priority_by_price(idle, 0)
+    slow = view(parameters=WASTE, pair_period_ns=1e6)
+    assert priority_by_price(waits, 0) > priority_by_price(slow, 0)
+    assert priority_by_price(waits, waits.now_ns - 1_000_000) > priority_by_price(waits, waits.now_ns)
+    # What only routes ask for is served in the order of waiting.
+    assert priority_by_price(idle, idle.now_ns - 1_000) > priority_by_price(idle, idle.now_ns)
+
+
+def test_route_request_worth_most_a_pair_comes_first(view: Views) -> None:
+    seen = view(ages_ns=(300, 200), ready_ns=(NEVER, NEVER), key_period_ns=math.inf, parameters=WASTE)
+    asks = np.zeros(4, dtype=ASK_DTYPE)
+    asks["use_class"] = (RouteClass.BACKGROUND, RouteClass.BACKGROUND, RouteClass.BACKGROUND, RouteClass.KEY)
+    asks["n_hops"] = (4, 2, 2, 2)
+    asks["weight"] = (1.0, 1.0, 1.0, 1.1)
+    asks["deadline_ns"] = seen.now_ns + 1_000_000
+    # The key is worth 1.1 times a secret fraction below 0.9; of the two alike the older.
+    assert key_worth(seen, 200) < 0.9 * seen.key_value
+    assert route_by_price(seen, asks) == (1, 1)
+    waiting = view(ages_ns=(300,), key_period_ns=math.inf, parameters=WASTE)
+    asks["weight"] *= 0.1
+    request, wake_ns = route_by_price(waiting, asks)
+    assert request == WAIT
+    assert waiting.now_ns < wake_ns < waiting.now_ns + 1_000_000
+
+
+@pytest.mark.parametrize("qubits", [1, 2])
+def test_delivers_more_than_the_simple_baselines_where_links_take_turns(
+    qubits: int, small_model: Callable[..., NetworkModel]
+) -> None:
+    """Paired by seed over 6 seeds; the gain must exceed 5 standard errors of the paired difference."""
+    model = small_model(pairs_per_shot=2, shot_s=2e-4, keys=300.0, key_value=0.3)
+    model = replace(model, repeaters=ideal_repeaters(model.nodes, model.links, communication_qubits=qubits))
+    own = np.array([delivered(model, policies.ceas(model), seed)[0] for seed in range(6)])
+    for name in ("oldest_first", "freshest_first", "on_demand"):
+        other = np.array([delivered(model, getattr(policies, name)(model), seed)[0] for seed in range(6)])
+        gain = own - other
+        assert gain.mean() > 5 * gain.std(ddof=1) / math.sqrt(len(gain)), name
 
 
 def delivered(model: NetworkModel, policy: Any, seed: int) -> tuple[float, float]:

@@ -363,8 +363,8 @@ def fresh_value(model: NetworkModel) -> npt.NDArray[np.float64]:
 def attempt_slowdown(model: NetworkModel) -> npt.NDArray[np.float64]:
     """Return how many times longer each link takes for a pair because its nodes limit who attempts, `(n_links,)`.
 
-    At a node with q communication qubits links take turns, each until its next pair. So when all of them want pairs, each
-    has one after the sum of their mean times over q, and no sooner than on its own.
+    At a node with q communication qubits links take turns, each until its next pair. So when all of them want pairs,
+    each has one after the sum of their mean times over q, and no sooner than on its own.
     """
     links, repeaters = model.links, model.repeaters
     if repeaters is None or not (repeaters.communication_qubits > 0).any():
