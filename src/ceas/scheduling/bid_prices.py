@@ -310,6 +310,19 @@ def _keys_of(network: SlottedNetwork, forecast: Forecast, terms: _Terms, partner
     return keys
 
 
+def _enough_chance(chance: Float64s, forecast: Forecast) -> Float64s:
+    """Return the chance that as many pairs come as a request of each class takes before its patience ends, `(E, C)`."""
+    patience = np.maximum(forecast.patience_slots, 0)
+    missed = np.zeros_like(chance)
+    term = (1.0 - chance) ** patience
+    for count in range(int(forecast.n_pairs.max(initial=1))):
+        missed += np.where(count < forecast.n_pairs, term, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            step = np.where(chance < 1.0, chance / (1.0 - chance), 0.0) * (patience - count) / (count + 1)
+        term = term * np.maximum(step, 0.0)
+    return np.asarray(1.0 - missed)
+
+
 def price_links(
     network: SlottedNetwork,
     forecast: Forecast,
@@ -340,7 +353,7 @@ def price_links(
     partners = _Partners(werner=network.claimed_werner, chance=np.ones(n_links), cost=np.zeros(n_links))
     shares = np.round(share, 2) if ratio > 1.0 else share
     chance = network.success_probability[:, None]
-    waiting = fresh * (1.0 - (1.0 - chance * shares) ** np.maximum(forecast.patience_slots, 0))
+    waiting = fresh * _enough_chance(chance * shares, forecast)
     waiting *= np.where(route_hops > 1, (waiting / np.maximum(fresh, 1e-300)) ** (route_hops - 1), 1.0)
     n_rounds = _PARTNER_ROUNDS if bool((route_hops > 1).any()) else 1
     terms = _Terms(

@@ -142,9 +142,38 @@ def _collect_appointments(snapshot: SlotSnapshot, link: int, first_slot: int) ->
 
 
 @compiled
+def _left_of(snapshot: SlotSnapshot, link: int) -> int:
+    """Return how many pairs of a link are stored and not used yet."""
+    count = 0
+    for position in range(snapshot.n_stored[link]):
+        count += snapshot.used[link, position] == 0
+    return count
+
+
+@compiled
+def _tuple_claim(snapshot: SlotSnapshot, link: int) -> float:
+    """Return what the tuples that wait at a link lose with one of the pairs that it has left.
+
+    It is the worth of the tuple times the chance that just as many pairs come as it lacks now; `_NOTHING` without any.
+    """
+    claim = _NOTHING
+    for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
+        request = as_index(snapshot.queue_request[at])
+        n_pairs = snapshot.n_pairs[request]
+        if n_pairs == 1 or snapshot.arrival[request] > snapshot.slot:
+            continue
+        missing = n_pairs - _left_of(snapshot, link)
+        if missing >= 0:
+            slots_left = snapshot.deadline[request] - snapshot.slot
+            chance = binomial_chance(slots_left, attempt_chance(snapshot, link, request), missing)
+            claim = max(claim, chance * fresh_worth(snapshot, request))
+    return claim
+
+
+@compiled
 def _pair_price(snapshot: SlotSnapshot, link: int, position: int) -> float:
-    """Return what it costs to take a stored pair away: from requests to come, and from appointments."""
-    price: float = pair_cost(snapshot, link, position, AT_END)
+    """Return what it costs to take a stored pair away: from requests to come, tuples that wait, and appointments."""
+    price: float = max(pair_cost(snapshot, link, position, AT_END), _tuple_claim(snapshot, link))
     n_known, until = _collect_appointments(snapshot, link, snapshot.slot + 1)
     if n_known > 0:
         with_pair = _appointment_worth(snapshot, link, n_known, until, 0)
@@ -394,17 +423,23 @@ def _known_cheapest(snapshot: SlotSnapshot, node: int) -> tuple[float, int, int]
 
 @compiled
 def _waiting_gain(snapshot: SlotSnapshot, link: int) -> float:
-    """Return the most that a request may expect from new pairs of a link that has none left."""
-    for position in range(snapshot.n_stored[link]):
-        if snapshot.used[link, position] == 0:
-            return 0.0
+    """Return the most that a request may expect from new pairs of a link that has not enough left."""
+    n_left = _left_of(snapshot, link)
     most = 0.0
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
         request = as_index(snapshot.queue_request[at])
         slots_left = snapshot.deadline[request] - snapshot.slot
         is_open = snapshot.work_int[request] == 0 and snapshot.arrival[request] <= snapshot.slot
-        if is_open and slots_left > 0:
+        if not is_open or slots_left <= 0 or n_left >= snapshot.n_pairs[request]:
+            continue
+        if n_left == 0:
             most = max(most, wait_worth(snapshot, request, slots_left))
+        else:
+            chance = attempt_chance(snapshot, link, request)
+            enough = 1.0
+            for count in range(snapshot.n_pairs[request] - n_left):
+                enough -= binomial_chance(slots_left, chance, count)
+            most = max(most, enough * fresh_worth(snapshot, request))
     return most
 
 
