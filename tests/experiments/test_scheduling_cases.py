@@ -21,6 +21,9 @@ from ceas.experiments.scheduling_cases import (
     one_link_case,
     pairs_per_slot,
 )
+from ceas.experiments.scheduling_contest import run_case
+from ceas.experiments.scheduling_entrants import entrants_of
+from ceas.experiments.scheduling_figures import measure
 from ceas.experiments.scheduling_route_cases import grid_case, packet_case, switch_case
 from ceas.experiments.scheduling_settings import SCENARIOS, SETTINGS, choose_settings
 from ceas.experiments.scheduling_training_cases import (
@@ -282,3 +285,17 @@ def test_settings_have_names_of_their_own_and_every_scenario_has_some() -> None:
 def test_impossible_cases_are_refused(make, message: str) -> None:
     with pytest.raises(DomainError, match=message):
         make()
+
+
+def test_packets_are_completed_by_prices_more_often_than_by_deadline_or_fit() -> None:
+    """Paired over 6 instances of 150 applications; the gain must exceed 5 standard errors of the difference."""
+    setting = next(one for one in choose_settings(["S8"]) if one.name == "S8 applications 150")
+    entrants = {one.name: one for one in entrants_of(setting)}
+    cases = [setting.case(seed, Phase.TUNING, is_quick=True) for seed in range(6)]
+    value = {
+        name: np.array([measure(case, run_case(entrants[name], case, {}).record)["V"] for case in cases])
+        for name in ("ceas", "best_fit", "online_edf")
+    }
+    for name in ("best_fit", "online_edf"):
+        gain = value["ceas"] - value[name]
+        assert gain.mean() > 5 * gain.std(ddof=1) / np.sqrt(len(gain)), name

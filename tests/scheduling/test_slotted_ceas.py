@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from ceas.errors import DomainError
 from ceas.network.slot_engine import run_slotted
 from ceas.network.slot_policy import SlotPolicy, SlotSnapshot, slot_attempt_rule
 from ceas.network.slots import Forecast, RequestTable, SamplePath, SlottedNetwork, ValueKind, draw_sample_path
 from ceas.scheduling.attempt_matching import improve_matching
-from ceas.scheduling.bid_prices import contention_shares, fresh_values, price_links
+from ceas.scheduling.bid_prices import _enough_chance, contention_shares, fresh_values, price_links
 from ceas.scheduling.bid_rules import serve_by_bid
 from ceas.scheduling.one_link import OneLinkProblem, solve_one_link, step_value
 from ceas.scheduling.price_tables import AT_END, AT_REQUEST, N_STATES, OFFSET, adjacency_table, state_bias
@@ -378,6 +379,38 @@ def test_matched_attempts_beat_the_greedy_ones_and_come_close_to_the_best():
 
 
 # ---- prices ----------------------------------------------------------------------------------------------------------
+
+
+def test_waiting_for_several_pairs_is_worth_the_chance_that_as_many_come():
+    chance = np.array([[0.0, 0.0, 0.0], [0.12, 0.3, 0.9], [1.0, 1.0, 1.0]])
+    forecast = make_forecast(np.ones((3, 3)), weight=(1.0, 1.0, 1.0), fidelity=(0.5, 0.5, 0.5))
+    forecast = replace(forecast, n_pairs=np.array([1, 3, 2]), patience_slots=np.array([5, 9, 0]))
+    expected = stats.binom.sf(forecast.n_pairs - 1, forecast.patience_slots, chance)
+    np.testing.assert_allclose(_enough_chance(chance, forecast)[:2], expected[:2], atol=1e-12)
+
+
+def test_a_tuple_that_waits_keeps_the_pairs_that_it_has():
+    """Its pairs come in the slots 1, 4 and 7; until then a neighbour wants the memory in every slot, for little."""
+    n_slots = 12
+    network = make_network([(0, 1), (0, 2)], chance=0.3, memory=3, attempts=2)
+    success = np.zeros((n_slots, 2), dtype=bool)
+    success[[1, 4, 7], 0] = True
+    success[:, 1] = True
+    singles = np.arange(n_slots)
+    requests = make_requests(
+        [[0], *[[1]] * n_slots],
+        arrival=[0, *singles],
+        weight=[9.0, *np.full(n_slots, 0.1)],
+        fidelity=0.75,
+        patience=[10, *np.zeros(n_slots, dtype=int)],
+        n_pairs=[3, *np.ones(n_slots, dtype=int)],
+        label=[0, *np.ones(n_slots, dtype=int)],
+    )
+    forecast = make_forecast(np.array([[0.05, 0.0], [0.0, 0.9]]), weight=(9.0, 0.1), fidelity=(0.75, 0.75))
+    forecast = replace(forecast, n_pairs=np.array([3, 1]), patience_slots=np.array([10, 0]))
+    path = replace(draw_sample_path(network, n_slots, np.random.default_rng(0)), success=success)
+    record = run_slotted(network, requests, path, ceas_slotted(network, forecast))
+    assert record.served_slot[record.served_request == 0].tolist() == [7]
 
 
 def test_shares_fall_with_contention_and_rise_with_value():
