@@ -248,7 +248,7 @@ def _change_settings() -> list[Setting]:
     ]
     liars = _Scenario(key="S10", generator=adversary_case, quick_parameters={"n_slots": 400})
     made += [
-        liars.setting(label, drops=drops, has_bound=False, goal=_DESCENT, tuning_parameters={"n_slots": 1000})
+        liars.setting(label, drops=drops, goal=_DESCENT, tuning_parameters={"n_slots": 1000})
         for label, drops in (("inflated claims", False), ("dropped halves", True))
     ]
     return made
