@@ -386,7 +386,9 @@ def test_waiting_for_several_pairs_is_worth_the_chance_that_as_many_come():
     forecast = make_forecast(np.ones((3, 3)), weight=(1.0, 1.0, 1.0), fidelity=(0.5, 0.5, 0.5))
     forecast = replace(forecast, n_pairs=np.array([1, 3, 2]), patience_slots=np.array([5, 9, 0]))
     expected = stats.binom.sf(forecast.n_pairs - 1, forecast.patience_slots, chance)
-    np.testing.assert_allclose(_enough_chance(chance, forecast)[:2], expected[:2], atol=1e-12)
+    np.testing.assert_allclose(_enough_chance(chance, forecast), expected, atol=1e-12)
+    short = replace(forecast, patience_slots=np.array([5, 1, 0]))
+    np.testing.assert_array_equal(_enough_chance(chance, short)[:, 1], 0.0)
 
 
 def test_a_tuple_that_waits_keeps_the_pairs_that_it_has():

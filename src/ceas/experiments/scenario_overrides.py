@@ -40,7 +40,7 @@ def apply_overrides(document: Mapping[str, Any], overrides: Iterable[str], sourc
     copied = {key: dict(value) if isinstance(value, Mapping) else value for key, value in document.items()}
     followers = _followers(copied)
     # Choices come first, because they drop keys that another override may set again.
-    for path, value in sorted(parsed, key=lambda item: item[0] not in _DROPPED_BY_CHOICE):
+    for path, value in sorted(parsed, key=lambda item: (item[0] != _PRESET, item[0] not in _DROPPED_BY_CHOICE)):
         set_key(copied, path, value)
     for section, key in followers - {path for path, _ in parsed}:
         if isinstance(copied[section], dict):

@@ -320,7 +320,7 @@ def _enough_chance(chance: Float64s, forecast: Forecast) -> Float64s:
         with np.errstate(divide="ignore", invalid="ignore"):
             step = np.where(chance < 1.0, chance / (1.0 - chance), 0.0) * (patience - count) / (count + 1)
         term = term * np.maximum(step, 0.0)
-    return np.asarray(1.0 - missed)
+    return np.where(patience < forecast.n_pairs, 0.0, 1.0 - missed)
 
 
 def price_links(

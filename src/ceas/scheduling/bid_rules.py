@@ -142,11 +142,12 @@ def _collect_appointments(snapshot: SlotSnapshot, link: int, first_slot: int) ->
 
 
 @compiled
-def _left_of(snapshot: SlotSnapshot, link: int) -> int:
-    """Return how many pairs of a link are stored and not used yet."""
+def _left_for(snapshot: SlotSnapshot, link: int, request: int) -> int:
+    """Return how many pairs of a link are not used yet and good enough for a request over it alone."""
     count = 0
     for position in range(snapshot.n_stored[link]):
-        count += snapshot.used[link, position] == 0
+        is_left = snapshot.used[link, position] == 0
+        count += is_left and pair_worth(snapshot, request, stored_werner(snapshot, link, position)) > 0.0
     return count
 
 
@@ -160,11 +161,12 @@ def _tuple_claim(snapshot: SlotSnapshot, link: int) -> float:
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
         request = as_index(snapshot.queue_request[at])
         n_pairs = snapshot.n_pairs[request]
-        if n_pairs == 1 or snapshot.arrival[request] > snapshot.slot:
+        slots_left = snapshot.deadline[request] - snapshot.slot
+        is_open = snapshot.work_int[request] == 0 and snapshot.arrival[request] <= snapshot.slot
+        if n_pairs == 1 or not is_open or slots_left <= 0:
             continue
-        missing = n_pairs - _left_of(snapshot, link)
+        missing = n_pairs - _left_for(snapshot, link, request)
         if missing >= 0:
-            slots_left = snapshot.deadline[request] - snapshot.slot
             chance = binomial_chance(slots_left, attempt_chance(snapshot, link, request), missing)
             claim = max(claim, chance * fresh_worth(snapshot, request))
     return claim
@@ -424,13 +426,18 @@ def _known_cheapest(snapshot: SlotSnapshot, node: int) -> tuple[float, int, int]
 @compiled
 def _waiting_gain(snapshot: SlotSnapshot, link: int) -> float:
     """Return the most that a request may expect from new pairs of a link that has not enough left."""
-    n_left = _left_of(snapshot, link)
+    n_stored = 0
+    for position in range(snapshot.n_stored[link]):
+        n_stored += snapshot.used[link, position] == 0
     most = 0.0
     for at in range(snapshot.queue_first[link], snapshot.queue_first[link + 1]):
         request = as_index(snapshot.queue_request[at])
         slots_left = snapshot.deadline[request] - snapshot.slot
         is_open = snapshot.work_int[request] == 0 and snapshot.arrival[request] <= snapshot.slot
-        if not is_open or slots_left <= 0 or n_left >= snapshot.n_pairs[request]:
+        if not is_open or slots_left <= 0 or (n_stored > 0 and snapshot.n_pairs[request] == 1):
+            continue
+        n_left = _left_for(snapshot, link, request) if n_stored > 0 else 0
+        if n_left >= snapshot.n_pairs[request]:
             continue
         if n_left == 0:
             most = max(most, wait_worth(snapshot, request, slots_left))
@@ -480,7 +487,8 @@ def _discard_for_waiting(  # noqa: PLR0912 - the two ends of a link, counted, we
                     first_link, first_position = dropped, position
                 else:
                     second_link, second_position = dropped, position
-        if cost >= allowed:
+        # A pair of the link itself would make room for no more than itself.
+        if cost >= allowed or link in (first_link, second_link):
             continue
         for side in range(2):
             dropped = first_link if side == 0 else second_link
