@@ -399,8 +399,8 @@ def test_an_unknown_benchmark_gets_the_nearest() -> None:
     done = call("bench", "lerning")
     assert done.exit_code == 2
     assert (
-        done.stderr
-        == "error: unknown benchmark `lerning`. Did you mean `learning`? Known: learning, network, scheduling.\n"
+        done.stderr == "error: unknown benchmark `lerning`. Did you mean `learning`? "
+        "Known: learning, network, reference, scheduling.\n"
     )
 
 
@@ -464,7 +464,8 @@ def test_bench_names_the_command_that_makes_a_page_where_there_are_rows(replace:
         (["scheduling", "--set", "seeds=many"], 'benchmark scheduling: seeds: found "many" (string), must be a number'),
         (["scheduling", "--set", "seeds"], "error: Option `--set` must have the form KEY=VALUE, but is 'seeds'."),
         (["scheduling", "--set", "progress=1"], "benchmark scheduling: progress: unknown parameter"),
-        (["learning", "--only", "S2"], "benchmark learning: only: unknown parameter of benchmark `learning`"),
+        (["learning", "--only", "nosy"], "error: unknown part of the learning benchmark `nosy`. Did you mean `noisy`?"),
+        (["learning", "--seeds", "2"], "benchmark learning: seeds: unknown parameter of benchmark `learning`"),
         (["--seeds", "3"], "error: Options for parameters (seeds) need the name of a benchmark."),
     ],
 )

@@ -110,7 +110,7 @@ MALFORMED = {
     ),
     "unknown choice": (
         '[circuit]\npartition = "qbit"\n',
-        ['circuit.partition: found "qbit" (string), must be one of qubit, data; did you mean qubit?'],
+        ['circuit.partition: found "qbit" (string), must be one of qubit, layer, auto, data; did you mean qubit?'],
     ),
     "unknown parameter of a rule": (
         '[aggregation]\nrule = "mean"\nparameters = {width = 3}\n',
@@ -192,17 +192,21 @@ MALFORMED = {
     ),
     "more classes than qubits": (
         "[circuit]\nn_qubits = 3\n",
-        ["circuit.n_qubits: found 3, must be at least 4: one qubit for each of the 4 labels of data.classes"],
+        [
+            "circuit.n_qubits: found 3, must be at least 4: one qubit for each of the 4 labels of "
+            "data.classes, or circuit.readout = linear"
+        ],
     ),
     "more features than pixels": (
         "[circuit]\nn_qubits = 65\n",
-        ["circuit.n_qubits: found 65, must be at most 64, the pixels of digits"],
+        ["data.n_features: found 65, must be at most 64, the pixels of digits"],
     ),
     "one qubit cannot be cut": (
         "[circuit]\nn_qubits = 1\n[data]\nclasses = [0, 1]\n",
         [
-            "circuit.n_qubits: found 1, must be at least 2: one qubit for each of the 2 labels of data.classes",
-            "circuit.partition: found qubit, but a circuit of one qubit cannot be cut; must be data",
+            "circuit.n_qubits: found 1, must be at least 2: one qubit for each of the 2 labels of "
+            "data.classes, or circuit.readout = linear",
+            "circuit.partition: found qubit, but one qubit cannot be cut; must be data or layer",
         ],
     ),
     "repeated label": (

@@ -15,12 +15,15 @@ import pytest
 import scipy.stats
 
 from ceas.errors import DomainError
-from ceas.learning.circuits import Circuit, Entangler, hardware_efficient
-from ceas.learning.engine import encode_features, expectations, loss_and_gradient, parameter_shift_jacobian, pauli_state
+from ceas.learning.angles import rotation_angles
+from ceas.learning.ansatz import Entangler, hardware_efficient
+from ceas.learning.circuits import Circuit
+from ceas.learning.encoding import encode_inputs
+from ceas.learning.engine import expectations, loss_and_gradient, parameter_shift_jacobian, pauli_state
 from ceas.learning.fisher import effective_contraction, quantum_fisher_diagonal
 from ceas.learning.noise import NoiseTable, node_noise, noiseless
 from ceas.learning.pair_weights import correlator_weights
-from ceas.learning.partition import Partition, partition_circuit
+from ceas.learning.partition import Partition, Telegate, partition_circuit
 from ceas.learning.shots import Shots, sample_outcomes
 from ceas.physics import bell_diagonal_to_correlators, correlators_to_bell_diagonal, teleported_cnot_channel
 
@@ -41,7 +44,7 @@ def build(n_qubits: int, n_layers: int, entangler: Entangler = "ring") -> tuple[
 
 def random_noise(partition: Partition, n_learners: int, rng: np.random.Generator) -> NoiseTable:
     """Draw noise with pairs from all over the simplex of states: some correlators are negative."""
-    shape = (n_learners, len(partition.owner))
+    shape = (n_learners, partition.n_qpus)
     weights = rng.dirichlet([2.0, 0.7, 0.7, 0.7], (n_learners, partition.pairs_per_shot))
     return NoiseTable(
         jnp.asarray(rng.uniform(0, 0.1, shape), dtype=float),
@@ -61,14 +64,14 @@ def test_exact_values_and_states_are_those_of_density_matrices(
     noise = random_noise(partition, 3, rng)
     assert float(noise.pair_werner.min()) < 0.0
     theta, angles = rng.normal(size=circuit.n_parameters), rng.uniform(-1.5, 1.5, n_qubits)
-    features = encode_features(angles[None])
+    encoded = encode_inputs(circuit, angles[None])
     observables = tuple(range(n_qubits))
-    found = expectations(circuit, partition, jnp.asarray(theta), features, noise, observables=observables)
-    states = pauli_state(circuit, partition, jnp.asarray(theta), features, noise)
+    found = expectations(circuit, partition, jnp.asarray(theta), encoded, noise, observables=observables)
+    states = pauli_state(circuit, partition, jnp.asarray(theta), encoded, noise)
     for learner in range(3):
         rho = oracle_density(circuit, partition, theta, angles, noise, learner=learner)
         flips = np.asarray(noise.readout_error[learner])
-        expected = [oracle_expectation(rho, qubit, flips[qubit]) for qubit in observables]
+        expected = [oracle_expectation(rho, q, flips[partition.readout_qpus[q]]) for q in observables]
         np.testing.assert_allclose(found[learner, 0], expected, atol=1e-12)
         # Forwards without readout: <Z_q> is the string with Z on qubit q.
         z_strings = [3 * 4 ** (n_qubits - 1 - qubit) for qubit in observables]
@@ -82,36 +85,37 @@ def test_exact_values_are_those_of_pennylane() -> None:
     rng = np.random.default_rng(2)
     noise = random_noise(partition, 1, rng)
     theta, angles = rng.normal(size=circuit.n_parameters), rng.uniform(-1.5, 1.5, 4)
-    one, two, readout, pairs = (np.asarray(array[0], dtype=float) for array in noise)
+    one, two, readout, pairs = (np.asarray(array[0], dtype=float) for array in noise[:4])
+    pair_of = {use.gates[0]: pair for pair, use in enumerate(partition.uses) if isinstance(use, Telegate)}
     x, z, identity = np.array([[0, 1], [1, 0]]), np.diag([1, -1]), np.eye(2)
     errors = [np.kron(identity, identity), np.kron(identity, x), np.kron(z, x), np.kron(z, identity)]
 
     @qml.qnode(qml.device("default.mixed", wires=4))  # type: ignore[untyped-decorator]
     def run() -> Any:
-        for qubit, angle in enumerate(angles):
-            qml.RY(angle, wires=qubit)
-        for gate, pair in zip(circuit.gates, partition.pair_index, strict=True):
+        for index, gate in enumerate(circuit.gates):
+            qpus = partition.gate_qpus[index]
             if gate.is_rotation:
-                {"ry": qml.RY, "rz": qml.RZ}[gate.kind](theta[gate.parameter], wires=gate.qubits[0])
+                angle = theta[gate.parameters[0]] if gate.parameters else angles[gate.features[0]]
+                {"ry": qml.RY, "rz": qml.RZ}[gate.kind](angle, wires=gate.qubits[0])
                 if gate.kind == "rz":
-                    qml.DepolarizingChannel(one[gate.qubits[0]], wires=gate.qubits[0])
+                    qml.DepolarizingChannel(one[qpus[0]], wires=gate.qubits[0])
                 continue
             qml.CNOT(wires=gate.qubits)
-            if pair >= 0:
+            if index in pair_of:
                 # II, X on the target, ZX, Z on the control, as the physics of the teleported gate has it.
-                weights = teleported_cnot_channel(correlators_to_bell_diagonal(pairs[pair]))
+                weights = teleported_cnot_channel(correlators_to_bell_diagonal(pairs[pair_of[index]]))
                 qml.QubitChannel(
                     [np.sqrt(weight) * error.astype(complex) for weight, error in zip(weights, errors, strict=True)],
                     wires=gate.qubits,
                 )
-            for qubit in gate.qubits:
-                qml.DepolarizingChannel(two[qubit], wires=qubit)
-        for qubit in range(4):
-            qml.BitFlip(readout[qubit], wires=qubit)
+            for qubit, qpu in zip(gate.qubits, qpus, strict=True):
+                qml.DepolarizingChannel(two[qpu], wires=qubit)
+        for qubit, qpu in enumerate(partition.readout_qpus):
+            qml.BitFlip(readout[qpu], wires=qubit)
         return [qml.expval(qml.PauliZ(qubit)) for qubit in range(4)]
 
     found = expectations(
-        circuit, partition, jnp.asarray(theta), encode_features(angles[None]), noise, observables=(0, 1, 2, 3)
+        circuit, partition, jnp.asarray(theta), encode_inputs(circuit, angles[None]), noise, observables=(0, 1, 2, 3)
     )
     np.testing.assert_allclose(found[0, 0], np.array(run(), dtype=float), atol=1e-12)
 
@@ -122,20 +126,20 @@ def test_gradients_and_quantum_fisher_information_follow_the_correlators() -> No
     rng = np.random.default_rng(3)
     noise = random_noise(partition, 2, rng)
     theta = jnp.asarray(rng.normal(size=circuit.n_parameters))
-    features = encode_features(rng.uniform(-1.5, 1.5, (4, 3)))
+    encoded = encode_inputs(circuit, rng.uniform(-1.5, 1.5, (4, 3)))
     weights = jnp.asarray(rng.normal(size=(2, 4, 3)))
 
     def loss(values: jax.Array, target: jax.Array) -> jax.Array:
         return (values * target).sum()
 
     _, gradient = loss_and_gradient(
-        circuit, partition, theta, features, noise, targets=weights, observables=(0, 1, 2), loss=loss
+        circuit, partition, theta, encoded, noise, targets=weights, observables=(0, 1, 2), loss=loss
     )
-    jacobian = parameter_shift_jacobian(circuit, partition, theta, features, noise, observables=(0, 1, 2))
+    jacobian = parameter_shift_jacobian(circuit, partition, theta, encoded, noise, observables=(0, 1, 2))
     np.testing.assert_allclose(gradient, np.einsum("lsk,lskp->lp", weights, jacobian), atol=1e-12)
     isotropic = noise._replace(pair_werner=jnp.full((2, partition.pairs_per_shot, 3), 0.8))
     werner = noise._replace(pair_werner=jnp.full((2, partition.pairs_per_shot), 0.8))
-    both = [quantum_fisher_diagonal(circuit, partition, theta, features, table) for table in (isotropic, werner)]
+    both = [quantum_fisher_diagonal(circuit, partition, theta, encoded, table) for table in (isotropic, werner)]
     np.testing.assert_allclose(both[0], both[1], atol=1e-11)
 
 
@@ -146,11 +150,11 @@ def test_each_correlator_scales_the_strings_that_its_errors_flip() -> None:
     assert partition.pairs_per_shot == 1
     ideal = noiseless(partition)
     theta = jnp.zeros(circuit.n_parameters)
-    features = encode_features(jnp.asarray([[0.7, 0.0]]))
-    pure = pauli_state(circuit, partition, theta, features, ideal)[0, 0]
+    encoded = encode_inputs(circuit, jnp.asarray([[0.7, 0.0]]))
+    pure = pauli_state(circuit, partition, theta, encoded, ideal)[0, 0]
     x, y, z = 0.5, 0.4, 0.9
     noisy = ideal._replace(pair_werner=jnp.asarray([[[x, y, z]]]))
-    scaled = pauli_state(circuit, partition, theta, features, noisy)[0, 0]
+    scaled = pauli_state(circuit, partition, theta, encoded, noisy)[0, 0]
     # Qubit 0 is the control of the only CNOT; digits I, X, Y, Z of (control, target).
     for control in range(4):
         for target in range(4):
@@ -178,10 +182,11 @@ def test_the_joint_law_of_all_qubits_is_that_of_the_density_matrix(
     pairs = np.tile(bell_diagonal_to_correlators(np.array(weights)), (partition.pairs_per_shot, 1))
     noise = random_noise(partition, 1, rng)._replace(pair_werner=jnp.asarray(pairs[None]))
     theta, angles = rng.normal(size=circuit.n_parameters), rng.uniform(-1.5, 1.5, 3)
-    bits = sample_outcomes(circuit, partition, theta, angles[None], noise, shots=shots_of(200_000, pairs), seed=11)
+    turned = rotation_angles(circuit, theta, angles[None])
+    bits = sample_outcomes(circuit, partition, turned, noise, shots=shots_of(200_000, pairs), seed=11)
     rho = oracle_density(circuit, partition, theta, angles, noise, learner=0)
     law = np.real(np.diag(rho)).reshape((2,) * 3)
-    for qubit, flip in enumerate(np.asarray(noise.readout_error[0], dtype=float)):
+    for qubit, flip in enumerate(np.asarray(noise.readout_error[0], dtype=float)[list(partition.readout_qpus)]):
         law = (1 - flip) * law + flip * np.flip(law, axis=qubit)
     expected = bits.size * law.transpose(2, 1, 0).reshape(-1)
     counts = np.bincount(bits, minlength=8)
@@ -199,13 +204,14 @@ def test_isotropic_correlators_are_werner_parameters() -> None:
     uneven = shots._replace(pair_werner=np.repeat(werner[..., None], 3, axis=2))
     noise = noiseless(partition)
     one, other = (
-        sample_outcomes(circuit, partition, theta, angles, noise, shots=given, seed=3) for given in (shots, uneven)
+        sample_outcomes(circuit, partition, rotation_angles(circuit, theta, angles), noise, shots=given, seed=3)
+        for given in (shots, uneven)
     )
     assert (one != other).mean() < 1e-3
     tables = [noise._replace(pair_werner=jnp.full(shape, 0.7)) for shape in ((1, 4), (1, 4, 3))]
     assert partition.pairs_per_shot == 4
     values = [
-        expectations(circuit, partition, jnp.asarray(theta), encode_features(angles), table, observables=(0, 3))
+        expectations(circuit, partition, jnp.asarray(theta), encode_inputs(circuit, angles), table, observables=(0, 3))
         for table in tables
     ]
     np.testing.assert_allclose(values[0], values[1], atol=1e-6)
@@ -220,15 +226,13 @@ def test_pairs_of_wrong_shape_or_size_are_refused() -> None:
             node_noise(partition, **errors, lender=np.array([1, 0]), pair_werner=wrong)
     table = node_noise(partition, **errors, lender=np.array([1, 0]), pair_werner=np.full((2, pairs, 3), -0.2))
     assert table.pair_werner.shape == (2, pairs, 3)
-    theta, features = jnp.zeros(circuit.n_parameters), encode_features(jnp.zeros((1, 4)))
+    theta, encoded = jnp.zeros(circuit.n_parameters), encode_inputs(circuit, jnp.zeros((1, 4)))
     broken = table._replace(pair_werner=jnp.ones((2, pairs, 2)))
     with pytest.raises(DomainError, match="noise"):
-        expectations(circuit, partition, theta, features, broken, observables=(0,))
+        expectations(circuit, partition, theta, encoded, broken, observables=(0,))
     shots = shots_of(5, np.ones((pairs, 2)))
     with pytest.raises(DomainError, match="pair_werner"):
-        sample_outcomes(
-            circuit, partition, np.zeros(circuit.n_parameters), np.zeros((1, 4)), table, shots=shots, seed=1
-        )
+        sample_outcomes(circuit, partition, np.zeros((1, len(circuit.rotations))), table, shots=shots, seed=1)
 
 
 def test_weights_are_shares_of_what_each_correlator_alone_would_cost() -> None:
@@ -240,11 +244,11 @@ def test_weights_are_shares_of_what_each_correlator_alone_would_cost() -> None:
     states = np.concatenate([1 - 0.05 * np.eye(3), np.ones((1, 3))])
     pairs = jnp.asarray(np.repeat(states[:, None, :], partition.pairs_per_shot, axis=1))
     noise = noiseless(partition, 4)._replace(pair_werner=pairs)
-    features = encode_features(rng.uniform(-np.pi / 2, np.pi / 2, (16, 4)))
+    encoded = encode_inputs(circuit, rng.uniform(-np.pi / 2, np.pi / 2, (16, 4)))
     lost = np.zeros(3)
     for _ in range(60):
         theta = jnp.asarray(rng.uniform(-np.pi, np.pi, circuit.n_parameters))
-        values = expectations(circuit, partition, theta, features, noise, observables=(0, 1, 2, 3))
+        values = expectations(circuit, partition, theta, encoded, noise, observables=(0, 1, 2, 3))
         lost += 1 - np.asarray(effective_contraction(values[:3], values[3:]))
     np.testing.assert_allclose(weights, lost / lost.sum(), atol=0.06)
     # Classes are read in Z, and a chain carries what Z picks up on the targets back to the controls.

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,27 +9,45 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ceas.learning.circuits import Circuit, Gate, hardware_efficient
-from ceas.learning.engine import encode_features, expectations
+from ceas.learning.ansatz import hardware_efficient
+from ceas.learning.circuits import Circuit, Gate, Term
+from ceas.learning.encoding import Encoded, encode_inputs
+from ceas.learning.engine import expectations
 from ceas.learning.fisher import (
+    classical_fisher_matrix,
     effective_contraction,
     pure_quantum_fisher_diagonal,
+    pure_quantum_fisher_matrix,
     quantum_fisher_diagonal,
+    quantum_fisher_matrix,
     quantum_fisher_trace,
     sld_fisher_diagonal,
 )
 from ceas.learning.noise import NoiseTable, noiseless
-from ceas.learning.partition import partition_circuit
+from ceas.learning.partition import Partition, partition_circuit
 
 Density = Callable[..., npt.NDArray[np.complex128]]
 CIRCUIT = hardware_efficient(3, 2)
 PARTITION = partition_circuit(CIRCUIT, "qubit")
 
 
+def encode(angles: npt.ArrayLike, circuit: Circuit = CIRCUIT) -> Encoded:
+    return encode_inputs(circuit, np.asarray(angles))
+
+
 def uniform_noise(error: float, werner: float) -> NoiseTable:
     ideal = noiseless(PARTITION)
     errors = jnp.full_like(ideal.one_qubit_error, error)
     return NoiseTable(errors, errors, errors, jnp.full_like(ideal.pair_werner, werner))
+
+
+def one_qubit(kind: Literal["ry", "rz"]) -> Circuit:
+    """RY(x), then one trained rotation."""
+    gates = (
+        Gate(kind="ry", qubits=(0,), angle=(Term(features=(0,)),), layer=-1),
+        Gate(kind=kind, qubits=(0,), angle=(Term(parameter=0),), layer=0),
+    )
+    return Circuit(n_qubits=1, gates=gates, n_parameters=1, n_features=1)
 
 
 @pytest.mark.parametrize(("survival", "dimension", "factor"), [(0.9, 2, 0.81), (0.5, 4, 1 / 3), (0.2, 8, 0.1)])
@@ -56,19 +75,17 @@ def test_rounding_in_the_null_space_is_no_information() -> None:
 
 def test_one_depolarised_rotation() -> None:
     """RY(t) on |0> has F = 1; depolarising with p shrinks the Bloch vector by 1 - 4p/3 and F by its square (d = 2)."""
-    circuit = Circuit(n_qubits=1, gates=(Gate(kind="ry", qubits=(0,), parameter=0, layer=0),), n_parameters=1)
+    circuit = one_qubit("ry")
     partition = partition_circuit(circuit)
     noise = noiseless(partition, 2)._replace(one_qubit_error=jnp.array([[0.0], [0.12]]))
-    found = quantum_fisher_diagonal(
-        circuit, partition, jnp.array([0.4]), encode_features(np.array([[0.3], [1.0]])), noise
-    )
+    found = quantum_fisher_diagonal(circuit, partition, jnp.array([0.4]), encode([[0.3], [1.0]], circuit), noise)
     np.testing.assert_allclose(found[:, :, 0], [[1.0, 1.0], [(1 - 0.16) ** 2] * 2], rtol=1e-5)
 
 
 def test_rz_on_a_pole_carries_no_information() -> None:
-    circuit = Circuit(n_qubits=1, gates=(Gate(kind="rz", qubits=(0,), parameter=0, layer=0),), n_parameters=1)
+    circuit = one_qubit("rz")
     angles = np.array([[0.0], [np.pi / 2], [0.5]])
-    found = pure_quantum_fisher_diagonal(circuit, jnp.array([0.7]), encode_features(angles))
+    found = pure_quantum_fisher_diagonal(circuit, jnp.array([0.7]), encode(angles, circuit))
     np.testing.assert_allclose(found[:, 0], np.sin(angles[:, 0]) ** 2, atol=1e-6)
 
 
@@ -77,7 +94,7 @@ def test_pure_information_is_that_of_the_state_vector(oracle_density: Density) -
     rng = np.random.default_rng(6)
     theta, angles = rng.normal(size=12), rng.uniform(-2, 2, (2, 3))
     ideal = noiseless(PARTITION)
-    found = pure_quantum_fisher_diagonal(CIRCUIT, jnp.asarray(theta), encode_features(angles))
+    found = pure_quantum_fisher_diagonal(CIRCUIT, jnp.asarray(theta), encode(angles))
     for sample, parameter in np.ndindex(found.shape):
         shift = np.pi / 2 * np.eye(12)[parameter]
         plus, minus = (
@@ -91,7 +108,7 @@ def test_pure_information_is_that_of_the_state_vector(oracle_density: Density) -
 
 def test_mixed_information_of_ideal_learners_is_the_pure_one_even_in_float32() -> None:
     rng = np.random.default_rng(1)
-    theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode_features(rng.uniform(-2, 2, (3, 3)))
+    theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode(rng.uniform(-2, 2, (3, 3)))
     mixed = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, noiseless(PARTITION, 2))
     pure = pure_quantum_fisher_diagonal(CIRCUIT, theta, features)
     assert mixed.dtype == jnp.float32
@@ -110,7 +127,7 @@ def test_mixed_information_of_ideal_learners_is_the_pure_one_even_in_float32() -
 )
 def test_noise_never_raises_the_information(seed: int, error: float, more: float, werner: float, loss: float) -> None:
     rng = np.random.default_rng(seed)
-    theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode_features(rng.uniform(-2, 2, (2, 3)))
+    theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode(rng.uniform(-2, 2, (2, 3)))
     less = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, uniform_noise(error, werner))
     worse = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, uniform_noise(error + more, werner * loss))
     pure = pure_quantum_fisher_diagonal(CIRCUIT, theta, features)
@@ -120,8 +137,77 @@ def test_noise_never_raises_the_information(seed: int, error: float, more: float
     assert float(jnp.min(worse)) >= 0
 
 
+SHARED = Circuit(
+    n_qubits=2,
+    gates=(
+        Gate(kind="rx", qubits=(0,), angle=(Term(0.5, 0), Term(1.0, -1, (0,))), layer=0),
+        Gate(kind="rzz", qubits=(0, 1), angle=(Term(1.0, 1, (0,)),), layer=0),
+        Gate(kind="h", qubits=(1,), layer=0),
+        Gate(kind="ryy", qubits=(0, 1), angle=(Term(-1.5, 0),), layer=0),
+        Gate(kind="ry", qubits=(1,), angle=(Term(2.0, 1),), layer=1),
+    ),
+    n_parameters=2,
+    n_features=1,
+)
+
+
+def shared_noise(partition: Partition) -> NoiseTable:
+    """Depolarising, relaxation and uneven readout."""
+    table = noiseless(partition)
+    return table._replace(
+        one_qubit_error=table.one_qubit_error + 0.03,
+        two_qubit_error=table.two_qubit_error + 0.05,
+        readout_error=jnp.broadcast_to(jnp.array([0.02, 0.1]), (1, partition.n_qpus, 2)),
+        relaxation=jnp.broadcast_to(jnp.array([0.9, 0.85, 0.7]), (1, partition.n_qpus, 2, 3)),
+    )
+
+
+def test_matrices_by_shared_parameters_are_those_of_density_matrices(oracle_density: Density) -> None:
+    """Derivatives of the dense state by difference quotients; logarithmic derivatives by a linear system."""
+    partition = partition_circuit(SHARED)
+    theta, inputs = np.array([0.4, -0.7]), np.array([[0.9]])
+    with jax.enable_x64(True):
+        noise = shared_noise(partition)
+        encoded = encode(inputs, SHARED)
+        arguments = (SHARED, partition, jnp.asarray(theta), encoded, noise)
+        mixed, classical = quantum_fisher_matrix(*arguments)[0, 0], classical_fisher_matrix(*arguments)[0, 0]
+        diagonal = quantum_fisher_diagonal(*arguments)[0, 0]
+        pure = pure_quantum_fisher_matrix(SHARED, jnp.asarray(theta), encoded)[0]
+
+    def matrices(table: NoiseTable) -> tuple[npt.NDArray[np.complex128], npt.NDArray[np.complex128]]:
+        def rho(parameters: npt.NDArray[np.float64]) -> npt.NDArray[np.complex128]:
+            return oracle_density(SHARED, partition, parameters, inputs[0], table, learner=0)
+
+        return rho(theta), np.array([(rho(theta + d) - rho(theta - d)) / 2e-5 for d in 1e-5 * np.eye(2)])
+
+    rho, slopes = matrices(noise)
+    anticommutator = np.kron(rho, np.eye(4)) + np.kron(np.eye(4), rho.T)
+    logarithmic = [np.linalg.solve(anticommutator / 2, slope.ravel()).reshape(4, 4) for slope in slopes]
+    expected = [[np.real(np.trace(slope @ log)) for log in logarithmic] for slope in slopes]
+    np.testing.assert_allclose(mixed, expected, atol=1e-8)
+    np.testing.assert_allclose(diagonal, np.diag(mixed), atol=1e-12)
+    confusion = np.array([[0.98, 0.1], [0.02, 0.9]])
+    read = np.kron(confusion, confusion)
+    law, change = read @ np.diag(rho).real, np.array([read @ np.diag(slope).real for slope in slopes])
+    np.testing.assert_allclose(classical, change / law @ change.T, atol=1e-8)
+    _, ideal = matrices(noiseless(partition))
+    np.testing.assert_allclose(pure, 2 * np.einsum("iab,jba->ij", ideal, ideal).real, atol=1e-8)
+    for larger, smaller in ((mixed, classical), (pure, mixed)):
+        assert np.linalg.eigvalsh(np.asarray(larger) - np.asarray(smaller)).min() > -1e-9
+
+
+def test_reading_one_qubit_along_its_motion_tells_everything() -> None:
+    """RY(t) has F = 1 without noise; flips r scale the mean cos(t) to m and give (1 - 2r)^2 sin^2(t) / (1 - m^2)."""
+    circuit = one_qubit("ry")
+    partition = partition_circuit(circuit)
+    noise = noiseless(partition, 2)._replace(readout_error=jnp.array([[0.0], [0.1]]))
+    found = classical_fisher_matrix(circuit, partition, jnp.array([0.4]), encode([[0.3]], circuit), noise)
+    mean = 0.8 * np.cos(0.7)
+    np.testing.assert_allclose(found[:, 0, 0, 0], [1.0, 0.64 * np.sin(0.7) ** 2 / (1 - mean**2)], rtol=1e-5)
+
+
 def test_readout_does_not_change_the_state() -> None:
-    theta, features = jnp.linspace(-1, 1, 12), encode_features(np.array([[0.1, 0.2, 0.3]]))
+    theta, features = jnp.linspace(-1, 1, 12), encode(np.array([[0.1, 0.2, 0.3]]))
     noise = uniform_noise(0.05, 0.8)
     flipped = noise._replace(readout_error=jnp.full_like(noise.readout_error, 0.4))
     found = [quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, table) for table in (noise, flipped)]
@@ -137,7 +223,7 @@ def test_contraction_is_one_without_noise_and_the_scale_of_scaled_values() -> No
 
 def test_contraction_of_learners_falls_with_their_noise() -> None:
     """Readout flips r scale every value by 1 - 2r; completely depolarised learners have contraction 0."""
-    theta, features = jnp.linspace(-1, 1, 12), encode_features(np.linspace(-1, 1, 18).reshape(6, 3))
+    theta, features = jnp.linspace(-1, 1, 12), encode(np.linspace(-1, 1, 18).reshape(6, 3))
     table = noiseless(PARTITION, 4)
     noise = table._replace(
         readout_error=table.readout_error.at[1].set(0.1),

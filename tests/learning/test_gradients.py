@@ -6,29 +6,27 @@ use fixed seeds; each states its number of repetitions and a false-alarm rate of
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
 import scipy.stats
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
-from ceas.errors import DomainError
-from ceas.learning.circuits import Circuit, Gate, hardware_efficient
+from ceas.errors import DomainError, UnknownNameError
+from ceas.learning.ansatz import hardware_efficient
+from ceas.learning.circuits import Circuit, Gate, Term
+from ceas.learning.classifier import Classifier, model_loss
 from ceas.learning.data import Dataset, LearnerSamples
 from ceas.learning.engine import encode_features, loss_and_gradient, parameter_shift_jacobian
 from ceas.learning.gradients import (
-    MINIMUM_SHOTS,
     GradientEstimates,
     GradientSettings,
-    cross_entropy_loss,
     estimate_gradients,
-    plan_shots,
 )
 from ceas.learning.noise import NoiseTable, node_noise, noiseless
 from ceas.learning.partition import Partition, partition_circuit
+from ceas.learning.shot_plan import MINIMUM_SHOTS
 
 FALSE_ALARM = 1e-6
 # At this temperature the softmax is uniform whatever the readout says, so that the slopes a are known exactly.
@@ -73,13 +71,20 @@ def equal_learners(partition: Partition, n_learners: int, *, werner: float = 1.0
 
 
 def estimate(
-    n_learners: int, n_shots: int, settings: GradientSettings, *, werner: Any = 1.0, error: float = 0.0, seed: int = 0
+    n_learners: int,
+    n_shots: int,
+    settings: GradientSettings,
+    *,
+    werner: Any = 1.0,
+    error: float = 0.0,
+    seed: int = 0,
+    temperature: float = COLD,
 ) -> GradientEstimates:
     """Let equal learners estimate the gradient of two layers on the same five samples."""
     circuit = hardware_efficient(4, 2, "chain")
     partition = partition_circuit(circuit, "qubit")
     return estimate_gradients(
-        circuit,
+        Classifier(circuit=circuit, n_classes=3, temperature=temperature),
         partition,
         THETA,
         equal_learners(partition, n_learners, error=error),
@@ -138,7 +143,7 @@ def test_estimates_are_unbiased_through_noise(n_shots: int, minibatch: int, n_ro
 
     800 learners in each round.
     """
-    settings = GradientSettings(minibatch=minibatch, readout_share=0.3, temperature=COLD)
+    settings = GradientSettings(minibatch=minibatch, readout_share=0.3)
     estimates = [estimate(N_LEARNERS, n_shots, settings, werner=0.7, error=0.02, seed=seed) for seed in range(n_rounds)]
     truth = exact_cold_gradient(werner=0.7, error=0.02)
     assert np.abs(truth).max() > 0.05
@@ -151,7 +156,7 @@ def test_pairs_are_spread_over_the_shots_at_random() -> None:
 
     800 learners of 60 shots, of which the first third is perfect; false alarm 1e-6 over 16 entries.
     """
-    settings = GradientSettings(minibatch=5, readout_share=0.3, temperature=COLD)
+    settings = GradientSettings(minibatch=5, readout_share=0.3)
     werner = np.tile(np.arange(60) < 20, N_LEARNERS)[:, None]
     truth = (exact_cold_gradient(werner=1.0) + 2 * exact_cold_gradient(werner=0.0)) / 3
     assert np.abs(truth - exact_cold_gradient(werner=0.0)).max() > 0.03
@@ -165,7 +170,7 @@ def test_shots_keep_their_learner_and_pairs_when_given_in_any_order() -> None:
     n_learners = N_LEARNERS
     learner = np.random.default_rng(0).permutation(np.repeat(np.arange(n_learners), 80))
     estimates = estimate_gradients(
-        circuit,
+        Classifier(circuit=circuit, n_classes=3, temperature=COLD),
         partition,
         THETA,
         noiseless(partition, n_learners),
@@ -173,7 +178,7 @@ def test_shots_keep_their_learner_and_pairs_when_given_in_any_order() -> None:
         samples=all_hold_all(n_learners, 5),
         shot_learner=learner,
         shot_werner=np.repeat(learner[:, None] % 2 == 0, 2, axis=1).astype(np.float64),
-        settings=GradientSettings(minibatch=5, readout_share=0.2, temperature=COLD),
+        settings=GradientSettings(minibatch=5, readout_share=0.2),
         seed=4,
     )
     for rest, werner in ((0, 1.0), (1, 0.0)):
@@ -187,11 +192,13 @@ def test_variance_of_one_observable_has_its_closed_form(n_pairs: int) -> None:
     Qubit 1 is never rotated, so that only f = <Z_0> = cos(x + t) is random. 8000 learners; the sample variance has
     a relative standard error of at most 1.6 %, and 10 % is 6 of them.
     """
-    circuit = Circuit(n_qubits=2, n_parameters=1, gates=(Gate(kind="ry", qubits=(0,), parameter=0, layer=0),))
+    encoding = [Gate(kind="ry", qubits=(q,), angle=(Term(features=(q,)),), layer=-1) for q in range(2)]
+    turn = Gate(kind="ry", qubits=(0,), angle=(Term(parameter=0),), layer=0)
+    circuit = Circuit(n_qubits=2, n_parameters=1, n_features=2, gates=(*encoding, turn))
     partition = partition_circuit(circuit, "data")
     n_learners, x, t = 8000, 0.4, 0.5
     estimates = estimate_gradients(
-        circuit,
+        Classifier(circuit=circuit, n_classes=2, temperature=COLD),
         partition,
         [t],
         noiseless(partition, n_learners),
@@ -199,7 +206,7 @@ def test_variance_of_one_observable_has_its_closed_form(n_pairs: int) -> None:
         samples=all_hold_all(n_learners, 1),
         shot_learner=np.repeat(np.arange(n_learners), 2 * n_pairs + 1),
         shot_werner=np.zeros((n_learners * (2 * n_pairs + 1), 0)),
-        settings=GradientSettings(minibatch=1, readout_share=0.01, temperature=COLD),
+        settings=GradientSettings(minibatch=1, readout_share=0.01),
         seed=1,
     )
     # a_0 = temperature / 2 for the wrong class 0; a_1 multiplies a constant outcome, which cancels.
@@ -215,13 +222,13 @@ def test_variance_of_one_observable_has_its_closed_form(n_pairs: int) -> None:
 
 def test_reported_variance_is_the_spread_of_the_estimates() -> None:
     """Whole circuit, full minibatch: mean over 800 learners within 10 % of the observed variance."""
-    settings = GradientSettings(minibatch=1, readout_share=0.2, temperature=COLD)
+    settings = GradientSettings(minibatch=1, readout_share=0.2)
     circuit = hardware_efficient(4, 2, "chain")
     partition = partition_circuit(circuit, "qubit")
     n_learners = N_LEARNERS
     for n_shots, is_exact in ((150, True), (25, False)):
         estimates = estimate_gradients(
-            circuit,
+            Classifier(circuit=circuit, n_classes=3, temperature=COLD),
             partition,
             THETA,
             noiseless(partition, n_learners),
@@ -237,10 +244,15 @@ def test_reported_variance_is_the_spread_of_the_estimates() -> None:
         assert estimates.variance.mean() == pytest.approx(observed + known_bias, rel=0.1)
 
 
+def _loss_at_three(values: jax.Array, targets: tuple[jax.Array, jax.Array]) -> jax.Array:
+    model = Classifier(circuit=hardware_efficient(4, 2, "chain"), n_classes=3, temperature=3.0)
+    return model_loss(model)(values, jnp.asarray(THETA), targets)
+
+
 def test_many_shots_give_the_gradient_and_the_loss_of_the_engine() -> None:
     """24 learners of 24000 shots: standard error below 0.004 per entry, and the slopes' bias is below 0.002."""
-    settings = GradientSettings(minibatch=5, readout_share=0.5, temperature=3.0)
-    estimates = estimate(24, 24_000, settings, werner=0.8, error=0.01)
+    settings = GradientSettings(minibatch=5, readout_share=0.5)
+    estimates = estimate(24, 24_000, settings, werner=0.8, error=0.01, temperature=3.0)
     circuit = hardware_efficient(4, 2, "chain")
     partition = partition_circuit(circuit, "qubit")
     dataset = random_dataset(5)
@@ -252,7 +264,7 @@ def test_many_shots_give_the_gradient_and_the_loss_of_the_engine() -> None:
         equal_learners(partition, 1, werner=0.8, error=0.01),
         targets=(jnp.asarray(dataset.train_labels)[None], jnp.full((1, 5), 0.2)),
         observables=(0, 1, 2),
-        loss=cross_entropy_loss(3.0),
+        loss=_loss_at_three,
     )
     assert np.abs(gradient).max() > 0.15
     np.testing.assert_allclose(estimates.gradient.mean(axis=0), gradient[0], atol=0.02)
@@ -262,12 +274,12 @@ def test_many_shots_give_the_gradient_and_the_loss_of_the_engine() -> None:
 def test_learners_without_enough_shots_send_zero_and_disturb_nobody() -> None:
     circuit = hardware_efficient(4, 1, "chain")
     partition = partition_circuit(circuit, "qubit")
-    settings = GradientSettings(minibatch=3, readout_share=0.3, temperature=4.0)
+    settings = GradientSettings(minibatch=3, readout_share=0.3)
 
     def run(n_shots: list[int]) -> GradientEstimates:
         werner = np.concatenate([np.linspace(0.5, 1, count) for count in n_shots])[:, None]
         return estimate_gradients(
-            circuit,
+            Classifier(circuit=circuit, n_classes=3, temperature=4.0),
             partition,
             np.ones(8),
             noiseless(partition, len(n_shots)),
@@ -295,87 +307,32 @@ def test_learners_without_enough_shots_send_zero_and_disturb_nobody() -> None:
 
 
 def test_the_seed_decides_everything() -> None:
-    settings = GradientSettings(minibatch=3, readout_share=0.3, temperature=4.0)
-    first, again, other = (estimate(6, 70, settings, werner=0.9, seed=seed) for seed in (5, 5, 6))
+    settings = GradientSettings(minibatch=3, readout_share=0.3)
+    first, again, other = (estimate(6, 70, settings, werner=0.9, seed=seed, temperature=4.0) for seed in (5, 5, 6))
     for name in ("gradient", "shots", "variance", "train_loss"):
         np.testing.assert_array_equal(getattr(first, name), getattr(again, name))
     assert np.mean(first.gradient != other.gradient) > 0.5
     assert len(np.unique(first.gradient, axis=0)) == 6  # equal learners draw apart
 
 
-@given(
-    n_shots=st.lists(st.integers(0, 60), min_size=1, max_size=6),
-    n_samples=st.integers(1, 9),
-    n_parameters=st.integers(1, 12),
-    settings=st.builds(
-        GradientSettings, minibatch=st.integers(1, 12), readout_share=st.floats(0.01, 0.99), temperature=st.just(1.0)
-    ),
-    seed=st.integers(0, 2**63),
-)
-@hypothesis_settings(deadline=None, max_examples=200)
-def test_plans_are_balanced(
-    n_shots: list[int], n_samples: int, n_parameters: int, settings: GradientSettings, seed: int
-) -> None:
-    minibatch, readout_share = settings.minibatch, settings.readout_share
-    shot_learner = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(n_shots)), n_shots))
-    sample_count = np.full(len(n_shots), n_samples)
-    parameters = 7 * np.arange(n_parameters) + 2
-    plan = plan_shots(shot_learner, sample_count, parameters, settings, seed=seed)
-    taking_part = np.array(n_shots) >= MINIMUM_SHOTS
-    np.testing.assert_array_equal(np.sort(plan.source), np.flatnonzero(taking_part[shot_learner]))
-    np.testing.assert_array_equal(shot_learner[plan.source], plan.learner)
-    for learner in np.flatnonzero(taking_part):
-        mine = plan.learner == learner
-        parameter, slot, sign = plan.parameter[mine], plan.slot[mine], plan.sign[mine]
-        np.testing.assert_array_equal(plan.counter[mine], np.arange(n_shots[learner]))
-        size, n_readouts = plan.batch_size[learner], np.sum(parameter < 0)
-        assert size == min(minibatch, n_samples, n_readouts)
-        assert n_readouts >= 1
-        surplus = n_readouts - readout_share * n_shots[learner]
-        assert surplus < 2 + 1e-9
-        assert surplus > -1e-9 or plan.pairs[learner] == 1
-        batch = plan.batch[learner, :size]
-        assert np.unique(batch).size == size
-        assert batch.max() < n_samples
-        assert np.ptp(np.bincount(slot[parameter < 0], minlength=size)) <= 1
-        up, down = (np.stack([parameter, slot, sign])[:, parameter >= 0][:, first::2] for first in (0, 1))
-        np.testing.assert_array_equal(up[:2], down[:2])
-        assert np.all(up[2] == 1)
-        assert np.all(down[2] == -1)
-        times = np.array([np.sum(up[0] == one) for one in parameters])
-        assert times.sum() == plan.pairs[learner]
-        assert np.ptp(times) <= 1
-        for one in parameters:
-            assert np.ptp(np.bincount(up[1, up[0] == one], minlength=size)) <= 1
-    assert np.all(plan.batch_size[~taking_part] == 0)
-    assert np.all(plan.pairs == [np.sum(plan.parameter[plan.learner == k] >= 0) // 2 for k in range(len(n_shots))])
-
-
-def test_cross_entropy_weights_samples_and_is_one_object_per_temperature() -> None:
-    loss = cross_entropy_loss(2.0)
-    assert cross_entropy_loss(2.0) is loss
-    assert cross_entropy_loss(3.0) is not loss
-    values = np.array([[0.5, -0.2], [0.1, 0.9], [0.3, 0.3]])
-    labels, weights = np.array([0, 0, 1]), np.array([0.25, 0.75, 0.0])
-    terms = [-np.log(np.exp(2 * row[label]) / np.exp(2 * row).sum()) for row, label in zip(values, labels, strict=True)]
-    result = loss(jnp.asarray(values), (jnp.asarray(labels), jnp.asarray(weights)))
-    assert float(result) == pytest.approx(float(weights @ terms), rel=1e-6)
-
-
 def test_wrong_arguments_are_refused() -> None:
-    for name, value in (("minibatch", 0), ("readout_share", 0.0), ("readout_share", 1.0), ("temperature", 0.0)):
-        arguments: dict[str, Any] = {"minibatch": 4, "readout_share": 0.3, "temperature": 4.0} | {name: value}
+    for name, value in (
+        ("minibatch", 0),
+        ("readout_share", 0.0),
+        ("readout_share", 1.0),
+        ("spsa_step", 0.0),
+        ("spsa_directions", 0),
+    ):
+        arguments: dict[str, Any] = {"minibatch": 4, "readout_share": 0.3} | {name: value}
         with pytest.raises(DomainError, match=f"`{name}` must"):
             GradientSettings(**arguments)
-    settings = GradientSettings(minibatch=4, readout_share=0.3, temperature=4.0)
-    for learner in (-1, 2):
-        with pytest.raises(DomainError, match="`shot_learner` must"):
-            plan_shots(np.array([0, learner]), np.array([3, 3]), np.arange(4), settings, seed=0)
-    with pytest.raises(DomainError, match="`parameters` must"):
-        plan_shots(np.array([0]), np.array([3]), np.arange(0), settings, seed=0)
+    with pytest.raises(UnknownNameError, match="gradient method `shift`"):
+        GradientSettings(minibatch=4, readout_share=0.3, method="shift")  # type: ignore[arg-type]
+    settings = GradientSettings(minibatch=4, readout_share=0.3)
 
     circuit = hardware_efficient(2, 1, "chain")
     partition = partition_circuit(circuit, "data")
+    model = Classifier(circuit=circuit, n_classes=2)
     correct: dict[str, Any] = {
         "dataset": toy_dataset(np.zeros((3, 2)), [0, 1, 1], 2),
         "samples": all_hold_all(1, 3),
@@ -384,11 +341,12 @@ def test_wrong_arguments_are_refused() -> None:
     }
     for name, wrong in (
         ("samples", {"samples": all_hold_all(2, 3)}),
-        ("circuit", {"dataset": toy_dataset(np.zeros((3, 2)), [0, 1, 2], 3)}),
+        ("dataset", {"dataset": toy_dataset(np.zeros((3, 2)), [0, 1, 2], 3)}),
+        ("dataset", {"dataset": toy_dataset(np.zeros((3, 3)), [0, 1, 1], 2)}),
         ("shot_werner", {"shot_werner": np.zeros((4, 0))}),
         ("shot_werner", {"shot_werner": np.zeros((5, 1))}),
     ):
         with pytest.raises(DomainError, match=f"`{name}` must"):
             estimate_gradients(
-                circuit, partition, np.zeros(4), noiseless(partition), settings=settings, seed=0, **(correct | wrong)
+                model, partition, np.zeros(4), noiseless(partition), settings=settings, seed=0, **(correct | wrong)
             )

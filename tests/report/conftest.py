@@ -235,6 +235,7 @@ def result_document(rounds: dict[str, Any], scenario_name: str) -> dict[str, Any
         },
         "command": "ceas run headline --seed 7 --set byzantine.n_byzantine=10",
         "test_accuracy_logistic": 0.944,
+        "test_accuracy_separable": 0.917,
     }
 
 
@@ -503,4 +504,84 @@ def benchmark_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("benchmarks") / "benchmark"
     directory.mkdir()
     (directory / "rows.json").write_text(json.dumps({"rows": benchmark_rows()}), "utf-8")
+    return directory
+
+
+def learning_benchmark_rows() -> list[dict[str, Any]]:
+    """Return rows with a peer extrapolated, one out of memory, one absent, and a target missed."""
+    rows: list[dict[str, Any]] = [
+        {"table": "machine", "fact": "processor", "value": '<script>alert("x")</script>'},
+        {"table": "machine", "fact": "load before", "value": "0.10 0.20 0.30"},
+    ]
+    for kind, qubits, program, option, fastest, status, run_ms, times in (
+        ("noisy", 4, "ceas", "Heisenberg", "yes", "ok", 1.5, 1.0),
+        ("noisy", 4, "tensorcircuit-ng DMCircuit", "vmap", "", "ok", 90.0, 60.0),
+        ("noisy", 4, "tensorcircuit-ng DMCircuit", "map over learners", "yes", "ok", 60.0, 40.0),
+        ("noisy", 4, "pennylane default.mixed", "vmap", "yes", "ok", 450.0, 300.0),
+        ("noisy", 8, "ceas", "Heisenberg", "yes", "ok", 200.0, 1.0),
+        ("noisy", 8, "tensorcircuit-ng DMCircuit", "vmap", "", "out of memory (more than 16 GB)", None, None),
+        (
+            *("noisy", 8, "pennylane default.mixed", "map over learners", "yes"),
+            "ok, times extrapolated from 5 of 50 learners: too slow (more than 300 s)",
+            *(5e5, 2500.0),
+        ),
+        ("pure", 10, "ceas pure", "adjoint", "yes", "ok", 100.0, 1.0),
+        ("pure", 10, "ceas Heisenberg", "one table", "yes", "ok", 900.0, 9.0),
+        ("pure", 10, "pennylane lightning.qubit", "", "", "not installed (pip install -e '.[bench]')", None, None),
+        ("pure", 10, "pennylane default.qubit", "vmap", "yes", "ok", 50.0, 0.5),
+    ):
+        rows.append(
+            {
+                "table": kind,
+                "qubits": qubits,
+                "program": program,
+                "option": option,
+                "fastest": fastest,
+                "status": status,
+                "run_ms": run_ms,
+                "times_ceas": times,
+                "peak_mb": 300.0,
+            }
+        )
+    for program, bound, measured, verdict in (
+        ("tensorcircuit-ng DMCircuit", 50.0, 40.0, "MISSED"),
+        ("pennylane default.mixed", 200.0, 300.0, "reached"),
+    ):
+        words = "times our time, at least"
+        target = {"table": "targets", "qubits": 4, "program": program, "quantity": words, "bound": bound}
+        rows.append({**target, "measured": measured, "verdict": verdict})
+    for qubits in (4, 8):
+        for layers in (1, 3):
+            for learners in (1, 50):
+                ended = (qubits, layers, learners) != (8, 3, 50)
+                rows.append(
+                    {
+                        "table": "scaling",
+                        "qubits": qubits,
+                        "layers": layers,
+                        "learners": learners,
+                        "run_ms": 0.1 * qubits * layers * learners if ended else None,
+                        "peak_mb": 250.0 + learners,
+                        "status": "ok" if ended else "out of memory (more than 16 GB)",
+                    }
+                )
+    rows += [
+        {"table": "rates", "quantity": "float32 matrix product (Gflop/s), by numpy", "value": 80.0},
+        {"table": "rates", "quantity": "memory, a = b + s c in large arrays (GB/s)", "value": 10.0},
+    ]
+    for qubits, gflops in ((4, 0.5), (8, 8.0)):
+        row = {"table": "roofline", "qubits": qubits, "flop_per_byte": 0.2 * qubits, "gbytes_per_s": 20.0}
+        rows.append({**row, "gflops": gflops, "share": gflops / (4.0 * qubits), "bound_by": "memory"})
+    for program, verdict in (("pennylane default.mixed", "agrees"), ("tensorcircuit-ng DMCircuit", "DISAGREES")):
+        row = {"table": "agreement", "work": "noisy", "qubits": 4, "program": program, "allowed": 1e-5}
+        rows.append({**row, "loss_difference": 1e-7, "gradient_difference": 1e-3, "verdict": verdict})
+    return rows
+
+
+@pytest.fixture(scope="session")
+def learning_benchmark_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("learning") / "benchmark"
+    directory.mkdir()
+    document = {"benchmark": "learning", "rows": learning_benchmark_rows(), "is_quick": False}
+    (directory / "rows.json").write_text(json.dumps(document), "utf-8")
     return directory

@@ -105,7 +105,7 @@ def bench(
     *,
     only: Annotated[
         str | None,
-        typer.Option("--only", metavar="S2,S5", help="Scenarios of a benchmark that has some; default: all."),
+        typer.Option("--only", metavar="S2,S5", help="Scenarios or parts of a benchmark that has some; default: all."),
     ] = None,
     seeds: Annotated[int | None, typer.Option("--seeds", help="Number of seeds.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A short run that shows that everything works.")] = False,

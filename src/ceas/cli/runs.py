@@ -77,6 +77,7 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
         "test accuracy": summary["test_accuracy"],
         "test accuracy, mean of the last five": summary["test_accuracy_last5"],
         "logistic regression on the same features": summary["test_accuracy_logistic"],
+        "separable circuit on the same features": summary["test_accuracy_separable"],
         "Bell pairs generated": summary["generated_pairs"],
         "Bell pairs used": _percent(summary["bell_pair_utilisation"]),
         "fidelity at use, mean and 5 % quantile": f"{text_of(fidelity['mean'])}, {text_of(fidelity['p05'])}",

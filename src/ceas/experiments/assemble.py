@@ -1,6 +1,8 @@
 """From a scenario and a seed to what the runtime runs on: every name resolved, every number handed over."""
 
+import inspect
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,17 +11,43 @@ from ceas.errors import DomainError, ScenarioError
 from ceas.experiments import registry
 from ceas.experiments.scenario import Scenario
 from ceas.experiments.sections import Section
-from ceas.learning import Circuit, Dataset, LearnerSamples, Partition, pad_samples, partition_circuit
+from ceas.learning import Classifier, Dataset, LearnerSamples, Partition, pad_samples, partition_circuit
+from ceas.learning.circuits import without_encoding
+from ceas.learning.data import Preparation
+from ceas.learning.engines import choose_engine
+from ceas.learning.training import Computation
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
 from ceas.network.hardware import PairValue, mean_squared_correlator, squared_werner
 from ceas.runtime.cosimulation import Method
-from ceas.runtime.learners import TrainingParameters
+from ceas.runtime.learners import N_REFERENCE_INPUTS, TrainingParameters
 from ceas.runtime.route_world import DriftParameters, RepeaterParameters, RouteKeyParameters, TrafficParameters
 from ceas.runtime.sources import SecurityParameters
-from ceas.runtime.world import DemandParameters, OptionalNetwork, World, build_world, place_byzantine
+from ceas.runtime.world import (
+    Computations,
+    DemandParameters,
+    OptionalNetwork,
+    ProcessorParameters,
+    World,
+    build_world,
+    place_byzantine,
+)
 from ceas.streams import stream
 
-__all__ = ["assemble_method", "assemble_policy", "assemble_security", "assemble_training", "assemble_world"]
+__all__ = [
+    "assemble_method",
+    "assemble_model",
+    "assemble_policy",
+    "assemble_security",
+    "assemble_training",
+    "assemble_world",
+]
+
+
+# Keys of the learning section that the model or the optimiser takes.
+_NOT_OF_LEARNERS = {
+    *("temperature", "engine", "n_trajectories"),
+    *("optimizer", "optimizer_momentum", "learning_rate", "final_learning_rate_share"),
+}
 
 
 def assemble_world(scenario: Scenario, seed: int) -> World:
@@ -35,11 +63,9 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             fibre_length_factor=scenario.topology.fibre_length_factor,
             **scenario.topology.builder_parameters(),
         )
-        circuit = registry.resolve("ansatz", scenario.circuit.ansatz)(
-            scenario.circuit.n_qubits, scenario.circuit.n_layers, scenario.circuit.entangler
-        )
-        partition = partition_circuit(circuit, scenario.circuit.partition)
-        weights = _correlator_weights(scenario, circuit, partition)
+        model = assemble_model(scenario)
+        partition = partition_circuit(model.circuit, scenario.circuit.partition, sharing=scenario.circuit.is_sharing)
+        weights = _correlator_weights(scenario, model, partition)
         nodes, links = draw_hardware(
             topology,
             HardwareParameters(**_of(scenario.hardware, HardwareParameters)),
@@ -52,12 +78,14 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             nodes=nodes,
             links=links,
             demand=_demand(scenario),
-            circuit=circuit,
+            model=model,
             partition=partition,
             dataset=dataset,
             samples=samples,
             is_byzantine=_byzantine(scenario, topology, links, seed),
             optional=_optional(scenario),
+            processor=ProcessorParameters(**scenario.processor.model_dump()),
+            computations=_computations(scenario, model, partition, dataset, n_learners=topology.n_nodes),
             seed=seed,
             correlator_weights=weights,
         )
@@ -65,12 +93,69 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
         raise ScenarioError(scenario.name, [str(error)]) from error
 
 
-def _of(section: Section, parameters: type[Any]) -> dict[str, Any]:
-    """Return the keys of a section that are fields of a class of parameters."""
-    return section.model_dump(include={field.name for field in fields(parameters)})
+def assemble_model(scenario: Scenario) -> Classifier:
+    """Build the scenario's circuit and what reads it.
+
+    Raises:
+        DomainError: The circuit cannot be built like this.
+        ScenarioError: It does not fit the data.
+    """
+    section, data = scenario.circuit, scenario.data
+    build = registry.bind("ansatz", section.ansatz, section.parameters)
+    sizes = {"n_qubits": section.n_qubits, "n_layers": section.n_layers, "entangler": section.entangler}
+    if data.n_features and not section.is_dressed:
+        sizes["n_features"] = data.n_features
+    takes = inspect.signature(build).parameters
+    circuit = build(**{name: value for name, value in sizes.items() if name in takes})
+    if data.dataset in registry.QUANTUM_DATASETS or data.encoding == "amplitudes":
+        circuit = without_encoding(circuit)
+    elif not section.is_dressed and circuit.n_features != data.n_features:
+        wanted = f"must be {circuit.n_features}, the inputs of {section.ansatz}, or circuit.is_dressed must be true"
+        raise ScenarioError(scenario.name, [f"data.n_features: found {data.n_features}, {wanted}"])
+    return Classifier(
+        circuit=circuit,
+        n_classes=len(data.classes),
+        readout=section.readout,
+        temperature=scenario.learning.temperature,
+        n_dressed_inputs=data.n_features if section.is_dressed else None,
+    )
 
 
-def _correlator_weights(scenario: Scenario, circuit: Circuit, partition: Partition) -> tuple[float, float, float]:
+def _computations(
+    scenario: Scenario, model: Classifier, partition: Partition, dataset: Dataset, *, n_learners: int
+) -> Computations:
+    """Choose the engines of a run's exact figures; what fits neither is refused before anything starts."""
+    learning, processor = scenario.learning, scenario.processor
+    choose = partial(choose_engine, model.circuit, partition, n_observables=len(model.observables))
+    ideal = choose(
+        n_learners=1,
+        n_samples=len(dataset.train_labels),
+        has_relaxation=False,
+        is_noiseless=True,
+        needs_gradient=True,
+        engine=learning.engine,
+    )
+    noisy = choose(
+        # The true ones, the believed ones and a few corners of what tests leave possible.
+        n_learners=4 * n_learners,
+        n_samples=N_REFERENCE_INPUTS,
+        has_relaxation=processor.relaxation_time_s is not None or processor.dephasing_time_s is not None,
+        is_noiseless=False,
+        n_trajectories=learning.n_trajectories,
+        engine=learning.engine,
+    )
+    if model.n_dressed_inputs is not None and ideal.name == "trajectories":
+        raise DomainError("Argument `engine` must be heisenberg for a dressed circuit; fewer qubits make that quicker.")
+    by = partial(Computation, n_trajectories=learning.n_trajectories)
+    return Computations(ideal=by(engine=ideal.name), noisy=by(engine=noisy.name), reasons=(ideal.reason, noisy.reason))
+
+
+def _of(section: Section, parameters: type[Any], *without: str) -> dict[str, Any]:
+    """Return the keys of a section that are fields of a class of parameters, except those named."""
+    return section.model_dump(include={field.name for field in fields(parameters)} - set(without))
+
+
+def _correlator_weights(scenario: Scenario, model: Classifier, partition: Partition) -> tuple[float, float, float]:
     """Return what each correlator of a pair counts in a shot's value; nothing depends on it for Werner pairs.
 
     The circuit alone decides it, so it is the same for all seeds of a run. Where no measured qubit depends on a pair,
@@ -81,9 +166,9 @@ def _correlator_weights(scenario: Scenario, circuit: Circuit, partition: Partiti
         return equal
     from ceas.learning.pair_weights import correlator_weights  # noqa: PLC0415 - compiles
 
-    observables = tuple(range(len(scenario.data.classes)))
+    rng = stream(0, "correlator_weights")
     try:
-        return correlator_weights(circuit, partition, observables=observables, rng=stream(0, "correlator_weights"))
+        return correlator_weights(model.circuit, partition, observables=model.observables, rng=rng)
     except DomainError:
         return equal
 
@@ -98,18 +183,21 @@ def _pair_value(scenario: Scenario, partition: Partition, weights: tuple[float, 
 
 def _data(scenario: Scenario, n_learners: int, seed: int) -> tuple[Dataset, LearnerSamples]:
     section = scenario.data
-    dataset = registry.resolve("dataset", section.dataset)(
-        section.classes,
-        n_features=scenario.circuit.n_qubits,
-        test_fraction=section.test_fraction,
-        validation_fraction=section.validation_fraction,
-        rng=stream(seed, "dataset"),
+    preparation = Preparation(
+        n_features=section.n_features,
+        n_qubits=scenario.circuit.n_qubits,
+        classes=section.classes,
+        angle_range=(section.lowest_angle, section.highest_angle),
+        **_of(section, Preparation, "n_features", "classes"),
     )
+    dataset = registry.bind("dataset", section.dataset, section.parameters)(preparation, rng=stream(seed, "dataset"))
     parts = registry.resolve("split", section.split)(
         dataset.train_labels,
         n_learners,
         kind=section.split,
         concentration=section.concentration,
+        similarity=section.similarity,
+        classes_per_learner=section.classes_per_learner,
         rng=stream(seed, "split"),
     )
     return dataset, pad_samples(parts)
@@ -186,7 +274,7 @@ def assemble_training(scenario: Scenario) -> TrainingParameters:
         rounds=scenario.clock.rounds,
         evaluate_rounds=scenario.output.evaluate_rounds,
         optimizer=optimizer,
-        **section.model_dump(exclude={"optimizer", "optimizer_momentum", "learning_rate", "final_learning_rate_share"}),
+        **section.model_dump(exclude=_NOT_OF_LEARNERS),
     )
 
 

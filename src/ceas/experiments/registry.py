@@ -20,7 +20,9 @@ from ceas.experiments.scenario_text import describe_value
 
 __all__ = [
     "DEBIASING_RULES",
+    "DEFAULT_CLASSES",
     "FAMILIES",
+    "QUANTUM_DATASETS",
     "Family",
     "bind",
     "check_name",
@@ -64,9 +66,38 @@ POLICIES = {
     "demand_aware": "ceas.scheduling:demand_aware",
     "ceas": "ceas.scheduling:ceas",
 }
-DATASETS = {"digits": "ceas.learning:load_digits"}
-ANSAETZE = {"hardware_efficient": "ceas.learning:hardware_efficient"}
-SPLITS = {"iid": "ceas.learning:split_over_learners", "dirichlet": "ceas.learning:split_over_learners"}
+DATASETS = {
+    "digits": "ceas.learning.datasets:digits",
+    "mnist": "ceas.learning.datasets:mnist",
+    "breast_cancer": "ceas.learning.datasets:breast_cancer",
+    "wine": "ceas.learning.datasets:wine",
+    "iris": "ceas.learning.datasets:iris",
+    "hidden_manifold": "ceas.learning.generators:hidden_manifold",
+    "two_curves": "ceas.learning.generators:two_curves",
+    "bars_and_stripes": "ceas.learning.generators:bars_and_stripes",
+    "linearly_separable": "ceas.learning.generators:linearly_separable",
+    "hyperplanes_parity": "ceas.learning.generators:hyperplanes_parity",
+    "ising_chain": "ceas.learning.quantum_data:ising_chain",
+    "file": "ceas.learning.data_files:load_file",
+}
+# Labels that are told apart unless the scenario says which; those of files are the user's to name.
+DEFAULT_CLASSES = dict.fromkeys(DATASETS, (0, 1)) | {
+    "digits": (0, 1, 2, 3),
+    "mnist": (0, 1, 2, 3),
+    "wine": (0, 1, 2),
+    "iris": (0, 1, 2),
+}
+QUANTUM_DATASETS = frozenset({"ising_chain"})
+ANSAETZE = {
+    "hardware_efficient": "ceas.learning.ansatz:hardware_efficient",
+    "strongly_entangling": "ceas.learning.ansatz:strongly_entangling",
+    "data_reuploading": "ceas.learning.ansatz:data_reuploading",
+    "iqp": "ceas.learning.ansatz:iqp",
+    "dressed_core": "ceas.learning.ansatz:dressed_core",
+    "separable": "ceas.learning.ansatz:separable",
+    "qasm": "ceas.learning.circuit_files:qasm_file",
+}
+SPLITS = dict.fromkeys(("iid", "dirichlet", "gamma_similarity", "by_class"), "ceas.learning:split_over_learners")
 TOPOLOGIES = {
     "surfnet": "ceas.network:surfnet",
     "arnes": "ceas.network:arnes",
@@ -99,6 +130,7 @@ OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
 BENCHMARKS = {
     "learning": "ceas.experiments.benchmark_learning:benchmark",
     "network": "ceas.experiments.benchmark_network:benchmark",
+    "reference": "ceas.experiments.benchmark_reference:benchmark",
     "scheduling": "ceas.experiments.benchmark_scheduling:benchmark",
 }
 
@@ -129,8 +161,8 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         ),
         "attack": _family("attack", ATTACKS, "honest_updates", "own_updates", "n_byzantine", "rng"),
         "policy": _family("scheduling policy", POLICIES, "model"),
-        "dataset": _family("data set", DATASETS),
-        "ansatz": _family("ansatz", ANSAETZE),
+        "dataset": _family("data set", DATASETS, "preparation", "rng"),
+        "ansatz": _family("ansatz", ANSAETZE, "n_qubits", "n_layers", "n_features", "entangler"),
         "split": _family("split", SPLITS),
         "topology": _family("topology", TOPOLOGIES),
         "authentication": _family("authentication profile", AUTHENTICATION_PROFILES),

@@ -40,7 +40,8 @@ RESULT_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "": (
             *("scenario_id", "scenario_name", "seed", "method", "attack", "policy", "ceas_version", "command"),
-            *("test_accuracy", "test_accuracy_last5", "test_accuracy_logistic", "train_loss"),
+            *("test_accuracy", "test_accuracy_last5", "test_accuracy_logistic", "test_accuracy_separable"),
+            "train_loss",
             *("gradient_variance", "gradient_alignment", "bell_pair_utilisation", "generated_pairs"),
             *("delivered_value", "rounds", "learners", "shots", "simulated_s", "wall_s", "compile_s"),
         ),

@@ -28,7 +28,7 @@ from ceas.experiments.run_tables import run_result
 from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.runtime.checkpoint import load_arrays, save_arrays
 from ceas.runtime.compilation import use_compilation_cache
-from ceas.runtime.cosimulation import CoSimulation, initial_parameters
+from ceas.runtime.cosimulation import CoSimulation, start_parameters
 from ceas.runtime.interrupts import InterruptFlag, deferred_interrupts
 from ceas.runtime.progress import Progress, ProgressEvent
 from ceas.runtime.sources import LiveSource, NetworkTrace, RecordedSource, Source, record_trace
@@ -122,7 +122,7 @@ def compare(
 
 def _live_source(scenario: Scenario, world: World, *, seed: int, trace_every: int) -> LiveSource:
     spread = scenario.learning.initial_angle_spread
-    start = initial_parameters(world.circuit.n_parameters, spread=spread, seed=seed)
+    start = start_parameters(world.model, spread=spread, seed=seed)
     try:
         return LiveSource(
             world,

@@ -11,6 +11,7 @@ from ceas.experiments.result_tables import TABLE_COLUMNS, Columns
 from ceas.experiments.results import RunResult
 from ceas.experiments.scenario import Scenario
 from ceas.learning import logistic_baseline
+from ceas.learning.references import separable_accuracy
 from ceas.network import Fate, RouteClass, pair_rate_hz
 from ceas.network.records import VALUE_CLASSES
 from ceas.physics import werner_to_fidelity
@@ -19,6 +20,7 @@ from ceas.runtime.rows import mean_of_measured
 from ceas.runtime.totals import Totals
 from ceas.runtime.world import World
 from ceas.scheduling import fidelity_mean, fidelity_quantile
+from ceas.streams import stream_seed
 
 __all__ = ["run_result"]
 
@@ -53,7 +55,7 @@ def run_result(
     learners = _typed("learners", simulation.history.learners_table())
     summary = {
         **_identity(scenario, seed, command),
-        **_training_summary(world, simulation, rounds),
+        **_training_summary(scenario, world, simulation, rounds, seed=seed),
         **_pair_summary(simulation.totals),
         **_security_summary(scenario, world, simulation),
         "simulated_s": simulation.completed_rounds * world.network.clock.round_ns * 1e-9,
@@ -91,12 +93,17 @@ def _identity(scenario: Scenario, seed: int, command: str) -> dict[str, Any]:
     }
 
 
-def _training_summary(world: World, simulation: CoSimulation, rounds: Columns) -> dict[str, Any]:
+def _training_summary(
+    scenario: Scenario, world: World, simulation: CoSimulation, rounds: Columns, *, seed: int
+) -> dict[str, Any]:
     accuracy = rounds["test_accuracy"][np.isfinite(rounds["test_accuracy"])]
     return {
         "test_accuracy": float(accuracy[-1]),
         "test_accuracy_last5": float(accuracy[-_LAST_EVALUATIONS:].mean()),
         "test_accuracy_logistic": logistic_baseline(world.dataset),
+        "test_accuracy_separable": separable_accuracy(
+            world.model, world.dataset, n_layers=scenario.circuit.n_layers, seed=stream_seed(seed, "separable")
+        ),
         "train_loss": simulation.final_train_loss(),
         "gradient_variance": mean_of_measured(rounds["gradient_squared_error"]),
         "gradient_alignment": mean_of_measured(rounds["gradient_alignment"]),

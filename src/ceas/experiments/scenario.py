@@ -31,6 +31,7 @@ from ceas.experiments.sections import (
     HardwareSection,
     LearningSection,
     OutputSection,
+    ProcessorSection,
     ScheduleSection,
     Section,
     TopologySection,
@@ -65,8 +66,9 @@ class Scenario(Section):
     schedule: ScheduleSection = Field(default_factory=ScheduleSection)
     traffic: TrafficSection = Field(default_factory=TrafficSection)
     drift: DriftSection = Field(default_factory=DriftSection)
-    data: DataSection = Field(default_factory=DataSection)
+    data: DataSection
     circuit: CircuitSection = Field(default_factory=CircuitSection)
+    processor: ProcessorSection = Field(default_factory=ProcessorSection)
     learning: LearningSection = Field(default_factory=LearningSection)
     aggregation: AggregationSection
     byzantine: ByzantineSection = Field(default_factory=ByzantineSection)
@@ -160,6 +162,7 @@ _MODELS: dict[str, type[Section]] = {
     "drift": DriftSection,
     "data": DataSection,
     "circuit": CircuitSection,
+    "processor": ProcessorSection,
     "learning": LearningSection,
     "aggregation": AggregationSection,
     "byzantine": ByzantineSection,

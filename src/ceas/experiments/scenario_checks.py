@@ -16,6 +16,8 @@ from ceas.experiments.sections import (
     ConsensusSection,
     DataSection,
     DriftSection,
+    HardwareSection,
+    ProcessorSection,
     ScheduleSection,
     TopologySection,
 )
@@ -32,10 +34,22 @@ def derived_defaults(document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
     from_file = _file_facts(topology) if isinstance(topology, Mapping) else {}
     n_nodes = _node_count({**topology, **from_file}) if isinstance(topology, Mapping) else None
     return {
+        **_data_defaults(document),
         **{("topology", key): value for key, value in from_file.items()},
         ("aggregation", "tolerated_byzantine"): n_byzantine if _is_count(n_byzantine) else None,
         ("consensus", "tolerated_byzantine"): None if n_nodes is None else (n_nodes - 1) // 3,
     }
+
+
+def _data_defaults(document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
+    """Return the classes of the data set, and a feature a qubit; samples that are states have none."""
+    sections = (document.get("data", {}), document.get("circuit", {}))
+    data, circuit = (section if isinstance(section, Mapping) else {} for section in sections)
+    dataset, n_qubits = data.get("dataset", "digits"), circuit.get("n_qubits", 4)
+    is_states = dataset in registry.QUANTUM_DATASETS or data.get("encoding") == "amplitudes"
+    classes = registry.DEFAULT_CLASSES.get(dataset) if isinstance(dataset, str) else None
+    n_features = 0 if is_states else n_qubits if _is_count(n_qubits) else None
+    return {("data", "classes"): None if classes is None else list(classes), ("data", "n_features"): n_features}
 
 
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,26 +187,77 @@ def _data_shares(data: DataSection) -> Mistakes:
     total = data.test_fraction + data.validation_fraction
     if total >= 1:
         yield "data.validation_fraction", f"with data.test_fraction it must be below 1, but the sum is {total:g}"
-    if len(set(data.classes)) < len(data.classes):
+    if data.lowest_angle >= data.highest_angle:
+        yield "data.lowest_angle", f"found {data.lowest_angle:g}, must be below data.highest_angle"
+
+
+def _data_classes(data: DataSection) -> Mistakes:
+    known = {"digits": 10, "mnist": 10, "file": None}.get(
+        data.dataset, len(registry.DEFAULT_CLASSES.get(data.dataset, ())) or None
+    )
+    if not data.classes:
+        yield "data.classes", f"missing, {data.dataset} needs two labels or more, by number"
+    elif len(set(data.classes)) < len(data.classes):
         yield "data.classes", f"found {list(data.classes)}, must not repeat a label"
-    elif data.dataset == "digits" and max(data.classes) > 9:
-        yield "data.classes", f"found {list(data.classes)}, digits has the labels 0 to 9"
+    elif known is not None and max(data.classes) >= known:
+        yield "data.classes", f"found {list(data.classes)}, {data.dataset} has the labels 0 to {known - 1}"
+    elif data.split == "by_class" and data.classes_per_learner > len(data.classes):
+        yield "data.classes_per_learner", f"found {data.classes_per_learner}, there are {len(data.classes)} classes"
 
 
-def _one_qubit_per_class(data: DataSection, circuit: CircuitSection) -> Mistakes:
-    if len(data.classes) > circuit.n_qubits:
-        needed = f"one qubit for each of the {len(data.classes)} labels of data.classes"
-        yield "circuit.n_qubits", f"found {circuit.n_qubits}, must be at least {len(data.classes)}: {needed}"
+def _data_states(data: DataSection, circuit: CircuitSection) -> Mistakes:
+    is_states = data.dataset in registry.QUANTUM_DATASETS or data.encoding == "amplitudes"
+    if is_states and data.n_features:
+        yield "data.n_features", f"found {data.n_features}, samples that are states have no features; must be 0"
+    if is_states and circuit.is_dressed:
+        yield "circuit.is_dressed", "found true, but samples that are states have no features to map"
+    pixels = {"digits": 64, "mnist": 784}.get(data.dataset)
+    if pixels is not None and data.n_features > pixels:
+        yield "data.n_features", f"found {data.n_features}, must be at most {pixels}, the pixels of {data.dataset}"
+    if not is_states and not data.n_features:
+        yield "data.n_features", "found 0, must be at least 1"
 
 
-def _features_exist(data: DataSection, circuit: CircuitSection) -> Mistakes:
-    if data.dataset == "digits" and circuit.n_qubits > 64:
-        yield "circuit.n_qubits", f"found {circuit.n_qubits}, must be at most 64, the pixels of digits"
+def _data_parameters(data: DataSection) -> Mistakes:
+    if data.dataset == "file" and "path" not in data.parameters:
+        yield "data.parameters.path", "missing, data set file needs a CSV or NPZ file"
+    yield from _parameters("data", "dataset", data.dataset, data.parameters)
+
+
+def _readout(data: DataSection, circuit: CircuitSection) -> Mistakes:
+    n_classes = len(data.classes)
+    if circuit.readout == "qubits" and n_classes > circuit.n_qubits:
+        needed = f"one qubit for each of the {n_classes} labels of data.classes, or circuit.readout = linear"
+        yield "circuit.n_qubits", f"found {circuit.n_qubits}, must be at least {n_classes}: {needed}"
+    if circuit.readout == "sign" and n_classes != 2:
+        yield "circuit.readout", f"found sign, which tells two classes apart, but data.classes has {n_classes}"
 
 
 def _partition(circuit: CircuitSection) -> Mistakes:
-    if circuit.partition == "qubit" and circuit.n_qubits < 2:
-        yield "circuit.partition", "found qubit, but a circuit of one qubit cannot be cut; must be data"
+    if circuit.partition in ("qubit", "auto") and circuit.n_qubits < 2:
+        yield "circuit.partition", f"found {circuit.partition}, but one qubit cannot be cut; must be data or layer"
+    if circuit.partition == "layer" and circuit.n_layers < 2:
+        yield "circuit.partition", "found layer, but a single layer cannot be cut; must be data or qubit"
+    yield from _parameters("circuit", "ansatz", circuit.ansatz, circuit.parameters)
+
+
+def _processor(topology: TopologySection, processor: ProcessorSection) -> Mistakes:
+    t1_s, t2_s = processor.relaxation_time_s, processor.dephasing_time_s
+    if t1_s is not None and t2_s is not None and t2_s > 2 * t1_s:
+        limit = f"must be at most 2 processor.relaxation_time_s = {2 * t1_s!r}"
+        yield "processor.dephasing_time_s", f"found {t2_s!r}, {limit}"
+    if (t1_s is not None or t2_s is not None) and processor.one_qubit_gate_s == processor.two_qubit_gate_s == 0:
+        yield "processor.two_qubit_gate_s", "found 0, but qubits relax during gates only, so nothing happens"
+    if bool(processor.device) != bool(processor.device_nodes):
+        yield "processor.device", "must be given together with processor.device_nodes"
+    elif processor.device_nodes and max(processor.device_nodes) >= topology.node_count:
+        limit = f"must be nodes from 0 to {topology.node_count - 1}"
+        yield "processor.device_nodes", f"found {list(processor.device_nodes)}, {limit}"
+
+
+def _asymmetry(hardware: HardwareSection, processor: ProcessorSection) -> Mistakes:
+    if hardware.readout_error * (1 + abs(processor.readout_asymmetry)) > 0.5:
+        yield "processor.readout_asymmetry", "makes an outcome more often wrong than right with hardware.readout_error"
 
 
 def _tolerance(topology: TopologySection, consensus: ConsensusSection, byzantine: ByzantineSection) -> Mistakes:
@@ -249,9 +314,13 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Mistakes]], ...] = (
     (("clock", "schedule"), _shots_fit_window),
     (("clock", "drift"), _drift_happens),
     (("data",), _data_shares),
-    (("data", "circuit"), _one_qubit_per_class),
-    (("data", "circuit"), _features_exist),
+    (("data",), _data_classes),
+    (("data", "circuit"), _data_states),
+    (("data",), _data_parameters),
+    (("data", "circuit"), _readout),
     (("circuit",), _partition),
+    (("topology", "processor"), _processor),
+    (("hardware", "processor"), _asymmetry),
     (("topology", "consensus", "byzantine"), _tolerance),
     (("topology", "aggregation"), _breakdown),
     (("topology", "byzantine"), _malicious_nodes),

@@ -76,6 +76,8 @@ _DROPPED_BY_CHOICE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("hardware", "relaxation_time_s"): ("coherence_time_s",),
     ("hardware", "dephasing_time_s"): ("coherence_time_s",),
     ("schedule", "policy"): ("parameters",),
+    ("data", "dataset"): ("parameters",),
+    ("circuit", "ansatz"): ("parameters",),
     ("aggregation", "rule"): ("parameters",),
     ("byzantine", "attack"): ("parameters",),
 }

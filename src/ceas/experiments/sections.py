@@ -478,15 +478,47 @@ class DataSection(Section):
     dataset: Annotated[str, _named("dataset")] = Field(
         default="digits", description="Data set", json_schema_extra={"family": "dataset"}
     )
-    classes: Integers = Field(default=(0, 1, 2, 3), min_length=2, description="Labels to tell apart, one qubit each")
+    parameters: Parameters = Field(
+        default_factory=dict, description="Parameters of the data set, for example the path of a file"
+    )
+    classes: Integers = Field(
+        min_length=2,
+        description="Labels to tell apart, by number",
+        json_schema_extra={"default": "0 to 3 of digits and mnist, all of the other built-in sets"},
+    )
+    features: Literal["raw", "pca", "standardised_pca"] | None = Field(
+        default=None,
+        description="raw: columns as they are. pca: principal components. Without it, what is usual for the data set",
+    )
+    n_features: int = Field(
+        ge=0,
+        description="Features of a sample, which a dressed circuit may take more of than it has inputs",
+        json_schema_extra={"default": "the circuit's inputs"},
+    )
+    encoding: Literal["angles", "amplitudes"] = Field(
+        default="angles", description="angles: one for each feature. amplitudes: features become a state's amplitudes"
+    )
+    scaling: Literal["quantile", "min_max", "standard"] = Field(
+        default="quantile",
+        description="What of a feature's training values becomes the range of angles: 1 % and 99 % quantiles, or the "
+        "least and the greatest; or angles of mean 0 and deviation 1",
+    )
+    lowest_angle: float = Field(default=-math.pi / 2, description="Least angle (rad)")
+    highest_angle: float = Field(default=math.pi / 2, description="Greatest angle (rad)")
     test_fraction: float = Field(default=0.3, gt=0, lt=1, description="Share of the samples kept for testing")
     validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="Share of the samples kept for validation")
-    split: Literal["iid", "dirichlet"] = Field(default="iid", description="How training samples are dealt to learners")
+    split: Literal["iid", "dirichlet", "gamma_similarity", "by_class"] = Field(
+        default="iid", description="How training samples are dealt to learners"
+    )
     concentration: float = Field(
         default=0.5,
         gt=0,
-        description="Concentration of the Dirichlet split; smaller is more unequal. Unused when split is iid",
+        description="Concentration of the Dirichlet split; smaller is more unequal. Unused by other splits",
     )
+    similarity: float = Field(
+        default=0.5, ge=0, le=1, description="Share dealt without regard to labels, by the split gamma_similarity"
+    )
+    classes_per_learner: int = Field(default=2, ge=1, description="Classes of a learner, in the split by_class")
 
 
 class CircuitSection(Section):
@@ -495,12 +527,51 @@ class CircuitSection(Section):
     ansatz: Annotated[str, _named("ansatz")] = Field(
         default="hardware_efficient", description="Circuit family", json_schema_extra={"family": "ansatz"}
     )
-    n_qubits: int = Field(default=4, ge=1, description="Qubits, which is also the number of features")
+    parameters: Parameters = Field(default_factory=dict, description="Parameters of the family, beyond the next keys")
+    n_qubits: int = Field(default=4, ge=1, description="Qubits")
     n_layers: int = Field(default=3, ge=1, description="Layers of rotations and entangling gates")
-    entangler: Literal["chain", "ring"] = Field(default="chain", description="Which neighbours a layer entangles")
-    partition: Literal["qubit", "data"] = Field(
-        default="qubit", description="qubit: half of the qubits on a neighbour, joined by Bell pairs. data: no cut"
+    entangler: Literal["chain", "ring", "brickwork", "all_to_all"] = Field(
+        default="chain", description="Which qubits a layer entangles, for families that leave it open"
     )
+    partition: Literal["qubit", "layer", "auto", "data"] = Field(
+        default="qubit",
+        description="qubit: some of the qubits on a neighbour, joined by Bell pairs. layer: the later layers there. "
+        "auto: qubits may move between the two. data: no cut",
+    )
+    is_sharing: bool = Field(default=True, description="Whether remote gates share a pair where the algebra allows it")
+    readout: Literal["qubits", "sign", "linear"] = Field(
+        default="qubits",
+        description="qubits: a class's score is read from its own qubit. sign: two classes from the sign of qubit 0. "
+        "linear: a trained layer on all qubits",
+    )
+    is_dressed: bool = Field(
+        default=False, description="Whether a trained layer maps the data's features to the circuit's inputs"
+    )
+
+
+class ProcessorSection(Section):
+    """What quantum processors do beyond the errors of hardware; alike at all nodes."""
+
+    relaxation_time_s: float | None = Field(
+        default=None, gt=0, description="T1 of qubits during gates; without it and T2 they do not relax"
+    )
+    dephasing_time_s: float | None = Field(
+        default=None, gt=0, description="T2 of qubits during gates, at most 2 T1, which is also the default"
+    )
+    one_qubit_gate_s: float = Field(default=0.0, ge=0, le=1, description="Duration of a run of one-qubit gates")
+    two_qubit_gate_s: float = Field(default=0.0, ge=0, le=1, description="Duration of a two-qubit gate")
+    excited_population: float = Field(default=0.0, ge=0, le=0.5, description="Probability of |1> in equilibrium")
+    readout_asymmetry: float = Field(
+        default=0.0,
+        ge=-1,
+        le=1,
+        description="a: outcomes 0 and 1 are misread with 1 - a and 1 + a times hardware.readout_error",
+    )
+    device: str = Field(
+        default="", description="PennyLane device, for example default.qubit, that runs the shots of device_nodes"
+    )
+    device_nodes: Integers = Field(default=(), description="Nodes whose processor is that device")
+    device_options: Parameters = Field(default_factory=dict, description="Further arguments of that device")
 
 
 class LearningSection(Section):
@@ -511,6 +582,25 @@ class LearningSection(Section):
         default=0.3, gt=0, lt=1, description="Share of the shots spent on the unshifted circuit"
     )
     temperature: float = Field(default=4.0, gt=0, description="Factor on expectation values before the softmax")
+    gradient_method: Literal["parameter_shift", "spsa"] = Field(
+        default="parameter_shift",
+        description="parameter_shift: exact in the mean, one rotation at a time. spsa: random directions of all",
+    )
+    spsa_step: float = Field(default=0.3, gt=0, le=3.2, description="Move of every parameter (rad), for spsa")
+    spsa_directions: int = Field(default=1, ge=1, description="Random directions of a learner in a round, for spsa")
+    natural_damping: float | None = Field(
+        default=None,
+        gt=0,
+        description="Damping of the natural gradient, which then takes the place of the plain one at the agreed step",
+    )
+    engine: Literal["auto", "heisenberg", "trajectories"] = Field(
+        default="auto",
+        description="What computes expectation values beside the shots. heisenberg: exact, memory grows like 4 to the "
+        "qubits. trajectories: pure states, exact without noise. auto: the quicker one that fits",
+    )
+    n_trajectories: int = Field(
+        default=100, ge=2, description="Pure states that stand for the noise of a learner, for trajectories"
+    )
     optimizer: Literal["adam", "sgd"] = Field(default="adam", description="Optimiser of the agreed parameters")
     learning_rate: float = Field(default=0.06, gt=0, description="Step size of the optimiser in the first round")
     final_learning_rate_share: float = Field(

@@ -1,10 +1,11 @@
-"""Exact quantum Fisher information of noisy circuits, and how far noise contracts expectation values.
+"""Exact Fisher information of noisy circuits, and how far noise contracts expectation values.
 
-It bounds how well a parameter can be estimated from the output state, per copy: Cov >= F^-1 / shots. It says how much
-signal a learner's state still carries; it is not the precision of a measured gradient, which scales with the squared
-contraction.
+The quantum Fisher information bounds how well parameters can be estimated from the output state, per copy:
+Cov >= F^-1 / shots. It says how much signal a learner's state still carries; it is not the precision of a measured
+gradient, which scales with the squared contraction. The classical one is that of the bits that are read.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax
@@ -12,29 +13,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from ceas.learning.circuits import Circuit
+from ceas.learning.encoding import Encoded
 from ceas.learning.engine import pauli_state, require_fitting
-from ceas.learning.evolution import bloch_axes, einsum, evolve_states
 from ceas.learning.noise import NoiseTable, noiseless
 from ceas.learning.partition import Partition, partition_circuit
-from ceas.learning.stages import compile_rotations
+from ceas.learning.paulis import PAULIS
+from ceas.learning.turns import einsum
 
 __all__ = [
+    "bit_probabilities",
+    "classical_fisher_matrix",
     "density_matrix",
     "effective_contraction",
     "pure_quantum_fisher_diagonal",
+    "pure_quantum_fisher_matrix",
     "quantum_fisher_diagonal",
+    "quantum_fisher_matrix",
     "quantum_fisher_trace",
     "sld_fisher_diagonal",
+    "sld_fisher_matrix",
 ]
-
-_PAULI = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
 
 
 def density_matrix(pauli_vector: jax.Array) -> jax.Array:
     """Return 2^-n sum_P s_P P from the expectation values s of all strings, shape (..., 4^n) to (..., 2^n, 2^n)."""
     *batch, n_strings = pauli_vector.shape
     n_qubits = (n_strings.bit_length() - 1) // 2
-    pauli = jnp.asarray(_PAULI, dtype=jnp.result_type(pauli_vector.dtype, jnp.complex64)) / 2
+    pauli = jnp.asarray(PAULIS, dtype=jnp.result_type(pauli_vector.dtype, jnp.complex64)) / 2
     tensor = pauli_vector.reshape(-1, *(4,) * n_qubits)
     for _ in range(n_qubits):
         tensor = jnp.tensordot(tensor, pauli, axes=([1], [0]), precision=jax.lax.Precision.HIGHEST)
@@ -43,92 +48,188 @@ def density_matrix(pauli_vector: jax.Array) -> jax.Array:
 
 
 @jax.jit
-def sld_fisher_diagonal(density: jax.Array, derivatives: jax.Array) -> jax.Array:
-    """Return the diagonal of the quantum Fisher information of density matrices (symmetric logarithmic derivative).
+def sld_fisher_matrix(density: jax.Array, derivatives: jax.Array) -> jax.Array:
+    """Return the quantum Fisher information of density matrices (symmetric logarithmic derivative).
 
-    F_jj = sum over p_k + p_l > 0 of 2 |<k| d_j rho |l>|^2 / (p_k + p_l), with rho = sum p_k |k><k|.
+    F_ij = sum over p_k + p_l > 0 of 2 Re(<k| d_i rho |l> <l| d_j rho |k>) / (p_k + p_l), with rho = sum p_k |k><k|.
 
     Args:
         density: Density matrices, shape (..., d, d).
         derivatives: Their derivatives by P parameters, shape (..., P, d, d).
 
     Returns:
-        Shape (..., P). Pairs of eigenvalues whose sum is below 32 machine epsilons count as zero: rounding alone gives
-        the null space such values, and a rotation moves at most that much weight inside it.
+        Shape (..., P, P). Pairs of eigenvalues whose sum is below 32 machine epsilons count as zero: rounding alone
+        gives the null space such values, and a rotation moves at most that much weight inside it.
 
     Source:
         Liu, Yuan, Lu and Wang, J. Phys. A 53, 023001, 2020, eq. (26).
     """
+    weighted = _weighted_derivatives(density, derivatives)
+    flat = weighted.reshape(*weighted.shape[:-2], -1)
+    return einsum("...ia,...ja->...ij", flat.real, flat.real) + einsum("...ia,...ja->...ij", flat.imag, flat.imag)
+
+
+@jax.jit
+def sld_fisher_diagonal(density: jax.Array, derivatives: jax.Array) -> jax.Array:
+    """Return the diagonal of `sld_fisher_matrix`, shape (..., P), which takes the same arguments."""
+    return jnp.sum(jnp.abs(_weighted_derivatives(density, derivatives)) ** 2, axis=(-2, -1))
+
+
+def _weighted_derivatives(density: jax.Array, derivatives: jax.Array) -> jax.Array:
+    """Return <k| d_j rho |l> sqrt(2 / (p_k + p_l)), shape (..., P, d, d)."""
     eigenvalues, vectors = jnp.linalg.eigh(density)
     sums = eigenvalues[..., :, None] + eigenvalues[..., None, :]
     is_support = sums > 32 * np.finfo(eigenvalues.dtype).eps
-    weights = jnp.where(is_support, 2 / jnp.where(is_support, sums, 1), 0)
+    weights = jnp.where(is_support, jnp.sqrt(2 / jnp.where(is_support, sums, 1)), 0)
     rotated = einsum("...ak,...jab,...bl->...jkl", vectors.conj(), derivatives, vectors)
-    return jnp.sum(weights[..., None, :, :] * jnp.abs(rotated) ** 2, axis=(-2, -1))
+    return weights[..., None, :, :] * rotated
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def quantum_fisher_diagonal(
-    circuit: Circuit, partition: Partition, theta: jax.Array, features: jax.Array, noise: NoiseTable
+def quantum_fisher_matrix(
+    circuit: Circuit, partition: Partition, theta: jax.Array, encoded: Encoded, noise: NoiseTable
 ) -> jax.Array:
-    """Return the quantum Fisher information of each parameter in each learner's noisy output state, before readout.
+    """Return the quantum Fisher information matrix of each learner's noisy output state, before readout.
 
     Args:
         circuit: The circuit.
         partition: Its partition.
         theta: Parameters, shape (P,).
-        features: From `encode_features`, shape (S, 3^n) or (L, S, 3^n).
+        encoded: Samples, shared by all learners or each learner's own.
         noise: Noise of L learners.
 
     Returns:
-        Diagonal of the matrix, shape (L, S, P).
+        Matrices by parameters (symmetric logarithmic derivatives), shape (L, S, P, P).
 
     Raises:
         DomainError: A shape does not fit the circuit.
     """
-    theta = require_fitting(circuit, partition, theta, noise, ())
-    samples = jnp.broadcast_to(features, (len(noise.one_qubit_error), *features.shape[-2:]))
 
-    def one_sample(feature: jax.Array) -> jax.Array:
-        def state(parameters: jax.Array) -> jax.Array:
-            vector: jax.Array = pauli_state(circuit, partition, parameters, feature[:, None], noise)
-            return vector[:, 0]
+    def one_sample(vectors: jax.Array, tangents: jax.Array) -> jax.Array:
+        matrix: jax.Array = sld_fisher_matrix(density_matrix(vectors), density_matrix(tangents))
+        return matrix
 
-        derivatives = jnp.moveaxis(jax.jacfwd(state)(theta), -1, 1)
-        diagonal: jax.Array = sld_fisher_diagonal(density_matrix(state(theta)), density_matrix(derivatives))
+    return _map_samples(one_sample, circuit, partition, theta, (encoded, noise))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def quantum_fisher_diagonal(
+    circuit: Circuit, partition: Partition, theta: jax.Array, encoded: Encoded, noise: NoiseTable
+) -> jax.Array:
+    """Return the diagonal of `quantum_fisher_matrix`, shape (L, S, P), which takes the same arguments."""
+
+    def one_sample(vectors: jax.Array, tangents: jax.Array) -> jax.Array:
+        diagonal: jax.Array = sld_fisher_diagonal(density_matrix(vectors), density_matrix(tangents))
         return diagonal
 
-    # One sample at a time bounds the memory: the derivatives are L x P x 4^n complex numbers.
-    diagonals = jax.lax.map(one_sample, jnp.moveaxis(samples, 1, 0))
-    return jnp.moveaxis(diagonals, 0, 1)
+    return _map_samples(one_sample, circuit, partition, theta, (encoded, noise))
 
 
 def quantum_fisher_trace(
-    circuit: Circuit, partition: Partition, theta: jax.Array, features: jax.Array, noise: NoiseTable
+    circuit: Circuit, partition: Partition, theta: jax.Array, encoded: Encoded, noise: NoiseTable
 ) -> jax.Array:
-    """Return the trace of the quantum Fisher information, shape (L, S); arguments as for `quantum_fisher_diagonal`."""
-    diagonal: jax.Array = quantum_fisher_diagonal(circuit, partition, theta, features, noise)
+    """Return the trace of the quantum Fisher information, shape (L, S); arguments as for `quantum_fisher_matrix`."""
+    diagonal: jax.Array = quantum_fisher_diagonal(circuit, partition, theta, encoded, noise)
     return diagonal.sum(axis=-1)
 
 
 @partial(jax.jit, static_argnums=(0,))
-def pure_quantum_fisher_diagonal(circuit: Circuit, theta: jax.Array, features: jax.Array) -> jax.Array:
-    """Return the quantum Fisher information of each parameter in the noiseless output states, shape (S, P).
+def pure_quantum_fisher_matrix(circuit: Circuit, theta: jax.Array, encoded: Encoded) -> jax.Array:
+    """Return the quantum Fisher information matrix of the noiseless output states, shape (S, P, P).
 
-    For a rotation exp(-i t a.sigma / 2) of one qubit, F_jj is the variance of a.sigma in the state at that place:
-    1 - <a.sigma>^2, at most 1. Arguments: parameters (P,) and features (S, 3^n).
+    A pure state has F_ij = 2 tr(d_i rho d_j rho), and Pauli strings are orthogonal: 2^(1 - n) times the sum over
+    strings of d_i<string> d_j<string>. Arguments: parameters (P,) and samples, (L, S, P, P) where learners have own.
     """
+
+    def one_sample(_: jax.Array, tangents: jax.Array) -> jax.Array:
+        return 2.0 ** (1 - circuit.n_qubits) * einsum("lis,ljs->lij", tangents, tangents)
+
+    return _map_pure(one_sample, circuit, theta, encoded)
+
+
+@partial(jax.jit, static_argnums=(0,))
+def pure_quantum_fisher_diagonal(circuit: Circuit, theta: jax.Array, encoded: Encoded) -> jax.Array:
+    """Return the diagonal of `pure_quantum_fisher_matrix`, shape (S, P), which takes the same arguments."""
+
+    def one_sample(_: jax.Array, tangents: jax.Array) -> jax.Array:
+        return 2.0 ** (1 - circuit.n_qubits) * (tangents**2).sum(axis=-1)
+
+    return _map_pure(one_sample, circuit, theta, encoded)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def classical_fisher_matrix(
+    circuit: Circuit, partition: Partition, theta: jax.Array, encoded: Encoded, noise: NoiseTable
+) -> jax.Array:
+    """Return the Fisher information matrix of the bits that a shot reads, with all noise, shape (L, S, P, P).
+
+    F_ij = sum over bitstrings of d_i p d_j p / p. It is at most the quantum Fisher information, and what the shots of
+    a learner can tell at best. Arguments as for `quantum_fisher_matrix`. Bitstrings whose probability is below 32
+    machine epsilons count as never seen.
+    """
+
+    def one_sample(vectors: jax.Array, tangents: jax.Array) -> jax.Array:
+        law, slopes = bit_probabilities(partition, noise, vectors), bit_probabilities(partition, noise, tangents)
+        is_seen = law > 32 * np.finfo(law.dtype).eps
+        weight = jnp.where(is_seen, 1 / jnp.where(is_seen, law, 1), 0)
+        return einsum("lib,lb,ljb->lij", slopes, weight, slopes)
+
+    return _map_samples(one_sample, circuit, partition, theta, (encoded, noise))
+
+
+def bit_probabilities(partition: Partition, noise: NoiseTable, pauli_vector: jax.Array) -> jax.Array:
+    """Return the probability of each bitstring that is read, (L, ..., 4^n) to (L, ..., 2^n), qubit 0 major."""
+    n_qubits = len(partition.readout_qpus)
+    learners, *batch, _ = pauli_vector.shape
+    flips = jnp.asarray(noise.readout_error)[:, np.array(partition.readout_qpus, dtype=np.int32)]
+    zero, one = (flips, flips) if flips.ndim == 2 else (flips[..., 0], flips[..., 1])
+    law = pauli_vector.reshape(learners, -1, *(4,) * n_qubits)
+    for qubit in range(n_qubits):
+        # p(0) = (1 + <Z>) / 2 in front of the readout, for each value of the other qubits.
+        mean, z = law[:, :, 0] / 2, law[:, :, 3] / 2
+        shape = (-1, *(1,) * (mean.ndim - 1))
+        lost, gained = (1 - zero[:, qubit]).reshape(shape), one[:, qubit].reshape(shape)
+        read_zero = lost * (mean + z) + gained * (mean - z)
+        # The qubit's bit goes to the end, so that the next qubit is in front.
+        law = jnp.stack([read_zero, 2 * mean - read_zero], axis=-1)
+    return law.reshape(learners, *batch, 2**n_qubits)
+
+
+def _map_pure(
+    function: Callable[[jax.Array, jax.Array], jax.Array], circuit: Circuit, theta: jax.Array, encoded: Encoded
+) -> jax.Array:
     partition = partition_circuit(circuit)
-    ideal = noiseless(partition)
-    theta = require_fitting(circuit, partition, theta, ideal, ())
-    n_qubits = circuit.n_qubits
-    powers = 4 ** np.arange(n_qubits - 1, -1, -1, dtype=np.int32)
-    single = np.multiply.outer(powers, np.array([1, 2, 3], dtype=np.int32))
-    states = evolve_states(circuit, partition, theta, features, ideal)[:-1]
-    bloch = jnp.stack([state[0][:, single] for state in states])
-    axes = bloch_axes(circuit, partition, theta, all_after=True)
-    means = einsum("ztqa,zqja->tzqj", bloch, axes)
-    return (1 - means.reshape(len(means), -1) ** 2)[:, compile_rotations(circuit, partition).position]
+    found = _map_samples(function, circuit, partition, theta, (encoded, noiseless(partition)))
+    return found[0] if len(found) == 1 else found
+
+
+def _map_samples(
+    function: Callable[[jax.Array, jax.Array], jax.Array],
+    circuit: Circuit,
+    partition: Partition,
+    theta: jax.Array,
+    given: tuple[Encoded, NoiseTable],
+) -> jax.Array:
+    """Return a function of each sample's Pauli vectors (L, 4^n) and their derivatives (L, P, 4^n), shape (L, S, ...).
+
+    One sample at a time bounds the memory: the derivatives are L x P x 4^n numbers, as matrices complex ones.
+    """
+    encoded, noise = given
+    theta = require_fitting(circuit, partition, theta, noise, ())
+
+    def one_sample(sample: Encoded) -> jax.Array:
+        alone = jax.tree.map(lambda array: array[..., None, :], sample)
+
+        def state(parameters: jax.Array) -> jax.Array:
+            vector: jax.Array = pauli_state(circuit, partition, parameters, alone, noise)
+            return vector[:, 0]
+
+        vectors, push = jax.linearize(state, theta)
+        tangents = jax.vmap(push, out_axes=1)(jnp.eye(len(theta), dtype=theta.dtype))
+        return function(vectors, tangents)
+
+    found = jax.lax.map(one_sample, jax.tree.map(lambda array: jnp.moveaxis(array, -2, 0), encoded))
+    return jnp.moveaxis(found, 0, 1)
 
 
 @jax.jit

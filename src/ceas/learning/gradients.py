@@ -1,52 +1,73 @@
-"""What a learner does with its shots in one training round: allocation, and the gradient that it estimates.
+"""The gradient that each learner estimates from the shots of one training round.
 
-The loss of a sample x with label y is the cross-entropy of softmax(temperature * z), where z_c = <Z_c> is read from
-qubit c for class c. Its gradient is sum_c a_c(x) df_c(x)/dtheta_j with a_c = temperature * (softmax_c - [c = y]), and
-the two-term shift rule gives df_c/dtheta_j = (f_c(x; +) - f_c(x; -)) / 2 with the parameter shifted by +-pi/2.
+Readout shots give the expectation values of each sample of the minibatch, and with them the slopes a = d loss / d
+value. Given a, what remains is linear in expectation values, and the pairs of `ceas.learning.shot_plan` measure it:
 
-A learner draws a minibatch of its own samples and spends its shots, in random order, as follows.
+- Parameter shift: the angle phi_r of one rotation is moved by +-pi/2, and d f / d phi_r = (f(+) - f(-)) / 2 exactly.
+  The chain rule d phi_r / d theta_p is known, so that shared parameters, parameters that multiply inputs and a trained
+  layer in front of the circuit are all served. Rotations that cannot change what is read, or that no parameter moves,
+  get none.
+- SPSA: all parameters are moved by +-c along a random direction of signs d, and (f(theta + c d) - f(theta - c d)) / 2c
+  * d estimates the gradient with a bias of order c^2, at the same cost for any number of parameters.
 
-- Readout: about `readout_share` of them run the unshifted circuit, evenly over the minibatch. They give a.
-- Shift pairs: the rest run in pairs (one shot up, one down, same parameter, same sample). Pairs are dealt evenly over
-  the parameters in random order, and those of a parameter evenly over the minibatch. With less than one pair per
-  parameter, a random subset of the parameters is measured and weighted by the inverse of its share: no bias arises.
-  Parameters that cannot change a class's outcome get no pairs; their gradient is exactly zero.
-
-Given a, the estimate is unbiased for the gradient through the noise of the learner: it is not debiased here.
+Given a, a parameter-shift estimate is unbiased for the gradient through the noise of the learner: it is not divided by
+the learner's contraction here, see `debiased`.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 
-from ceas.errors import DomainError
+from ceas.errors import DomainError, UnknownNameError
 from ceas.learning.circuits import Circuit
+from ceas.learning.classifier import Classifier, head_gradient, model_angles, score_slopes, scores, split_parameters
 from ceas.learning.data import Dataset, LearnerSamples
 from ceas.learning.noise import NoiseTable
 from ceas.learning.partition import Partition
-from ceas.learning.shots import Shots, active_parameters, sample_outcomes
+from ceas.learning.shot_plan import MINIMUM_SHOTS, ShotPlan, plan_shots
+from ceas.learning.shots import Shots, active_rotations, sample_outcomes
 from ceas.streams import stream, stream_seed
 
 __all__ = [
+    "GRADIENT_METHODS",
     "MINIMUM_SHOTS",
     "GradientEstimates",
+    "GradientMethod",
     "GradientSettings",
-    "ShotPlan",
-    "cross_entropy_loss",
+    "RunShots",
+    "debiased",
     "estimate_gradients",
-    "plan_shots",
 ]
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+GradientMethod = Literal["parameter_shift", "spsa"]
+GRADIENT_METHODS: tuple[GradientMethod, ...] = ("parameter_shift", "spsa")
 
-MINIMUM_SHOTS = 3
-"""One readout and one shift pair; a learner with fewer shots sends a zero gradient and uses none."""
+
+class RunShots(Protocol):
+    """What runs shots: `ceas.learning.shots.sample_outcomes`, or a device with the same arguments."""
+
+    def __call__(
+        self,
+        circuit: Circuit,
+        partition: Partition,
+        angles: npt.ArrayLike,
+        noise: NoiseTable,
+        *,
+        shots: Shots,
+        seed: int,
+        states: npt.ArrayLike | None = None,
+    ) -> npt.NDArray[np.uint32]:
+        """Return the measured bitstring of every shot."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,20 +77,28 @@ class GradientSettings:
     Attributes:
         minibatch: Samples per round, at least 1; fewer when the learner has fewer samples or readout shots.
         readout_share: Part of the shots that run the unshifted circuit, in (0, 1).
-        temperature: Factor of the expectation values in the softmax, positive.
+        method: `"parameter_shift"` or `"spsa"`.
+        spsa_step: Move c of every parameter (rad), positive.
+        spsa_directions: Random directions a round, at least 1.
     """
 
     minibatch: int
     readout_share: float
-    temperature: float
+    method: GradientMethod = "parameter_shift"
+    spsa_step: float = 0.3
+    spsa_directions: int = 1
 
     def __post_init__(self) -> None:
         if self.minibatch < 1:
             raise DomainError(f"Argument `minibatch` must be at least 1, but is {self.minibatch}.")
         if not 0 < self.readout_share < 1:
             raise DomainError(f"Argument `readout_share` must be in (0, 1), but is {self.readout_share}.")
-        if not 0 < self.temperature < np.inf:
-            raise DomainError(f"Argument `temperature` must be positive and finite, but is {self.temperature}.")
+        if self.method not in GRADIENT_METHODS:
+            raise UnknownNameError("gradient method", self.method, GRADIENT_METHODS)
+        if not 0 < self.spsa_step < np.inf:
+            raise DomainError(f"Argument `spsa_step` must be positive and finite, but is {self.spsa_step}.")
+        if self.spsa_directions < 1:
+            raise DomainError(f"Argument `spsa_directions` must be at least 1, but is {self.spsa_directions}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +109,8 @@ class GradientEstimates:
         gradient: Shape (learners, n_parameters); zero for a learner with fewer than `MINIMUM_SHOTS` shots.
         shots: Shots used, shape (learners,): all that the learner got, or 0 when they were too few.
         variance: Mean over all parameters of the estimated variance of a gradient entry, given minibatch and readout,
-            shape (learners,). From the spread within parameters where a learner has more pairs than parameters, else
-            from the second moment, which is too large by the squared gradient. NaN without shots.
+            shape (learners,). From the spread within terms where a learner has more pairs than terms, else from the
+            second moment, which is too large by the squared gradient. NaN without shots.
         train_loss: Cross-entropy of the minibatch from the readout shots, shape (learners,); NaN without shots.
     """
 
@@ -91,35 +120,34 @@ class GradientEstimates:
     train_loss: FloatArray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShotPlan:
-    """What each shot measures; entries are sorted by learner, and pairs of shifted shots are neighbours.
+class _Circuits(NamedTuple):
+    """What the shots of a plan run, and what the outcomes of its pairs say.
 
     Attributes:
-        source: Which of the shots given to `plan_shots` this is, shape (used shots,).
-        learner: Its learner, shape (used shots,).
-        counter: Its number within the learner, shape (used shots,).
-        slot: Place of its sample in the learner's minibatch, shape (used shots,).
-        parameter: Shifted parameter, -1 for a readout shot, shape (used shots,).
-        sign: Direction of the shift, +1 or -1, shape (used shots,); +1 for a readout shot.
-        batch: Samples of the minibatches, shape (learners, minibatch); only the first `batch_size` of a row count.
-        batch_size: Shape (learners,); 0 for a learner that does not take part.
-        pairs: Shift pairs of each learner, shape (learners,).
+        angles: Angles of every circuit, shape (rows, R); rows are blocks of (learners, minibatch).
+        row: The circuit of each shot, shape (used shots,).
+        shift_rotation: The rotation that it shifts, or -1, shape (used shots,).
+        scale: Length of the gradient per unit of a pair's difference, shape (pairs,).
+        to_gradient: Maps each term's mean difference, as shares of the samples (learners, minibatch, terms), to the
+            gradients (learners, n_parameters).
     """
 
-    source: IntArray
-    learner: IntArray
-    counter: IntArray
-    slot: IntArray
-    parameter: IntArray
-    sign: IntArray
-    batch: IntArray
-    batch_size: IntArray
-    pairs: IntArray
+    angles: FloatArray
+    row: IntArray
+    shift_rotation: IntArray
+    scale: FloatArray
+    to_gradient: Callable[[FloatArray], FloatArray]
+
+
+class _Minibatch(NamedTuple):
+    """Samples (learners, minibatch, n_inputs) and labels (learners, minibatch)."""
+
+    samples: FloatArray
+    labels: IntArray
 
 
 def estimate_gradients(
-    circuit: Circuit,
+    model: Classifier,
     partition: Partition,
     theta: npt.ArrayLike,
     noise: NoiseTable,
@@ -130,15 +158,16 @@ def estimate_gradients(
     shot_werner: npt.NDArray[np.floating],
     settings: GradientSettings,
     seed: int,
+    run_shots: RunShots = sample_outcomes,
 ) -> GradientEstimates:
     """Spend every learner's shots of one training round and estimate its gradient.
 
     A learner's result depends on the seed, its own shots, samples and noise, and on nothing of the other learners.
 
     Args:
-        circuit: The circuit; class c is read from qubit c.
-        partition: How it is spread over QPUs.
-        theta: Parameters (rad), shape (n_parameters,).
+        model: The classifier.
+        partition: How its circuit is spread over QPUs.
+        theta: Flat parameters, shape (model.n_parameters,).
         noise: Errors of the learners, L rows; its `pair_werner` is not used.
         dataset: Data set, of which the training part is used.
         samples: Which training samples each of the L learners holds.
@@ -147,181 +176,293 @@ def estimate_gradients(
             (shots, pairs_per_shot, 3).
         settings: How the shots are spent.
         seed: Seed of this training round, for example `stream_seed(root, "gradients", training_round=t)`.
+        run_shots: What runs them.
 
     Returns:
         The learners' estimates.
 
     Raises:
-        DomainError: Shapes do not fit each other, or the circuit has fewer qubits than there are classes.
+        DomainError: Shapes do not fit each other, or no parameter can change what is read.
 
     Source:
         Schuld et al., PRA 99, 032331, 2019, eq. (9) (shift rule); Sweke et al., Quantum 4, 314, 2020 (unbiased
-        estimates from few shots, random samples and random parameters).
+        estimates from few shots, random samples and random terms); Spall, IEEE Trans. Autom. Control 37, 332, 1992
+        (SPSA).
     """
     n_learners = noise.one_qubit_error.shape[0]
+    parameters = np.asarray(theta, dtype=np.float64)
+    _check_data(model, dataset, samples, n_learners)
+    _check_pairs(partition, shot_learner, shot_werner)
+    terms = _terms(model, settings)
+    plan = plan_shots(
+        shot_learner,
+        samples.count,
+        terms,
+        minibatch=settings.minibatch,
+        readout_share=settings.readout_share,
+        seed=seed,
+    )
+    index = np.take_along_axis(samples.index, plan.batch, axis=1)
+    batch = _Minibatch(dataset.train_angles[index], dataset.train_labels[index])
+    if settings.method == "parameter_shift":
+        circuits = _shifted(model, parameters, plan, batch, terms)
+    else:
+        circuits = _perturbed(model, parameters, plan, batch, settings=settings, seed=seed)
+    bits = run_shots(
+        model.circuit,
+        partition,
+        circuits.angles,
+        noise,
+        shots=_shots(plan, circuits, shot_werner),
+        seed=stream_seed(seed, "outcomes"),
+        states=None if dataset.train_states is None else _row_states(dataset.train_states[index], circuits.angles),
+    )
+    # Outcomes +1 or -1 of every measured qubit, shape (used shots, observables).
+    observed = np.array(model.observables, dtype=np.uint32)
+    values = 1.0 - 2.0 * ((bits[:, None] >> observed) & 1).astype(np.float64)
+    readout = _read(model, parameters, plan, values, batch.labels)
+    gradient, squared_error = _gradient(plan, values, readout.slopes, circuits, terms)
+    return GradientEstimates(
+        gradient=gradient + readout.head_gradient,
+        shots=np.bincount(plan.learner, minlength=n_learners),
+        variance=squared_error / model.n_parameters,
+        train_loss=readout.loss,
+    )
+
+
+def debiased(
+    gradient: FloatArray, variance: FloatArray, contraction: FloatArray, *, least: float = 0.1
+) -> tuple[FloatArray, FloatArray]:
+    """Divide gradients by known contractions; learners whose signal is almost lost send zero.
+
+    Noise that scales every expectation value by lambda scales a gradient alike; divided by lambda it is unbiased, and
+    its variance grows by 1 / lambda^2. An estimated contraction biases the quotient by about (1 - lambda^2) / (S
+    lambda^2) for S test shots, which is why small ones are dropped.
+
+    Args:
+        gradient: Shape (learners, n_parameters).
+        variance: Shape (learners,).
+        contraction: Shape (learners,), in [0, 1].
+        least: Contraction below which a gradient becomes zero and its variance infinite, in (0, 1].
+
+    Returns:
+        Gradients and variances.
+
+    Raises:
+        DomainError: A contraction or `least` is outside its range.
+    """
+    if not np.all((contraction >= 0) & (contraction <= 1)):
+        raise DomainError(f"Argument `contraction` must be in [0, 1], but is {contraction}.")
+    if not 0 < least <= 1:
+        raise DomainError(f"Argument `least` must be in (0, 1], but is {least}.")
+    is_kept = contraction >= least
+    divisor = np.where(is_kept, contraction, 1.0)
+    return (
+        np.where(is_kept[:, None], gradient / divisor[:, None], 0.0),
+        np.where(is_kept, variance / divisor**2, np.inf),
+    )
+
+
+def _check_data(model: Classifier, dataset: Dataset, samples: LearnerSamples, n_learners: int) -> None:
     if samples.count.shape != (n_learners,):
         raise DomainError(f"Argument `samples` must have {n_learners} learners, but has {samples.count.size}.")
-    if circuit.n_qubits < dataset.n_classes:
-        raise DomainError(f"Argument `circuit` must have a qubit per class, but has {circuit.n_qubits} qubits.")
+    if dataset.n_classes != model.n_classes or dataset.n_features != model.n_inputs:
+        needed = f"{model.n_classes} classes and {model.n_inputs} features"
+        found = f"{dataset.n_classes} and {dataset.n_features}"
+        raise DomainError(f"Argument `dataset` must have {needed} for this model, but has {found}.")
+
+
+def _check_pairs(
+    partition: Partition, shot_learner: npt.NDArray[np.integer], shot_werner: npt.NDArray[np.floating]
+) -> None:
     expected: tuple[int, ...] = (shot_learner.size, partition.pairs_per_shot)
     if shot_werner.ndim == 3:
         expected = (*expected, 3)
     if shot_werner.shape != expected:
         raise DomainError(f"Argument `shot_werner` must have shape {expected}, but has {shot_werner.shape}.")
-    active = np.array(active_parameters(circuit, observables=tuple(range(dataset.n_classes))), dtype=np.int64)
-    plan = plan_shots(shot_learner, samples.count, active, settings, seed=seed)
-    batch = np.take_along_axis(samples.index, plan.batch, axis=1)
-    shots = Shots(
+
+
+def _terms(model: Classifier, settings: GradientSettings) -> IntArray:
+    """Return the rotations that are worth shifting, or the numbers of the directions."""
+    if settings.method == "spsa":
+        return np.arange(settings.spsa_directions)
+    active = np.array(active_rotations(model.circuit, observables=model.observables), dtype=np.int64)
+    is_dressed = model.n_dressed_inputs is not None
+    gates = [model.circuit.gates[model.circuit.rotations[rotation]] for rotation in active]
+    is_moved = [bool(gate.parameters) or (is_dressed and bool(gate.features)) for gate in gates]
+    moved: IntArray = active[np.array(is_moved, dtype=bool)]
+    if moved.size == 0:
+        raise DomainError("Argument `model` must have a parameter that can change what is read, but has none.")
+    return moved
+
+
+def _shots(plan: ShotPlan, circuits: _Circuits, shot_werner: npt.NDArray[np.floating]) -> Shots:
+    return Shots(
         learner=plan.learner.astype(np.int32),
         counter=plan.counter.astype(np.uint32),
-        sample=batch[plan.learner, plan.slot].astype(np.int32),
-        shift_parameter=plan.parameter.astype(np.int32),
+        sample=circuits.row.astype(np.int32),
+        shift_rotation=circuits.shift_rotation.astype(np.int32),
         shift_sign=plan.sign.astype(np.int32),
         pair_werner=shot_werner[plan.source].astype(np.float32),
     )
-    bits = sample_outcomes(
-        circuit, partition, theta, dataset.train_angles, noise, shots=shots, seed=stream_seed(seed, "outcomes")
+
+
+def _row_states(states: npt.NDArray[np.complexfloating], angles: FloatArray) -> npt.NDArray[np.complexfloating]:
+    """Return the initial state of every circuit: rows are copies of the minibatches (learners, minibatch, 2^n)."""
+    flat = states.reshape(-1, states.shape[-1])
+    return np.tile(flat, (len(angles) // len(flat), 1))
+
+
+def _shifted(model: Classifier, theta: FloatArray, plan: ShotPlan, batch: _Minibatch, rotations: IntArray) -> _Circuits:
+    """Return the circuits of the parameter-shift rule: one per learner and sample."""
+    n_learners, minibatch = batch.labels.shape
+    parameters, samples = jnp.asarray(theta), jnp.asarray(batch.samples)
+    angles, reach = _angles_and_reach(model, parameters, samples)
+    row = plan.learner * minibatch + plan.slot
+    up = np.flatnonzero(plan.term >= 0)[::2]
+
+    def to_gradient(differences: FloatArray) -> FloatArray:
+        cotangents = np.zeros((n_learners, minibatch, len(model.circuit.rotations)))
+        cotangents[..., rotations] = differences
+        return np.asarray(_pull_back(model, parameters, samples, jnp.asarray(cotangents)), dtype=np.float64)
+
+    return _Circuits(
+        angles=np.asarray(angles, dtype=np.float64).reshape(n_learners * minibatch, -1),
+        row=row,
+        shift_rotation=plan.term,
+        scale=np.asarray(reach, dtype=np.float64).reshape(n_learners * minibatch, -1)[row[up], plan.term[up]],
+        to_gradient=to_gradient,
     )
-    # Outcomes +1 or -1 of every class, shape (used shots, classes).
-    values = 1.0 - 2.0 * ((bits[:, None] >> np.arange(dataset.n_classes, dtype=np.uint32)) & 1).astype(np.float64)
-    slopes, train_loss = _slopes(plan, values, dataset.train_labels[batch], settings.temperature)
-    gradient, variance = _gradient(plan, values, slopes, n_parameters=circuit.n_parameters, n_active=active.size)
-    shots_used = np.bincount(plan.learner, minlength=n_learners)
-    return GradientEstimates(gradient=gradient, shots=shots_used, variance=variance, train_loss=train_loss)
 
 
-def plan_shots(
-    shot_learner: npt.NDArray[np.integer],
-    sample_count: IntArray,
-    parameters: IntArray,
-    settings: GradientSettings,
-    *,
-    seed: int,
-) -> ShotPlan:
-    """Decide what each shot measures, as the head of this module says.
+def _perturbed(
+    model: Classifier, theta: FloatArray, plan: ShotPlan, batch: _Minibatch, *, settings: GradientSettings, seed: int
+) -> _Circuits:
+    """Return the circuits of SPSA: as they are, then every direction up and down, which each learner draws itself."""
+    n_learners, minibatch = batch.labels.shape
+    n_directions, step = settings.spsa_directions, settings.spsa_step
+    # Layers behind the circuit do not change what is measured: their gradient is known from the readout.
+    n_moved = model.n_parameters - sum(part.size for part in split_parameters(model, theta)[3:])
+    directions = np.zeros((n_learners, n_directions, model.n_parameters))
+    for learner in np.flatnonzero(plan.batch_size):
+        rng = stream(seed, "spsa", learner=int(learner))
+        directions[learner, :, :n_moved] = rng.choice([-1.0, 1.0], (n_directions, n_moved))
+    moves = np.stack([directions, -directions], axis=2).reshape(n_learners, 2 * n_directions, -1)
+    moves = np.concatenate([np.zeros((n_learners, 1, model.n_parameters)), step * moves], axis=1)
+    angles = _moved_angles(model, jnp.asarray(theta + moves), jnp.asarray(batch.samples))
+    block = np.where(plan.term < 0, 0, 1 + 2 * plan.term + (plan.sign < 0))
 
-    Args:
-        shot_learner: Learner of each shot, shape (shots,).
-        sample_count: Samples that each learner holds, shape (learners,).
-        parameters: Parameters to measure, at least one.
-        settings: How the shots are spent.
-        seed: Seed of this training round; each learner has its own stream.
+    def to_gradient(differences: FloatArray) -> FloatArray:
+        gradient: FloatArray = np.einsum("lsd,ldp->lp", differences, directions) / (step * n_directions)
+        return gradient
 
-    Raises:
-        DomainError: A shot has an unknown learner, or there is no parameter.
+    return _Circuits(
+        angles=np.asarray(angles, dtype=np.float64).reshape((1 + 2 * n_directions) * n_learners * minibatch, -1),
+        row=(block * n_learners + plan.learner) * minibatch + plan.slot,
+        shift_rotation=np.full(plan.term.size, -1),
+        scale=np.full(plan.pairs.sum(), np.sqrt(n_moved) / (step * n_directions)),
+        to_gradient=to_gradient,
+    )
+
+
+class _Reading(NamedTuple):
+    """What the readout shots give.
+
+    Attributes:
+        slopes: d loss / d value of each sample, shape (learners, minibatch, observables).
+        head_gradient: Gradient by the layer behind the circuit, shape (learners, n_parameters), zero elsewhere.
+        loss: Mean loss of the minibatch, shape (learners,); NaN for a learner that does not take part.
     """
-    n_learners = sample_count.size
-    if shot_learner.size and not (shot_learner.min() >= 0 and shot_learner.max() < n_learners):
-        raise DomainError(f"Argument `shot_learner` must be in [0, {n_learners}), but is not.")
-    if parameters.size == 0:
-        raise DomainError("Argument `parameters` must name at least one parameter, but is empty.")
-    available = np.bincount(shot_learner, minlength=n_learners)
-    takes_part = available >= MINIMUM_SHOTS
-    n_shots = np.where(takes_part, available, 0)
-    wanted_pairs = np.floor((1 - settings.readout_share) * n_shots / 2).astype(np.int64)
-    pairs = np.where(takes_part, np.clip(wanted_pairs, 1, np.maximum(n_shots - 1, 1) // 2), 0)
-    readouts = n_shots - 2 * pairs
-    batch_size = np.minimum(np.minimum(settings.minibatch, sample_count), readouts)
-    order, batch, parameter_order = _draw(
-        available, n_shots, sample_count, parameters=parameters, minibatch=settings.minibatch, seed=seed
-    )
 
-    learner = np.repeat(np.arange(n_learners), n_shots)
-    counter = np.arange(learner.size) - (np.cumsum(n_shots) - n_shots)[learner]
-    shifted = counter - readouts[learner]
-    is_readout = shifted < 0
-    repetition, rank = np.divmod(shifted // 2, parameters.size)
-    slot = np.where(is_readout, counter, rank + repetition) % batch_size[learner]
-    return ShotPlan(
-        source=np.argsort(shot_learner, kind="stable")[order],
-        learner=learner,
-        counter=counter,
-        slot=slot,
-        parameter=np.where(is_readout, -1, parameter_order[learner, rank]),
-        sign=np.where(is_readout | (shifted % 2 == 0), 1, -1),
-        batch=batch,
-        batch_size=batch_size,
-        pairs=pairs,
-    )
+    slopes: FloatArray
+    head_gradient: FloatArray
+    loss: FloatArray
 
 
-def _draw(
-    available: IntArray, n_shots: IntArray, sample_count: IntArray, *, parameters: IntArray, minibatch: int, seed: int
-) -> tuple[IntArray, IntArray, IntArray]:
-    """Draw, per learner that takes part, the order of its shots, its minibatch and the order of the parameters.
-
-    The order indexes the shots sorted by learner, those of learners that do not take part included.
-    """
-    order = np.empty(n_shots.sum(), dtype=np.int64)
-    batch = np.zeros((n_shots.size, minibatch), dtype=np.int64)
-    parameter_order = np.zeros((n_shots.size, parameters.size), dtype=np.int64)
-    first_available = np.cumsum(available) - available
-    last = np.cumsum(n_shots)
-    for learner in np.flatnonzero(n_shots):
-        rng = stream(seed, "shot_plan", learner=int(learner))
-        size = n_shots[learner]
-        order[last[learner] - size : last[learner]] = first_available[learner] + rng.permutation(size)
-        chosen = rng.permutation(sample_count[learner])[:minibatch]
-        batch[learner, : chosen.size] = chosen
-        parameter_order[learner] = rng.permutation(parameters)
-    return order, batch, parameter_order
-
-
-def _slopes(plan: ShotPlan, values: FloatArray, labels: IntArray, temperature: float) -> tuple[FloatArray, FloatArray]:
-    """Return a = dloss/dz from the readout shots, (learners, minibatch, classes), and every learner's mean loss."""
+def _read(model: Classifier, theta: FloatArray, plan: ShotPlan, values: FloatArray, labels: IntArray) -> _Reading:
     n_learners, minibatch = plan.batch.shape
-    is_readout = plan.parameter < 0
+    is_readout = plan.term < 0
     cell = (plan.learner * minibatch + plan.slot)[is_readout]
     shape = (n_learners, minibatch)
     hits = np.bincount(cell, minlength=n_learners * minibatch).reshape(shape)
     sums = [np.bincount(cell, column, n_learners * minibatch).reshape(shape) for column in values[is_readout].T]
     # Slots beyond the minibatch have no shots; they are cut off below.
-    scores = temperature * np.stack(sums, axis=-1) / np.maximum(hits, 1)[..., None]
-    log_probability = scores - np.logaddexp.reduce(scores, axis=-1, keepdims=True)
-    is_label = labels[..., None] == np.arange(values.shape[1])
+    means = np.stack(sums, axis=-1) / np.maximum(hits, 1)[..., None]
+    found = scores(model, theta, means)
+    log_probability = found - np.logaddexp.reduce(found, axis=-1, keepdims=True)
+    is_label = labels[..., None] == np.arange(model.n_classes)
     is_used = np.arange(minibatch) < plan.batch_size[:, None]
     losses = np.where(is_used, -log_probability[is_label].reshape(shape), 0.0).sum(axis=1)
-    mean_loss = np.divide(losses, plan.batch_size, out=np.full(n_learners, np.nan), where=plan.batch_size > 0)
-    return temperature * (np.exp(log_probability) - is_label), mean_loss
+    errors = np.where(is_used[..., None], np.exp(log_probability) - is_label, 0.0)
+    per_sample = errors / np.maximum(plan.batch_size, 1)[:, None, None]
+    return _Reading(
+        slopes=score_slopes(model, theta, errors),
+        head_gradient=head_gradient(model, per_sample, means),
+        loss=np.divide(losses, plan.batch_size, out=np.full(n_learners, np.nan), where=plan.batch_size > 0),
+    )
 
 
 def _gradient(
-    plan: ShotPlan, values: FloatArray, slopes: FloatArray, *, n_parameters: int, n_active: int
+    plan: ShotPlan, values: FloatArray, slopes: FloatArray, circuits: _Circuits, terms: IntArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the gradients from the shift pairs, shape (learners, n_parameters), and their variances (learners,)."""
-    n_learners = plan.pairs.size
-    is_shifted = plan.parameter >= 0
-    weights = slopes[plan.learner[is_shifted], plan.slot[is_shifted]]
-    up_down = np.einsum("sc,sc->s", weights, values[is_shifted]).reshape(-1, 2)
+    """Return the gradients from the pairs, shape (learners, n_parameters), and their squared errors (learners,)."""
+    n_learners, minibatch = plan.batch.shape
+    is_paired = plan.term >= 0
+    learner, slot, term = (column[is_paired][::2] for column in (plan.learner, plan.slot, plan.term))
+    weights = slopes[plan.learner[is_paired], plan.slot[is_paired]]
+    up_down = np.einsum("sc,sc->s", weights, values[is_paired]).reshape(-1, 2)
     difference = (up_down[:, 0] - up_down[:, 1]) / 2
-    cell = (plan.learner * n_parameters + plan.parameter)[is_shifted][::2]
+    place = np.searchsorted(terms, term)
+    shape = (n_learners, minibatch, terms.size)
+    cell = np.ravel_multi_index((learner, slot, place), shape)
 
     def total(weight: FloatArray | None) -> FloatArray:
-        return np.bincount(cell, weight, n_learners * n_parameters).reshape(n_learners, n_parameters).astype(np.float64)
+        return np.bincount(cell, weight, math.prod(shape)).reshape(shape).astype(np.float64)
 
-    hits, sums, squares = total(None), total(difference), total(difference**2).sum(axis=1)
-    # One of A active parameters that is measured with probability U / A is weighted by A / U; from U = A on, all are.
-    weight = np.maximum(n_active / np.maximum(plan.pairs, 1), 1.0)
-    mean = np.divide(sums, hits, out=np.zeros_like(sums), where=hits > 0)
-    freedom = plan.pairs - n_active
-    spread = (squares - (hits * mean**2).sum(axis=1)) / np.maximum(freedom, 1)
+    hits, sums = total(None).sum(axis=1), total(difference)
+    # One of T terms that is measured with probability U / T is weighted by T / U; from U = T on, all are.
+    weight = np.maximum(terms.size / np.maximum(plan.pairs, 1), 1.0)
+    shares = np.divide(sums, hits[:, None], out=np.zeros_like(sums), where=hits[:, None] > 0)
+    gradient = circuits.to_gradient(weight[:, None, None] * shares)
+
+    scaled = difference * circuits.scale
+    squares, scaled_sums = total(scaled**2).sum(axis=(1, 2)), total(scaled).sum(axis=1)
+    explained = np.divide(scaled_sums**2, hits, out=np.zeros_like(hits), where=hits > 0).sum(axis=1)
+    freedom = plan.pairs - terms.size
+    spread = (squares - explained) / np.maximum(freedom, 1)
     within = spread * np.divide(1, hits, out=np.zeros_like(hits), where=hits > 0).sum(axis=1)
-    variance = np.where(freedom > 0, within, weight**2 * squares) / n_parameters
-    return weight[:, None] * mean, np.where(plan.pairs > 0, variance, np.nan)
+    squared_error = np.where(freedom > 0, within, weight**2 * squares)
+    return gradient, np.where(plan.pairs > 0, squared_error, np.nan)
 
 
-@lru_cache(maxsize=16)
-def cross_entropy_loss(temperature: float) -> Callable[[jax.Array, tuple[jax.Array, jax.Array]], jax.Array]:
-    """Return the loss of this module as a function for `loss_and_gradient`, the same object for the same temperature.
+@partial(jax.jit, static_argnums=0)
+def _angles_and_reach(model: Classifier, theta: jax.Array, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the angles for samples (L, M, n_inputs) and the length of each one's gradient, both (L, M, R)."""
+    rows = samples.reshape(math.prod(samples.shape[:2]), samples.shape[2])
+    angles = model_angles(model, theta, rows)
+    # A few samples at a time bound the memory: a Jacobian is R x P.
+    reach = jax.lax.map(
+        lambda row: jnp.sqrt(jnp.sum(jax.jacrev(lambda t: model_angles(model, t, row))(theta) ** 2, axis=-1)),
+        rows,
+        batch_size=64,
+    )
+    return angles.reshape(*samples.shape[:2], -1), reach.reshape(*samples.shape[:2], -1)
 
-    The function takes expectation values of the classes, shape (samples, classes), and targets (labels, weights), both
-    of shape (samples,), and returns the weighted sum of the samples' cross-entropies; weights 1/count make it the mean,
-    and weight 0 leaves out a row that only pads.
-    """
 
-    def loss(expectation: jax.Array, targets: tuple[jax.Array, jax.Array]) -> jax.Array:
-        labels, weights = targets
-        log_probability = jax.nn.log_softmax(temperature * expectation, axis=-1)
-        return -(weights * jnp.take_along_axis(log_probability, labels[:, None], axis=-1)[:, 0]).sum()
+@partial(jax.jit, static_argnums=0)
+def _pull_back(model: Classifier, theta: jax.Array, samples: jax.Array, cotangents: jax.Array) -> jax.Array:
+    """Return sum over samples and rotations of cotangent (L, M, R) times the gradient of the angle, shape (L, P)."""
 
-    return loss
+    def reached(parameters: jax.Array, own: jax.Array, cotangent: jax.Array) -> jax.Array:
+        return jnp.sum(model_angles(model, parameters, own) * cotangent.astype(theta.dtype))
+
+    gradient: jax.Array = jax.vmap(jax.grad(reached), in_axes=(None, 0, 0))(theta, samples, cotangents)
+    return gradient
+
+
+@partial(jax.jit, static_argnums=0)
+def _moved_angles(model: Classifier, moved: jax.Array, samples: jax.Array) -> jax.Array:
+    """Return the angles at every learner's own moved parameters (L, V, P), shape (V, L, M, R)."""
+    of_learner = jax.vmap(partial(model_angles, model), in_axes=(0, None))
+    angles: jax.Array = jax.vmap(of_learner)(moved, samples)
+    return jnp.swapaxes(angles, 0, 1)

@@ -1,9 +1,10 @@
 """The noise of every learner as one table.
 
-Placement: depolarising on a qubit after its last rotation of a layer; depolarising on both qubits after a CNOT, where a
-teleported CNOT first suffers the channel of its pair, see `ceas.physics.teleported_cnot_channel`; a readout flip before
-the measurement. Depolarising with error probability p applies X, Y or Z with p/3 each, so it scales the Paulis X, Y and
-Z of that qubit by 1 - 4p/3.
+Placement: where `Circuit.has_error` says, and in this order, the channel of a pair that serves the gate, depolarising
+on each qubit of the gate, and relaxation of each; a readout flip before the measurement. Depolarising with error
+probability p applies X, Y or Z with p/3 each, so it scales the Paulis X, Y and Z of that qubit by 1 - 4p/3.
+Relaxation, which need not be a Pauli channel, scales X and Y by one factor and takes <Z> towards an equilibrium by
+another.
 """
 
 from typing import NamedTuple
@@ -20,28 +21,31 @@ __all__ = ["NoiseTable", "node_noise", "noiseless"]
 
 
 class NoiseTable(NamedTuple):
-    """Noise parameters of learners, with the learners on the leading axis.
+    """Noise parameters of learners, with the learners on the leading axis and the QPUs of each on the second.
 
     Attributes:
-        one_qubit_error: Depolarising probability after a qubit's rotations of a layer, shape (learners, qubits).
-        two_qubit_error: Depolarising probability on each qubit after a CNOT that acts on it, shape (learners, qubits).
-        readout_error: Probability that the outcome of a qubit is flipped, shape (learners, qubits).
-        pair_werner: Werner parameter of the pair behind each teleported CNOT, shape (learners, pairs_per_shot), or
-            the correlators (x, y, z) of a Bell-diagonal pair, shape (learners, pairs_per_shot, 3): c_x scales strings
-            with X or Y on the control and I or X on the target, c_z those with I or Z on the control and Y or Z on the
-            target, c_y those with both. Exact expectation values are linear in each of them, so for independent pairs
-            the mean over shots gives the mean.
+        one_qubit_error: Depolarising probability after a run of one-qubit gates, shape (learners, qpus).
+        two_qubit_error: Depolarising probability on each qubit after a two-qubit gate, shape (learners, qpus).
+        readout_error: Probability that the outcome of a qubit is flipped, shape (learners, qpus); or those of the
+            outcomes 0 and 1, shape (learners, qpus, 2).
+        pair_werner: Werner parameter of each pair of a shot, shape (learners, pairs_per_shot), or the correlators
+            (x, y, z) of Bell-diagonal pairs, shape (learners, pairs_per_shot, 3). The weights of the errors X, Y and Z
+            are (1 + c_x - c_y - c_z) / 4 and so on; see `ceas.learning.partition` for what they do. Exact expectation
+            values are linear in each pair, so for independent pairs the mean over shots gives the mean.
+        relaxation: None, or what happens after a run of one-qubit gates and after a two-qubit gate, shape
+            (learners, qpus, 2, 3): the factor of X and Y, the factor of Z, and the equilibrium value of <Z>.
     """
 
     one_qubit_error: jax.Array
     two_qubit_error: jax.Array
     readout_error: jax.Array
     pair_werner: jax.Array
+    relaxation: jax.Array | None = None
 
 
 def noiseless(partition: Partition, n_learners: int = 1) -> NoiseTable:
     """Return the table of ideal learners: no errors, perfect pairs."""
-    zeros = jnp.zeros((n_learners, len(partition.owner)))
+    zeros = jnp.zeros((n_learners, partition.n_qpus))
     return NoiseTable(zeros, zeros, zeros, jnp.ones((n_learners, partition.pairs_per_shot)))
 
 
@@ -53,33 +57,61 @@ def node_noise(
     readout_error: ArrayLike,
     lender: ArrayLike | None = None,
     pair_werner: ArrayLike = 1.0,
+    relaxation_time_s: ArrayLike | None = None,
+    dephasing_time_s: ArrayLike | None = None,
+    one_qubit_gate_time_s: ArrayLike = 0.0,
+    two_qubit_gate_time_s: ArrayLike = 0.0,
+    excited_population: ArrayLike = 0.0,
 ) -> NoiseTable:
-    """Build the table in which node k is learner k and borrows qubits from node `lender[k]`.
+    """Build the table in which node k is learner k and borrows qubits from other nodes.
 
     Args:
         partition: The partition of the circuit.
         one_qubit_error: Depolarising probability per node, shape (nodes,), in [0, 3/4].
-        two_qubit_error: Depolarising probability per node and qubit of a CNOT, shape (nodes,), in [0, 3/4].
-        readout_error: Flip probability per node, shape (nodes,), in [0, 1/2].
-        lender: Node that lends qubits to each learner, shape (nodes,), integers in [0, nodes); needed for `"qubit"`.
+        two_qubit_error: Depolarising probability per node and qubit of a gate, shape (nodes,), in [0, 3/4].
+        readout_error: Flip probability per node, shape (nodes,), in [0, 1/2]; or those of the outcomes 0 and 1,
+            shape (nodes, 2), which may add up to 1 at most.
+        lender: Nodes that lend qubits to each learner, integers in [0, nodes), shape (nodes, n_qpus - 1), or (nodes,)
+            for two processors; needed where there are several.
         pair_werner: Werner parameter of a learner's pairs, scalar, (nodes,) or (nodes, pairs_per_shot), in [0, 1]; or
             correlators, (nodes, pairs_per_shot, 3), in [-1, 1].
+        relaxation_time_s: T1 per node, scalar or (nodes,), positive; None for infinite.
+        dephasing_time_s: T2 per node, scalar or (nodes,), positive and at most 2 T1; None for 2 T1.
+        one_qubit_gate_time_s: Duration of a run of one-qubit gates, scalar or (nodes,), at least 0.
+        two_qubit_gate_time_s: Duration of a two-qubit gate, scalar or (nodes,), at least 0.
+        excited_population: Probability of 1 in equilibrium, scalar or (nodes,), in [0, 1].
+
+    Returns:
+        The table; its `relaxation` is None where neither T1 nor T2 is given.
 
     Raises:
         DomainError: An array has the wrong shape, a value is outside its range, or the lenders are missing.
+
+    Source:
+        Nielsen and Chuang, Quantum Computation and Quantum Information, 2010, section 8.3.5 (T1, T2).
     """
-    errors = [
-        _per_node("one_qubit_error", one_qubit_error, 0.75),
-        _per_node("two_qubit_error", two_qubit_error, 0.75),
-        _per_node("readout_error", readout_error, 0.5),
-    ]
-    n_nodes = errors[0].size
-    if any(error.size != n_nodes for error in errors):
-        raise DomainError(f"Arguments must have one value per node, but have {[error.size for error in errors]}.")
-    holder = _qubit_holders(partition, lender, n_nodes)
+    one_qubit = _per_node("one_qubit_error", one_qubit_error, 0.75)
+    two_qubit = _per_node("two_qubit_error", two_qubit_error, 0.75)
+    readout = _readout_error(readout_error)
+    n_nodes = one_qubit.size
+    sizes = [len(error) for error in (one_qubit, two_qubit, readout)]
+    if any(size != n_nodes for size in sizes):
+        raise DomainError(f"Arguments must have one value per node, but have {sizes}.")
+    node = _qpu_nodes(partition, lender, n_nodes)
     werner = _pair_werner(pair_werner, n_nodes, partition.pairs_per_shot)
-    one_qubit, two_qubit, readout = (jnp.asarray(error[holder], dtype=float) for error in errors)
-    return NoiseTable(one_qubit, two_qubit, readout, jnp.asarray(werner, dtype=float))
+    relaxation = _relaxation(
+        n_nodes,
+        times=(relaxation_time_s, dephasing_time_s),
+        durations=(one_qubit_gate_time_s, two_qubit_gate_time_s),
+        excited_population=excited_population,
+    )
+    return NoiseTable(
+        one_qubit_error=jnp.asarray(one_qubit[node], dtype=float),
+        two_qubit_error=jnp.asarray(two_qubit[node], dtype=float),
+        readout_error=jnp.asarray(readout[node], dtype=float),
+        pair_werner=jnp.asarray(werner, dtype=float),
+        relaxation=None if relaxation is None else jnp.asarray(relaxation[node], dtype=float),
+    )
 
 
 def _per_node(name: str, value: ArrayLike, maximum: float) -> NDArray[np.float64]:
@@ -91,17 +123,71 @@ def _per_node(name: str, value: ArrayLike, maximum: float) -> NDArray[np.float64
     return array
 
 
-def _qubit_holders(partition: Partition, lender: ArrayLike | None, n_nodes: int) -> NDArray[np.int64]:
+def _readout_error(value: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim < 2:
+        return _per_node("readout_error", array, 0.5)
+    if array.ndim > 2 or array.shape[1] != 2:
+        raise DomainError(f"Argument `readout_error` must have shape (nodes,) or (nodes, 2), but has {array.shape}.")
+    if not np.all((array >= 0) & (array.sum(axis=1, keepdims=True) <= 1)):
+        raise DomainError(f"Argument `readout_error` must be at least 0 and add up to 1 at most, but is {array}.")
+    return array
+
+
+def _qpu_nodes(partition: Partition, lender: ArrayLike | None, n_nodes: int) -> NDArray[np.int64]:
     own = np.arange(n_nodes)
-    owner = np.asarray(partition.owner)
-    if not owner.any():
-        return np.repeat(own[:, None], owner.size, axis=1)
+    n_lenders = partition.n_qpus - 1
+    if n_lenders == 0:
+        return own[:, None]
     if lender is None:
-        raise DomainError("Argument `lender` must be given for a partition over two processors, but is None.")
+        raise DomainError("Argument `lender` must be given for a partition over several processors, but is None.")
     lenders = np.asarray(lender, dtype=np.int64)
-    if lenders.shape != (n_nodes,) or not np.all((lenders >= 0) & (lenders < n_nodes)):
-        raise DomainError(f"Argument `lender` must hold a node below {n_nodes} per learner, but is {lenders}.")
-    return np.where(owner == 1, lenders[:, None], own[:, None])
+    if lenders.shape == (n_nodes,) and n_lenders == 1:
+        lenders = lenders[:, None]
+    if lenders.shape != (n_nodes, n_lenders) or not np.all((lenders >= 0) & (lenders < n_nodes)):
+        wanted = f"nodes below {n_nodes}, shape {(n_nodes, n_lenders)}"
+        raise DomainError(f"Argument `lender` must hold {wanted}, but is {lenders}.")
+    return np.concatenate([own[:, None], lenders], axis=1)
+
+
+def _relaxation(
+    n_nodes: int,
+    *,
+    times: tuple[ArrayLike | None, ArrayLike | None],
+    durations: tuple[ArrayLike, ArrayLike],
+    excited_population: ArrayLike,
+) -> NDArray[np.float64] | None:
+    """Return the factor of X and Y, that of Z, and the equilibrium of <Z>, shape (nodes, 2, 3), or None."""
+    if times == (None, None):
+        return None
+    t1 = _broadcast("relaxation_time_s", np.inf if times[0] is None else times[0], n_nodes)
+    t2 = _broadcast("dephasing_time_s", 2 * t1 if times[1] is None else times[1], n_nodes)
+    waits = np.stack(
+        [
+            _broadcast("one_qubit_gate_time_s", durations[0], n_nodes),
+            _broadcast("two_qubit_gate_time_s", durations[1], n_nodes),
+        ],
+        axis=1,
+    )
+    excited = _broadcast("excited_population", excited_population, n_nodes)
+    if not np.all(t1 > 0) or not np.all((t2 > 0) & (t2 <= 2 * t1)):
+        raise DomainError(
+            f"Arguments `relaxation_time_s` (T1) and `dephasing_time_s` (T2) must be positive with T2 <= 2 T1, "
+            f"but are {t1} and {t2}."
+        )
+    if not np.all((waits >= 0) & np.isfinite(waits)) or not np.all((excited >= 0) & (excited <= 1)):
+        raise DomainError(
+            f"Gate times must be at least 0 and `excited_population` in [0, 1], but are {waits} and {excited}."
+        )
+    equilibrium = np.broadcast_to(1 - 2 * excited[:, None], waits.shape)
+    return np.stack([np.exp(-waits / t2[:, None]), np.exp(-waits / t1[:, None]), equilibrium], axis=-1)
+
+
+def _broadcast(name: str, value: ArrayLike, n_nodes: int) -> NDArray[np.float64]:
+    array = np.asarray(value, dtype=np.float64)
+    if array.shape not in {(), (n_nodes,)}:
+        raise DomainError(f"Argument `{name}` must have shape () or ({n_nodes},), but has {array.shape}.")
+    return np.broadcast_to(array, (n_nodes,))
 
 
 def _pair_werner(value: ArrayLike, n_learners: int, n_pairs: int) -> NDArray[np.float64]:

@@ -36,6 +36,9 @@ def _accuracy_chart(run: Run) -> Markup:
     logistic = run.result["test_accuracy_logistic"]
     if logistic is not None:
         references.insert(0, Reference(label="logistic regression", level=logistic, kind="dash", colour=INK))
+    separable = run.result["test_accuracy_separable"]
+    if separable is not None:
+        references.insert(1, Reference(label="separable circuit", level=separable, kind="dash", colour=ORANGE))
     return line_chart(
         [_series(run, "test_accuracy", "test accuracy", BLUE)],
         title="Test accuracy",
@@ -57,7 +60,7 @@ def accuracy_figure(run: Run) -> Figure:
     return Figure(
         anchor="accuracy",
         heading="Accuracy and loss",
-        caption="The network learns while the solid line climbs from chance towards the logistic regression on the "
+        caption="The network learns while the solid line climbs from chance towards the references on the "
         "same features; below, how far the aggregated update lies from the exact one (squared error per parameter, "
         "lower is better) and how well it points the same way (cosine, 1 is perfect).",
         charts=(

@@ -54,6 +54,7 @@ def _key_table(runs: Sequence[Run]) -> Markup:
         ("test accuracy", [run.result["test_accuracy"] for run in runs], "%"),
         ("accuracy, last five", [run.result["test_accuracy_last5"] for run in runs], "%"),
         ("logistic regression", [run.result["test_accuracy_logistic"] for run in runs], "%"),
+        ("separable circuit", [run.result["test_accuracy_separable"] for run in runs], "%"),
         ("utilisation", [run.result["bell_pair_utilisation"] for run in runs], "%"),
         ("delivered value", [run.result["delivered_value"] for run in runs], ""),
         ("fidelity at use, mean", [run.result["fidelity_at_use"]["mean"] for run in runs], ""),

@@ -17,6 +17,7 @@ from ceas.experiments.schedule_store import is_schedule, read_schedule
 
 __all__ = [
     "BENCHMARK_FILE",
+    "Benchmark",
     "Comparison",
     "Run",
     "Table",
@@ -100,12 +101,27 @@ class Comparison:
 
 
 def is_benchmark(directory: Path) -> bool:
-    """Tell whether a directory holds the rows of a scheduling benchmark."""
+    """Tell whether a directory holds the rows of a benchmark."""
     return (directory / BENCHMARK_FILE).is_file()
 
 
-def load_benchmark(directory: Path) -> tuple[list[dict[str, Any]], bool]:
-    """Read the rows of a benchmark, of which `table` says where each belongs, and whether it was a short one.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Benchmark:
+    """What a benchmark measured.
+
+    Attributes:
+        name: `"scheduling"`, `"learning"` or `"reference"`.
+        rows: Its rows, of which `table` says where each belongs.
+        is_quick: Whether it was a short one.
+    """
+
+    name: str
+    rows: list[dict[str, Any]]
+    is_quick: bool
+
+
+def load_benchmark(directory: Path) -> Benchmark:
+    """Read the rows of a benchmark.
 
     Raises:
         RunDirectoryError: The file cannot be read, or holds no such rows.
@@ -118,7 +134,11 @@ def load_benchmark(directory: Path) -> tuple[list[dict[str, Any]], bool]:
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list) or not all(isinstance(row, dict) and "table" in row for row in rows):
         raise RunDirectoryError(f"{path}: must hold the rows of a benchmark")
-    return rows, document.get("is_quick") is True
+    name = document.get("benchmark", "scheduling")
+    if name not in ("scheduling", "learning", "reference"):
+        allowed = "scheduling, learning or reference"
+        raise RunDirectoryError(f"{path}: must be of the benchmark {allowed}, but is of {name!r}")
+    return Benchmark(name=name, rows=rows, is_quick=document.get("is_quick") is True)
 
 
 def is_comparison(directory: Path) -> bool:

@@ -36,6 +36,9 @@ def _accuracy(run: Run) -> str:
     side = "short of" if accuracy < logistic else "above"
     text += f"; this is {_points(accuracy - logistic)} {side} logistic regression on the same features "
     text += f"({format_number(logistic, '%')})."
+    separable = result["test_accuracy_separable"]
+    if separable is not None:
+        text += f" A circuit without entanglers, trained without noise, reaches {format_number(separable, '%')}."
     return text if accuracy > chance else text + " It did not learn: the accuracy is no better than chance."
 
 

@@ -7,6 +7,8 @@ from ceas.errors import DomainError, RunDirectoryError
 from ceas.experiments.result_tables import write_atomically
 from ceas.report.benchmark_page import benchmark_page
 from ceas.report.comparison_page import comparison_page
+from ceas.report.learning_benchmark_page import learning_benchmark_page
+from ceas.report.reference_page import reference_page
 from ceas.report.run_page import run_page
 from ceas.report.schedule_page import schedule_page
 from ceas.report.side_by_side_page import side_by_side_page
@@ -22,13 +24,19 @@ from ceas.report.source import (
 
 __all__ = ["write_page"]
 
+_BENCHMARK_PAGES = {
+    "scheduling": benchmark_page,
+    "learning": learning_benchmark_page,
+    "reference": reference_page,
+}
+
 
 def _page(directories: Sequence[Path]) -> str:
     if len(directories) == 1:
         only = directories[0]
         if is_benchmark(only):
-            rows, is_quick = load_benchmark(only)
-            return benchmark_page(rows, is_quick=is_quick)
+            found = load_benchmark(only)
+            return _BENCHMARK_PAGES[found.name](found.rows, is_quick=found.is_quick)
         if is_schedule(only):
             return schedule_page(read_schedule(only))
         return comparison_page(load_comparison(only)) if is_comparison(only) else run_page(load_run(only))

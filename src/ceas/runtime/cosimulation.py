@@ -28,6 +28,7 @@ from ceas import consensus
 from ceas.aggregation import Aggregate, Rule
 from ceas.attacks import Claims, UpdateAttack, claims_sent
 from ceas.errors import DomainError
+from ceas.learning import Classifier, initial_parameters
 from ceas.network import WindowRecord
 from ceas.runtime.certification import JointTests, certify_claims
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
@@ -41,7 +42,7 @@ from ceas.runtime.totals import Totals
 from ceas.runtime.world import World
 from ceas.streams import stream
 
-__all__ = ["ROOMS", "CoSimulation", "Method", "initial_parameters"]
+__all__ = ["ROOMS", "CoSimulation", "Method", "start_parameters"]
 
 FloatArray = NDArray[np.float64]
 
@@ -71,9 +72,10 @@ class Method:
     is_debiasing: bool
 
 
-def initial_parameters(n_parameters: int, *, spread: float, seed: int) -> FloatArray:
-    """Draw the parameters that all nodes start from: normal with standard deviation `spread`, `(n_parameters,)`."""
-    return stream(seed, "initial_parameters").normal(0.0, spread, n_parameters).astype(np.float32).astype(np.float64)
+def start_parameters(model: Classifier, *, spread: float, seed: int) -> FloatArray:
+    """Draw the parameters that all nodes start from, rounded to single precision, shape `(parameters,)`."""
+    drawn = initial_parameters(model, spread=spread, rng=stream(seed, "initial_parameters"))
+    return drawn.astype(np.float32).astype(np.float64)
 
 
 class CoSimulation:
@@ -104,11 +106,10 @@ class CoSimulation:
         self._source = source
         self._seed = seed
         self._learners = Learners(world, training, seed=seed)
-        self._evaluator = Evaluator(world, temperature=training.temperature, worker_momentum=training.worker_momentum)
+        self._evaluator = Evaluator(world, worker_momentum=training.worker_momentum)
         self._tests = JointTests.none_yet(world.network.n_links, by_basis=world.network.links.is_bell_diagonal)
         self._certified = Momentum((world.n_learners, 2), training.worker_momentum)
-        n_parameters = world.circuit.n_parameters
-        self.theta = initial_parameters(n_parameters, spread=training.initial_angle_spread, seed=seed)
+        self.theta = start_parameters(world.model, spread=training.initial_angle_spread, seed=seed)
         self._optimizer_state = training.optimizer.init(jnp.asarray(self.theta, jnp.float32))
         self._update = jax.jit(training.optimizer.update)
         self.completed_rounds = 0
@@ -299,7 +300,8 @@ class CoSimulation:
 
     def _step(self, aggregate: Aggregate) -> None:
         parameters = jnp.asarray(self.theta, jnp.float32)
-        gradient = jnp.asarray(aggregate.value, jnp.float32)
+        direction = self._learners.descent_direction(self.theta, aggregate.value)
+        gradient = jnp.asarray(direction, jnp.float32)
         change, self._optimizer_state = self._update(gradient, self._optimizer_state, parameters)
         self.theta = np.asarray(optax.apply_updates(parameters, change), np.float64)
 

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ceas.learning import cross_entropy_loss, encode_features, expectations, loss_and_gradient, noiseless
+from ceas.learning import Encoded, noiseless
+from ceas.learning.classifier import model_loss
+from ceas.learning.training import accuracy, encode_samples, model_loss_and_gradient, model_values
 from ceas.runtime.checkpoint import Arrays
 from ceas.runtime.momentum import Momentum
 from ceas.runtime.outcome import Evaluation
@@ -22,24 +24,19 @@ class Evaluator:
     The training objective is that of the honest learners: the mean over them of the mean loss over their samples.
 
     Args:
-        world: Circuit, data and who is honest.
-        temperature: Factor on expectation values before the softmax.
+        world: Model, data and who is honest.
         worker_momentum: Momentum of the learners, in [0, 1).
     """
 
-    def __init__(self, world: World, *, temperature: float, worker_momentum: float) -> None:
+    def __init__(self, world: World, *, worker_momentum: float) -> None:
         dataset = world.dataset
-        self._circuit, self._partition = world.circuit, world.partition
-        self._observables = tuple(range(dataset.n_classes))
-        self._noise = noiseless(world.partition)
-        self._loss = cross_entropy_loss(temperature)
-        self._train_features = encode_features(jnp.asarray(dataset.train_angles))
-        self._test_features = encode_features(jnp.asarray(dataset.test_angles))
+        self._model, self._partition, self._dataset = world.model, world.partition, dataset
+        self._noise, self._by = noiseless(world.partition), world.computations.ideal
+        self._encoded: dict[str, Encoded] = {}
         self._train_targets = _targets(dataset.train_labels, _honest_sample_weights(world))
         n_test = len(dataset.test_labels)
         self._test_targets = _targets(dataset.test_labels, np.full(n_test, 1.0 / n_test))
-        self._test_labels = dataset.test_labels
-        self._momentum = Momentum((1, world.circuit.n_parameters), worker_momentum)
+        self._momentum = Momentum((1, world.model.n_parameters), worker_momentum)
 
     def exact_momentum(self, theta: FloatArray) -> tuple[FloatArray, float]:
         """Return the momentum of the exact gradients so far, including the one at `theta`, and the loss there.
@@ -55,19 +52,14 @@ class Evaluator:
         return self._loss_and_gradient(theta)[0]
 
     def evaluate(self, theta: FloatArray) -> Evaluation:
-        """Return accuracy and loss on the test part; the class of the largest expectation value is the answer."""
-        values = expectations(
-            self._circuit,
-            self._partition,
-            jnp.asarray(theta, jnp.float32),
-            self._test_features,
-            self._noise,
-            observables=self._observables,
-        )[0]
-        is_right = np.asarray(values).argmax(axis=1) == self._test_labels
+        """Return accuracy and loss on the test part; the class with the largest score is the answer."""
+        parameters = jnp.asarray(theta, jnp.float32)
+        encoded = self._part("test", parameters)
+        values = model_values(self._model, self._partition, parameters, encoded, self._noise, by=self._by)[0]
         labels, weights = self._test_targets
+        loss = model_loss(self._model)(values, parameters, (labels[0], weights[0]))
         return Evaluation(
-            test_accuracy=float(is_right.mean()), test_loss=float(self._loss(values, (labels[0], weights[0])))
+            test_accuracy=accuracy(self._model, theta, values, self._dataset.test_labels), test_loss=float(loss)
         )
 
     def to_arrays(self) -> Arrays:
@@ -79,17 +71,26 @@ class Evaluator:
         self._momentum.load(arrays)
 
     def _loss_and_gradient(self, theta: FloatArray) -> tuple[float, FloatArray]:
-        losses, gradients = loss_and_gradient(
-            self._circuit,
+        parameters = jnp.asarray(theta, jnp.float32)
+        losses, gradients = model_loss_and_gradient(
+            self._model,
             self._partition,
-            jnp.asarray(theta, jnp.float32),
-            self._train_features,
+            parameters,
+            self._part("train", parameters),
             self._noise,
             targets=self._train_targets,
-            observables=self._observables,
-            loss=self._loss,
+            samples=jnp.asarray(self._dataset.train_angles, jnp.float32),
+            by=self._by,
         )
         return float(losses[0]), np.asarray(gradients[0], np.float64)
+
+    def _part(self, part: str, theta: jax.Array) -> Encoded:
+        """Return the encoded samples of a part of the data; only a layer in front makes them depend on parameters."""
+        found = self._encoded.get(part)
+        if found is None or self._model.n_dressed_inputs is not None:
+            samples, states = (getattr(self._dataset, f"{part}_{what}") for what in ("angles", "states"))
+            found = self._encoded[part] = encode_samples(self._model, theta, samples, states)
+        return found
 
 
 def _targets(labels: NDArray[np.int64], weights: FloatArray) -> tuple[jax.Array, jax.Array]:

@@ -1,24 +1,36 @@
 """The learners of one run: shots to gradients, gradients to momentum, and what noise leaves of them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from numpy.typing import NDArray
 
 from ceas.learning import (
+    Encoded,
+    GradientMethod,
     GradientSettings,
     NoiseTable,
+    RunShots,
     effective_contraction,
-    encode_features,
+    encode_inputs,
+    encode_samples,
+    encode_states,
     estimate_gradients,
-    expectations,
+    mixed_processors,
+    model_values,
+    natural_direction,
     node_noise,
-    noiseless,
+    pennylane_device,
     pure_quantum_fisher_diagonal,
+    pure_quantum_fisher_matrix,
     quantum_fisher_trace,
+    sample_outcomes,
+    split_parameters,
 )
 from ceas.network import WindowRecord
 from ceas.runtime.checkpoint import Arrays
@@ -27,12 +39,14 @@ from ceas.runtime.outcome import Contraction, LocalUpdates
 from ceas.runtime.world import World
 from ceas.streams import stream, stream_seed
 
-__all__ = ["Learners", "TrainingParameters"]
+__all__ = ["N_REFERENCE_INPUTS", "Learners", "TrainingParameters"]
 
 FloatArray = NDArray[np.float64]
 
 # Inputs on which contractions are compared; more of them change the figures by less than the joint tests' error.
-_N_REFERENCE_INPUTS = 16
+N_REFERENCE_INPUTS = 16
+# A round of fifty learners takes 0.1 s at 6 qubits.
+_MOST_FISHER_QUBITS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +59,10 @@ class TrainingParameters:
         optimizer: Optimiser of the agreed parameters.
         minibatch: Samples that a learner uses in a round.
         readout_share: Share of a learner's shots spent on the unshifted circuit.
-        temperature: Factor on expectation values before the softmax.
+        gradient_method: `parameter_shift` or `spsa`.
+        spsa_step: Move of every parameter (rad).
+        spsa_directions: Random directions a round.
+        natural_damping: Damping of the natural gradient; None for the plain one.
         worker_momentum: Momentum of each learner's gradient, in [0, 1).
         initial_angle_spread: Standard deviation of the initial parameters (rad).
         max_shots_per_round: Most shots of a learner whose circuit is not cut.
@@ -56,7 +73,10 @@ class TrainingParameters:
     optimizer: optax.GradientTransformation
     minibatch: int
     readout_share: float
-    temperature: float
+    gradient_method: GradientMethod
+    spsa_step: float
+    spsa_directions: int
+    natural_damping: float | None
     worker_momentum: float
     initial_angle_spread: float
     max_shots_per_round: int
@@ -76,19 +96,19 @@ class Learners:
         self._training = training
         self._seed = seed
         self._settings = GradientSettings(
-            minibatch=training.minibatch, readout_share=training.readout_share, temperature=training.temperature
+            minibatch=training.minibatch,
+            readout_share=training.readout_share,
+            method=training.gradient_method,
+            spsa_step=training.spsa_step,
+            spsa_directions=training.spsa_directions,
         )
         # What is known of a pair: one Werner parameter, or three correlators.
         self._axes = (3,) if world.network.links.is_bell_diagonal else ()
         perfect = np.ones((world.n_learners, world.pairs_per_shot, *self._axes))
         self._noise = self._noise_of(local=True, pair_werner=perfect)
-        self._train_features = encode_features(jnp.asarray(world.dataset.train_angles))
-        reference = stream(seed, "reference_inputs").uniform(
-            -np.pi / 2, np.pi / 2, (_N_REFERENCE_INPUTS, world.circuit.n_qubits)
-        )
-        self._reference_features = encode_features(jnp.asarray(reference))
-        self._observables = tuple(range(world.dataset.n_classes))
-        self._momentum = Momentum((world.n_learners, world.circuit.n_parameters), training.worker_momentum)
+        self._reference = _reference_inputs(world, seed)
+        self._train_encoded: Encoded | None = None
+        self._momentum = Momentum((world.n_learners, world.model.n_parameters), training.worker_momentum)
 
     def train(self, theta: FloatArray, window: WindowRecord) -> LocalUpdates:
         """Spend the shots of one window; return every learner's momentum.
@@ -98,7 +118,7 @@ class Learners:
         world = self._world
         shot_learner, shot_werner = self._shots(window)
         estimates = estimate_gradients(
-            world.circuit,
+            world.model,
             world.partition,
             theta,
             self._noise,
@@ -108,6 +128,7 @@ class Learners:
             shot_werner=shot_werner,
             settings=self._settings,
             seed=stream_seed(self._seed, "gradients", training_round=window.window),
+            run_shots=self._processors(window.window),
         )
         self._momentum.add(estimates.gradient, estimates.shots > 0)
         return LocalUpdates(
@@ -133,17 +154,13 @@ class Learners:
         true = self._noise_of(local=True, pair_werner=self._mean_pair_werner(*self._shots(window)))
         believed = self._noise_of(local=True, pair_werner=self._at_learners(estimated_werner))
         bounds = [self._noise_of(local=False, pair_werner=self._at_learners(corner)) for corner in bounding_werner]
-        perfect = jnp.ones((1, self._world.pairs_per_shot, *self._axes))
-        tables = (true, believed, *bounds, noiseless(self._world.partition)._replace(pair_werner=perfect))
-        stacked = NoiseTable(*(jnp.concatenate(columns) for columns in zip(*tables, strict=True)))
-        values = expectations(
-            self._world.circuit,
-            self._world.partition,
-            jnp.asarray(theta, jnp.float32),
-            self._reference_features,
-            stacked,
-            observables=self._observables,
+        tables = (true, believed, *bounds, _ideal(true))
+        stacked = jax.tree.map(lambda *columns: jnp.concatenate(columns), *tables)
+        world = self._world
+        by = replace(
+            world.computations.noisy, seed=stream_seed(self._seed, "contraction", training_round=window.window)
         )
+        values = model_values(world.model, world.partition, theta, self._reference, stacked, by=by)
         survival = np.asarray(effective_contraction(values[:-1], values[-1:]), np.float64)
         parts = np.clip(survival, 0.0, 1.0).reshape(2 + len(bounds), self._world.n_learners)
         bound = parts[2:].max(axis=0)
@@ -151,6 +168,22 @@ class Learners:
         return Contraction(
             true=np.where(has_shots, parts[0], np.nan), believed=np.minimum(parts[1], bound), bound=bound
         )
+
+    def descent_direction(self, theta: FloatArray, gradient: FloatArray) -> FloatArray:
+        """Return the agreed gradient, or the natural one, which every node computes from what it agreed on.
+
+        Its metric is that of the noiseless states at inputs which all nodes know; layers around the circuit keep
+        theirs.
+        """
+        damping = self._training.natural_damping
+        if damping is None:
+            return gradient
+        metric = pure_quantum_fisher_matrix(self._world.circuit, self._angles(theta), self._reference)
+        direction, n_angles = gradient.copy(), self._world.circuit.n_parameters
+        direction[:n_angles] = natural_direction(
+            np.asarray(metric, np.float64).mean(axis=0), gradient[:n_angles], damping=damping
+        )
+        return direction
 
     def to_arrays(self) -> Arrays:
         """Return the state for a checkpoint."""
@@ -170,16 +203,49 @@ class Learners:
         learner = np.repeat(np.arange(world.n_learners, dtype=np.int32), counts)
         return learner, np.zeros((learner.size, 0, *self._axes), np.float32)
 
+    def _processors(self, training_round: int) -> RunShots:
+        """Return what runs this round's shots: the simulation, and the scenario's device for its nodes."""
+        processor = self._world.processor
+        if not processor.device or not processor.device_nodes:
+            return sample_outcomes
+        # A fresh device a round, seeded where it can be, makes a resumed run repeat itself.
+        seed = stream_seed(self._seed, "device", training_round=training_round) % 2**32
+        device = pennylane_device(processor.device, self._world.circuit.n_qubits, processor.device_options, seed=seed)
+        return mixed_processors(dict.fromkeys(processor.device_nodes, device))
+
+    def _angles(self, theta: FloatArray) -> jax.Array:
+        """Return the parameters of the circuit alone."""
+        return jnp.asarray(split_parameters(self._world.model, theta).circuit, jnp.float32)
+
+    def _encoded(self, theta: FloatArray) -> Encoded:
+        """Return the encoded training samples, which only a layer in front makes depend on the parameters."""
+        model, dataset = self._world.model, self._world.dataset
+        if self._train_encoded is None or model.n_dressed_inputs is not None:
+            self._train_encoded = encode_samples(model, theta, dataset.train_angles, dataset.train_states)
+        return self._train_encoded
+
     def _noise_of(self, *, local: bool, pair_werner: FloatArray) -> NoiseTable:
         """Return all learners' noise, with the errors of their own and their lender's gates or without."""
-        nodes, share = self._world.network.nodes, float(local)
+        nodes, processor, share = self._world.network.nodes, self._world.processor, float(local)
+        skew = processor.readout_asymmetry
+        readout = nodes.readout_error if skew == 0 else np.multiply.outer(nodes.readout_error, [1 - skew, 1 + skew])
+        relaxation: dict[str, Any] = {}
+        if processor.relaxation_time_s is not None or processor.dephasing_time_s is not None:
+            relaxation = {
+                "relaxation_time_s": processor.relaxation_time_s,
+                "dephasing_time_s": processor.dephasing_time_s,
+                "one_qubit_gate_time_s": share * processor.one_qubit_gate_s,
+                "two_qubit_gate_time_s": share * processor.two_qubit_gate_s,
+                "excited_population": processor.excited_population,
+            }
         return node_noise(
             self._world.partition,
             one_qubit_error=share * nodes.one_qubit_error,
             two_qubit_error=share * nodes.two_qubit_error,
-            readout_error=share * nodes.readout_error,
+            readout_error=share * readout,
             lender=self._world.lender,
             pair_werner=pair_werner,
+            **relaxation,
         )
 
     def _mean_pair_werner(self, shot_learner: NDArray[np.int32], shot_werner: NDArray[np.float32]) -> FloatArray:
@@ -201,9 +267,7 @@ class Learners:
 
     def _ideal_quantum_fisher(self, theta: FloatArray) -> FloatArray:
         """Return the mean over samples and parameters of the noiseless states' quantum Fisher information."""
-        diagonal = pure_quantum_fisher_diagonal(
-            self._world.circuit, jnp.asarray(theta, jnp.float32), self._train_features
-        )
+        diagonal = pure_quantum_fisher_diagonal(self._world.circuit, self._angles(theta), self._encoded(theta))
         per_sample = np.asarray(diagonal, np.float64).mean(axis=1)
         index, count = self._world.samples.index, self._world.samples.count
         is_own = np.arange(index.shape[1]) < count[:, None]
@@ -217,12 +281,38 @@ class Learners:
         shot_werner: NDArray[np.float32],
         training_round: int,
     ) -> FloatArray:
-        """Return the quantum Fisher information per parameter of one noisy state of each learner; NaN without shots."""
+        """Return the quantum Fisher information per parameter of one noisy state of each learner; NaN without shots.
+
+        Density matrices of many qubits would take longer than the training, and are left out: all is NaN then.
+        """
         world = self._world
+        if world.circuit.n_qubits > _MOST_FISHER_QUBITS:
+            return np.full(world.n_learners, np.nan)
         turn = training_round % world.samples.count
         sample = world.samples.index[np.arange(world.n_learners), turn]
         noise = self._noise_of(local=True, pair_werner=self._mean_pair_werner(shot_learner, shot_werner))
-        features = self._train_features[sample][:, None]
-        trace = quantum_fisher_trace(world.circuit, world.partition, jnp.asarray(theta, jnp.float32), features, noise)
+        # One sample of each learner: the samples' axis becomes the learners', with one sample each.
+        chosen = jax.tree.map(lambda rows: rows[sample][:, None], self._encoded(theta))
+        trace = quantum_fisher_trace(world.circuit, world.partition, self._angles(theta), chosen, noise)
         has_shots = np.isin(np.arange(world.n_learners), shot_learner)
         return np.where(has_shots, np.asarray(trace[:, 0], np.float64) / world.circuit.n_parameters, np.nan)
+
+
+def _ideal(table: NoiseTable) -> NoiseTable:
+    """Return one learner without any noise, as a table with the same columns."""
+    columns: list[jax.Array | None] = [jnp.zeros_like(column[:1]) for column in table[:3]]
+    columns += [None if column is None else jnp.ones_like(column[:1]) for column in table[3:]]
+    return NoiseTable(*columns)  # type: ignore[arg-type]
+
+
+def _reference_inputs(world: World, seed: int) -> Encoded:
+    """Return the inputs on which contractions and the metric of the natural gradient are computed, known to all nodes.
+
+    Inputs of the circuit drawn from half a turn; for quantum data, the first training states.
+    """
+    if world.dataset.train_states is not None:
+        return encode_states(world.circuit, jnp.asarray(world.dataset.train_states[:N_REFERENCE_INPUTS]))
+    drawn = stream(seed, "reference_inputs").uniform(
+        -np.pi / 2, np.pi / 2, (N_REFERENCE_INPUTS, world.circuit.n_features)
+    )
+    return encode_inputs(world.circuit, jnp.asarray(drawn))

@@ -163,7 +163,7 @@ class LiveSource:
             tolerated_byzantine=self._security.tolerated_byzantine,
             authenticator=self._authenticator,
             timing=self._timing,
-            validate=_validator(self._world.circuit.n_parameters, self._security.fixed_point_bits),
+            validate=_validator(self._world.model.n_parameters, self._security.fixed_point_bits),
             seed=self._seed,
             byzantine=frozenset(np.flatnonzero(self._world.is_byzantine).tolist()),
         )
@@ -214,7 +214,7 @@ class RecordedSource:
     def __init__(self, trace: NetworkTrace, world: World, security: SecurityParameters) -> None:
         self._trace = trace
         self._next = 0
-        self._validate = _validator(world.circuit.n_parameters, security.fixed_point_bits)
+        self._validate = _validator(world.model.n_parameters, security.fixed_point_bits)
 
     def next_window(self) -> WindowRecord:
         """Return the next recorded window."""
@@ -244,7 +244,7 @@ def record_trace(source: LiveSource, world: World, security: SecurityParameters,
     The updates' length, and so every frame's, is that of a training.
     """
     no_claims = Claims(shots=0, contraction=0.0, quantum_fisher=0.0)
-    zeros = np.zeros(world.circuit.n_parameters)
+    zeros = np.zeros(world.model.n_parameters)
     payload = encode_update(zeros, no_claims, fixed_point_bits=security.fixed_point_bits)
     digest = parameter_digest(zeros, fixed_point_bits=security.fixed_point_bits)
     windows, exchanges = [], []

@@ -1,13 +1,15 @@
 """The world of one run: everything that is fixed before the clock starts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ceas.errors import DomainError
-from ceas.learning import Circuit, Dataset, LearnerSamples, Partition
+from ceas.learning import Circuit, Classifier, Dataset, LearnerSamples, Partition
+from ceas.learning.training import HEISENBERG, Computation
 from ceas.network import DemandTable, LinkTable, NetworkModel, NodeTable, RoundClock, Topology, pair_rate_hz
 from ceas.runtime.route_world import (
     DriftParameters,
@@ -19,7 +21,16 @@ from ceas.runtime.route_world import (
 )
 from ceas.streams import stream
 
-__all__ = ["DemandParameters", "OptionalNetwork", "Placement", "World", "build_world", "place_byzantine"]
+__all__ = [
+    "Computations",
+    "DemandParameters",
+    "OptionalNetwork",
+    "Placement",
+    "ProcessorParameters",
+    "World",
+    "build_world",
+    "place_byzantine",
+]
 
 Placement = Literal["random", "best"]
 NANOSECONDS_PER_SECOND = 1_000_000_000
@@ -72,28 +83,80 @@ class OptionalNetwork:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessorParameters:
+    """What quantum processors do beyond the errors of `NodeTable`; by default nothing. Alike at all nodes.
+
+    Attributes:
+        relaxation_time_s: T1 of a qubit during gates (s); None for ever.
+        dephasing_time_s: T2 (s), at most twice T1; None for the most that T1 allows.
+        one_qubit_gate_s: Duration of a run of one-qubit gates (s).
+        two_qubit_gate_s: Duration of a two-qubit gate (s).
+        excited_population: Probability of |1> in equilibrium, in [0, 1/2].
+        readout_asymmetry: How much more likely 1 is misread than 0, in [-1, 1]: the two flip probabilities are the mean
+            times 1 - and 1 + this.
+        device: PennyLane device that runs the shots of some nodes; empty for none.
+        device_nodes: These nodes.
+        device_options: Further arguments of the device.
+    """
+
+    relaxation_time_s: float | None = None
+    dephasing_time_s: float | None = None
+    one_qubit_gate_s: float = 0.0
+    two_qubit_gate_s: float = 0.0
+    excited_population: float = 0.0
+    readout_asymmetry: float = 0.0
+    device: str = ""
+    device_nodes: tuple[int, ...] = ()
+    device_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Computations:
+    """Which engines compute expectation values beside the shots.
+
+    Attributes:
+        ideal: For losses, gradients and accuracy without noise.
+        noisy: For what noise leaves of the learners' signals.
+        reasons: Why these, one sentence each.
+    """
+
+    ideal: Computation = HEISENBERG
+    noisy: Computation = HEISENBERG
+    reasons: tuple[str, str] = ("", "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class World:
     """What a run starts from; learner `k` sits at node `k`.
 
     Attributes:
         topology: Nodes, links and fibre lengths.
         network: Hardware, demands and clock, as the event kernel sees them.
-        circuit: The QNN.
-        partition: How the QNN is cut over two QPUs.
+        model: The QNN and how it is read.
+        partition: How its circuit is cut over two QPUs.
         dataset: Samples as angles.
         samples: Which training samples each learner holds.
         lender: Node that lends its qubits to each learner, shape `(learners,)`; the learner itself when it is alone.
         is_byzantine: Whether each node is malicious, shape `(nodes,)`.
+        processor: What processors do beyond the errors of their nodes.
+        computations: Which engines compute expectation values.
     """
 
     topology: Topology
     network: NetworkModel
-    circuit: Circuit
+    model: Classifier
     partition: Partition
     dataset: Dataset
     samples: LearnerSamples
     lender: NDArray[np.int32]
     is_byzantine: NDArray[np.bool_]
+    processor: ProcessorParameters = field(default_factory=ProcessorParameters)
+    computations: Computations = field(default_factory=Computations)
+
+    @property
+    def circuit(self) -> Circuit:
+        """The model's circuit."""
+        return self.model.circuit
 
     @property
     def n_learners(self) -> int:
@@ -147,13 +210,15 @@ def build_world(
     nodes: NodeTable,
     links: LinkTable,
     demand: DemandParameters,
-    circuit: Circuit,
+    model: Classifier,
     partition: Partition,
     dataset: Dataset,
     samples: LearnerSamples,
     is_byzantine: NDArray[np.bool_],
     correlator_weights: tuple[float, float, float] = (1.0 / 3.0, 1.0 / 3.0, 1.0 / 3.0),
     optional: OptionalNetwork | None = None,
+    processor: ProcessorParameters | None = None,
+    computations: Computations | None = None,
     seed: int = 0,
 ) -> World:
     """Join hardware, demands and data into one world; what is optional is drawn by `seed`.
@@ -193,12 +258,14 @@ def build_world(
             drift=drift_schedule(optional.drift, links.n_links, stream(seed, "drift")),
             **routes,
         ),
-        circuit=circuit,
+        model=model,
         partition=partition,
         dataset=dataset,
         samples=samples,
         lender=lender,
         is_byzantine=is_byzantine,
+        processor=ProcessorParameters() if processor is None else processor,
+        computations=Computations() if computations is None else computations,
     )
 
 
