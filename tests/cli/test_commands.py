@@ -1,6 +1,7 @@
 """The commands: what they call, print and write, and how they end. The simulator itself is replaced."""
 
 import json
+import math
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from ceas.experiments import Comparison, ComparisonCell, ProgressEvent, document
 from ceas.experiments.results import RESULT_KEYS, RunResult, write_json
 from ceas.experiments.scenario import Scenario
 from ceas.experiments.schedule_study import SCHEDULE_METRICS, PolicyResult, ScheduleStudy, Trial
+from ceas.experiments.statistics import MeanInterval
 from ceas.physics import load_preset, preset_names
 
 Replace = Callable[[str, Any], None]
@@ -55,6 +57,18 @@ def result_of(scenario: Scenario, seed: int, command: str) -> RunResult:
         "test_accuracy": 0.8125,
         "train_loss": float("nan"),
         "command": command,
+        "circuit": {
+            **{"ansatz": "iqp", "qubits": 2, "parameters": 6, "inputs": 2, "depth": 9},
+            **{"gates": {"h": 2, "rzz": 1}, "two_qubit_gates": 1, "drawing": ["q0: ─H─"]},
+        },
+        "partition": {
+            **{"kind": "auto", "qpus": 2, "first_qpus": [0, 0, 1], "readout_qpus": [0, 1, 1]},
+            **{"telegates": 1, "teledata": 1, "pairs_per_shot": 2},
+        },
+        "engines": {
+            "ideal": {"engine": "heisenberg", "reason": "heisenberg is predicted to take 1 s, trajectories 2 s."},
+            "noisy": {"engine": "heisenberg", "reason": "trajectories needs 9 GiB."},
+        },
     }
     rounds = {"byzantine_weight": np.array([0.25, 0.75]), "delivered_updates": np.array([8, 8])}
     return RunResult(scenario=scenario, summary=summary, rounds=rounds, learners={}, links={}, nodes={}, pairs={})
@@ -99,6 +113,11 @@ def test_run_prints_a_table_on_stdout_and_progress_on_stderr(calls: list[dict[st
     assert "0.8125" in done.stdout
     assert "30 training rounds, 8 learners" in done.stdout
     assert "there/report.html" in done.stdout
+    assert "iqp, 2 qubits, 6 parameters, depth 9" in done.stdout
+    assert "3: 2 h, 1 rzz" in done.stdout
+    assert "auto: q0 on QPU 0; q1 from QPU 0 to QPU 1; q2 on QPU 1; 1 telegate and 1 teledata a shot" in done.stdout
+    assert " heisenberg is predicted to take 1 s, trajectories 2 s." in done.stdout
+    assert "heisenberg: trajectories needs 9 GiB." in done.stdout
     assert "50.0 %, being 87.5 % of the learners" in done.stdout
     assert "8 of 8 updates delivered in a round, 7 messages unsent, 7 links short of key" in done.stdout
     assert done.stderr.splitlines()[0] == "training 0/30"
@@ -200,7 +219,9 @@ def fake_comparison(scenario: Scenario, **options: Any) -> Comparison:
         for method in options["methods"]
         for attack in options["attacks"]
     )
-    return Comparison(scenario=scenario, directory=options["out"], cells=cells)
+    # As for states: there is no circuit without entanglers beside them.
+    references = {"test_accuracy_logistic": MeanInterval(mean=0.75, low=0.625, high=math.nan, n_values=3)}
+    return Comparison(scenario=scenario, directory=options["out"], cells=cells, references=references)
 
 
 METRICS = (
@@ -232,6 +253,8 @@ def test_compare_passes_methods_attacks_and_seeds(replace: Replace) -> None:
         "ceas compare headline --methods mean,ceas --attacks a_little_is_enough --seeds 2 --first-seed 4"
     )
     assert "0.25 [0.125, -]" in done.stdout
+    assert done.stdout.count("test accuracy of logistic regression on the same features: 0.75 [0.625, -]\n") == 1
+    assert "separable" not in done.stdout
 
 
 def test_compare_json(replace: Replace) -> None:
@@ -241,6 +264,8 @@ def test_compare_json(replace: Replace) -> None:
     assert [(cell["method"], cell["attack"]) for cell in document["cells"]] == [("mean", "none"), ("mean", "sign_flip")]
     assert document["cells"][0]["intervals"]["test_accuracy"] == [0.125, None]
     assert document["directory"] == "x"
+    known = {"mean": 0.75, "low": 0.625, "high": None, "n_values": 3}
+    assert document["references"] == {"test_accuracy_logistic": known}
 
 
 def test_an_interrupted_comparison_says_how_to_go_on(replace: Replace) -> None:

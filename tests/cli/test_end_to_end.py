@@ -78,7 +78,7 @@ def test_the_written_scenario_repeats_it_too(finished: Path, tmp_path: Path) -> 
     assert {**again, "command": ""} == {**before, "command": ""}
 
 
-@pytest.mark.parametrize("phase", ["compiling", "training"])
+@pytest.mark.parametrize("phase", [pytest.param("compiling", marks=pytest.mark.slow), "training"])
 def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_numbers(
     phase: str, finished: Path, tmp_path: Path
 ) -> None:
@@ -123,6 +123,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(finished: Path, tmp_path:
 
 def test_compare_adds_rows_and_repeats_none(tmp_path: Path) -> None:
     arguments = ("compare", "quickstart", "--methods", "ceas,mean", "--attacks", "none,sign_flip", *SET)
+    arguments += ("--set", "clock.rounds=2", "--set", "output.checkpoint_rounds=1")
     first = json.loads(run(*arguments, "--seeds", "1", "--out", str(tmp_path), "--json").stdout)
     assert len(first["cells"]) == 4
     before = time.monotonic()
@@ -131,6 +132,8 @@ def test_compare_adds_rows_and_repeats_none(tmp_path: Path) -> None:
     assert again["cells"] == first["cells"]
     more = json.loads(run(*arguments, "--seeds", "2", "--out", str(tmp_path), "--json").stdout)
     assert [cell["seeds"] for cell in more["cells"]] == [[0, 1]] * 4
+    assert set(more["references"]) == {"test_accuracy_logistic", "test_accuracy_separable"}
+    assert all(found["n_values"] == 2 and 0 < found["mean"] <= 1 for found in more["references"].values())
     run("report", str(tmp_path))
     assert (tmp_path / "report.html").stat().st_size > 10_000
 

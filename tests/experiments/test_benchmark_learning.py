@@ -155,7 +155,8 @@ def test_targets_are_read_from_the_fastest_rows() -> None:
         {"qubits": 8, "program": "ceas", **columns},
     ]
     found = {
-        (row["qubits"], row["program"], row["bound"]): row["verdict"] for row in benchmark_learning._target_rows(rows)
+        (row["qubits"], row["program"], row["bound"]): row["verdict"]
+        for row in benchmark_learning._target_rows("noisy", rows)
     }
     assert found == {
         (4, "tensorcircuit-ng DMCircuit", 50.0): "reached",
@@ -163,6 +164,13 @@ def test_targets_are_read_from_the_fastest_rows() -> None:
         (8, "ceas", 250.0): "reached",
         (8, "ceas", 2048.0): "MISSED",
     }
+    pure = [
+        {"qubits": 10, "program": "ceas pure", **columns, "times_ceas": 1.0},
+        {"qubits": 10, "program": "tensorcircuit-ng Circuit", **columns, "times_ceas": 0.9},
+        {"qubits": 10, "program": "pennylane lightning.qubit", **columns, "times_ceas": 1.1},
+    ]
+    verdicts = {row["program"]: row["verdict"] for row in benchmark_learning._target_rows("pure", pure)}
+    assert verdicts == {"tensorcircuit-ng Circuit": "MISSED", "pennylane lightning.qubit": "reached"}
 
 
 def test_ours_alone_is_measured_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -174,6 +182,8 @@ def test_ours_alone_is_measured_and_kept(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert (ours["program"], ours["status"], ours["times_ceas"]) == ("ceas", "ok", 1.0)
     assert ours["run_ms"] > 0
     assert ours["peak_mb"] > 50
+    assert ours["encode_ms"] > 0
+    assert theirs["encode_ms"] is None
     assert theirs["status"] == "not installed (pip install -e '.[bench]')"
     assert words == ["2 qubits, ceas"]
     document = json.loads((tmp_path / "rows.json").read_text("utf-8"))

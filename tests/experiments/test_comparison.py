@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from ceas.errors import DomainError, RunDirectoryError, ScenarioError
@@ -168,6 +169,52 @@ def test_a_seed_without_a_number_spoils_its_cell_and_no_other(
     [cell] = summarise(scenario, methods=["ceas"], attacks=["none"], seeds=[0, 1], out=tmp_path).cells
     assert np.isnan(cell.means["gradient_variance"])
     assert cell.means["test_accuracy"] == 0.5
+
+
+def test_references_are_kept_with_every_row_and_summarised_once_over_the_seeds(
+    make_result: MakeResult, scenario: Scenario, tmp_path: Path
+) -> None:
+    # Every seed has a row for each attack, yet counts once: 0.80 and 0.84 have half a width of t(0.975, 1) 0.02.
+    for attack in ATTACKS:
+        for seed in range(3):
+            levels = {"test_accuracy_logistic": 0.80 + 0.04 * seed, "test_accuracy_separable": None}
+            add_run(tmp_path, make_result(scenario.with_attack(attack), seed=seed, **levels))
+    rows = read_comparison(tmp_path).rows
+    np.testing.assert_allclose(rows["test_accuracy_logistic"], 2 * [0.80, 0.84, 0.88])
+    assert np.isnan(rows["test_accuracy_separable"]).all()
+    comparison = summarise(scenario, methods=["ceas"], attacks=ATTACKS, seeds=[0, 1], out=tmp_path)
+    # The circuit without entanglers was never measured, so it is left out, and so is seed 2, which was not asked for.
+    assert set(comparison.references) == {"test_accuracy_logistic"}
+    found = comparison.references["test_accuracy_logistic"]
+    assert found.n_values == 2
+    assert (found.mean, found.low, found.high) == pytest.approx((0.82, 0.82 - 0.254124, 0.82 + 0.254124), abs=1e-6)
+
+
+def test_a_reference_that_one_seed_lacks_is_left_out(
+    make_result: MakeResult, scenario: Scenario, tmp_path: Path
+) -> None:
+    for seed, level in ((0, 0.9), (1, None)):
+        add_run(tmp_path, make_result(scenario, seed=seed, test_accuracy_separable=level))
+    comparison = summarise(scenario, methods=["ceas"], attacks=["none"], seeds=[0, 1], out=tmp_path)
+    assert set(comparison.references) == {"test_accuracy_logistic"}
+    alone = summarise(scenario, methods=["ceas"], attacks=["none"], seeds=[0], out=tmp_path).references
+    assert alone["test_accuracy_separable"].mean == 0.9
+    assert np.isnan(alone["test_accuracy_separable"].low)
+
+
+def test_rows_without_the_columns_of_references_are_refused_before_anything_runs(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    compare(runtime, scenario, tmp_path, range(1))
+    path = tmp_path / "compare.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["test_accuracy_logistic", "test_accuracy_separable"]), path)
+    before = path.read_bytes()
+    runtime.recorded.clear()
+    message = r"compare\.parquet: column `test_accuracy_logistic` is missing; it was written by another version"
+    with pytest.raises(RunDirectoryError, match=message):
+        compare(runtime, scenario, tmp_path, range(2))
+    assert not runtime.recorded
+    assert path.read_bytes() == before
 
 
 def test_another_scenario_in_the_same_folder_keeps_its_own_rows(

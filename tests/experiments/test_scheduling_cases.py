@@ -287,6 +287,7 @@ def test_impossible_cases_are_refused(make, message: str) -> None:
         make()
 
 
+@pytest.mark.slow
 def test_packets_are_completed_by_prices_more_often_than_by_deadline_or_fit() -> None:
     """Paired over 6 instances of 150 applications; the gain must exceed 5 standard errors of the difference."""
     setting = next(one for one in choose_settings(["S8"]) if one.name == "S8 applications 150")

@@ -212,8 +212,12 @@ def oracle_pauli_expectations() -> Callable[[Matrix], npt.NDArray[np.float64]]:
 
 
 # What a copy of a qubit in a basis can serve, and what may happen to the qubit meanwhile: kinds, by place among qubits.
-_SERVED = {("Z", 0): {"cnot", "cz", "rzz"}, ("Z", 1): {"cz", "rzz"}, ("X", 0): {"rxx"}, ("X", 1): {"cnot", "rxx"}}
-_HARMLESS = {"Z": {"rz", "z", "s", "sdg"}, "X": {"rx", "x", "sx", "sxdg"}}
+_SERVED = {
+    **{("Z", 0): {"cnot", "cz", "rzz"}, ("Z", 1): {"cz", "rzz"}},
+    **{("X", 0): {"rxx"}, ("X", 1): {"cnot", "rxx"}},
+    **{("Y", 0): {"ryy"}, ("Y", 1): {"ryy"}},
+}
+_HARMLESS = {"Z": {"rz", "z", "s", "sdg"}, "X": {"rx", "x", "sx", "sxdg"}, "Y": {"ry", "y"}}
 
 
 def draw_cut_circuit(

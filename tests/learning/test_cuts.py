@@ -135,8 +135,7 @@ def check_valid(circuit: Circuit, partition: Partition, limit: int) -> None:
 def exhaustive(circuit: Circuit, capacity: int, limit: int, *, sharing: bool, moving: bool) -> int:
     """Return the fewest pairs over all places of all qubits before every gate and all ways to serve it.
 
-    A SWAP across exchanges places for nothing where qubits may move, and costs two pairs where they may not; an RYY
-    across is impossible, or costs two pairs.
+    A SWAP across exchanges places for nothing where qubits may move, and costs two pairs where they may not.
     """
     every = list(itertools.product(range(2), repeat=circuit.n_qubits))
 
@@ -167,10 +166,10 @@ def exhaustive(circuit: Circuit, capacity: int, limit: int, *, sharing: bool, mo
         ways = [
             spent + ((root, basis, goal[other]) not in kept) + after(index, goal, kept | {(root, basis, goal[other])})
             for root, other in (gate.qubits, gate.qubits[::-1])
-            for basis in "XZ"
+            for basis in "XYZ"
             if leaves_alone(gate, root, basis)
         ]
-        return min(ways, default=np.inf if moving else 2 + after(index, goal, kept))
+        return min(ways)
 
     def after(index: int, places: tuple[int, ...], copies: frozenset[tuple[int, str, int]]) -> float:
         gate = circuit.gates[index]

@@ -301,6 +301,13 @@ def test_wrong_preparations_are_refused(name: str, choice: dict[str, Any]) -> No
         prepare(columns(), Preparation(**({"n_features": 5} | choice)), rng=np.random.default_rng(0))
 
 
+def test_a_class_that_is_too_small_is_named() -> None:
+    samples = dataclasses.replace(columns(), labels=np.repeat([0, 1, 2, 3], [30, 30, 18, 2]))
+    with pytest.raises(DomainError, match=r"but are 0\.3 and 0\.1 for the 2 of class d\."):
+        prepare(samples, Preparation(n_features=5), rng=np.random.default_rng(0))
+    prepare(samples, Preparation(n_features=5, classes=(2, 0)), rng=np.random.default_rng(0))
+
+
 @pytest.mark.parametrize("choice", [{"features": "PCA"}, {"scaling": "max"}, {"encoding": "basis"}])
 def test_unknown_names_are_refused_before_any_data_is_read(choice: dict[str, Any]) -> None:
     with pytest.raises(UnknownNameError, match="Known: "):

@@ -47,6 +47,7 @@ def csv_file(folder: Path, *, header: str | None = None, order: str = "012", del
         ({"header": "x;y;kind", "delimiter": ";"}, {"label_column": "kind", "delimiter": ";"}),
         ({"header": "x,name,y,kind", "order": "0212"}, {"label_column": "kind", "drop_columns": ["name"]}),
         ({"order": "20012"}, {"drop_columns": [0, 2]}),
+        ({"header": ",x,y,kind", "order": "2012"}, {"drop_columns": [0], "label_column": "kind"}),
         ({"header": "ä,x,y,kind", "order": "2012"}, {"drop_columns": [0], "label_column": "kind"}),
     ],
 )
@@ -92,6 +93,10 @@ def test_labels_of_any_kind_are_numbered_in_order(labels: list[str], names: tupl
     ("text", "own", "message"),
     [
         ("1,2,a\n3,,b\n", {}, "line 2, column `1`: must be a finite number, but is empty; missing"),
+        ("1,,a\n3,4,b\n", {}, "line 1, column `1`: must be a finite number, but is empty; missing"),
+        ("NA,2,a\n3,4,b\n", {}, "line 1, column `0`: must be a finite number, but is `NA`; missing"),
+        ("?,?,a\n3,4,b\n", {}, "line 1, column `0`: must be a finite number, but is `?`; missing"),
+        (",x,k\n0,1,a\n1,2,b\n", {}, "line 1: every feature must have a name, but column 0 has none"),
         ("x,y,k\n1,2,a\n\n3,NA,b\n", {}, "line 4, column `y`: must be a finite number, but is `NA`"),
         ("x,y,k\n1,2,a\nnan,2,b\n", {}, "line 3, column `x`: must be a finite number, but is `nan`"),
         ("1,2,a\n-inf,2,b\n", {}, "line 2, column `0`: must be a finite number, but is `-inf`"),

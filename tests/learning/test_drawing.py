@@ -9,7 +9,7 @@ import pytest
 from ceas.learning import ansatz
 from ceas.learning.ansatz import data_reuploading, hardware_efficient, iqp
 from ceas.learning.circuits import Circuit, Gate, Term
-from ceas.learning.drawing import draw_circuit
+from ceas.learning.drawing import draw_circuit, first_qpus
 from ceas.learning.partition import Teledata, Telegate, partition_circuit
 
 
@@ -57,6 +57,20 @@ def test_pairs_of_a_partition_are_marked_and_listed() -> None:
     ]
 
 
+def test_qubits_that_a_swap_exchanges_begin_where_they_were() -> None:
+    gates = [Gate(kind="ry", qubits=(q,), angle=(Term(parameter=q),), layer=0) for q in range(4)]
+    pairs = ((0, 1), (2, 3), (0, 2), (1, 3))
+    gates += [Gate(kind="cnot", qubits=pair, layer=0) for pair in pairs[:2]]
+    gates += [Gate(kind="swap", qubits=(1, 2), layer=0)]
+    gates += [Gate(kind="cnot", qubits=pair, layer=0) for pair in pairs[2:]]
+    circuit = Circuit(n_qubits=4, gates=tuple(gates), n_parameters=4, n_features=0)
+    partition = partition_circuit(circuit, "auto")
+    assert partition.pairs_per_shot == 0
+    assert partition.readout_qpus == (0, 1, 0, 1)
+    assert first_qpus(circuit, partition) == [0, 0, 1, 1] == [qpus[0] for qpus in partition.gate_qpus[:4]]
+    assert "q2 @ QPU 1" in draw_circuit(circuit, partition)
+
+
 def test_moves_and_shared_copies_are_marked() -> None:
     gates = [Gate(kind="cz", qubits=(0, q), layer=0) for q in (1, 2)]
     circuit = Circuit(n_qubits=3, gates=tuple(gates), n_parameters=0, n_features=0)
@@ -95,9 +109,10 @@ def test_pictures_of_the_documentation_are_current() -> None:
 def test_examples_of_the_documentation_run() -> None:
     blocks = re.findall(r"```python\n(.*?)\n```", DOCS.read_text(), re.DOTALL)
     examples = [block for block in blocks if "import" in block]
-    assert len(examples) == 3
+    assert len(examples) == 4
     for example in examples:
         names: dict[str, Any] = {}
         exec(example, names)
         circuit = names["imported"].circuit if "imported" in names else names["circuit"]
+        circuit = circuit() if callable(circuit) else circuit
         assert circuit.gates[0].layer == -1

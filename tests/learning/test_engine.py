@@ -83,7 +83,7 @@ def serves(gate: Gate, root: int, basis: str) -> bool:
     """Tell whether a copy of the root in this basis can serve the gate."""
     if root not in gate.qubits:
         return False
-    own = {"cz": "ZZ", "cnot": "ZX", "rzz": "ZZ", "rxx": "XX"}.get(gate.kind)
+    own = {"cz": "ZZ", "cnot": "ZX", "rzz": "ZZ", "rxx": "XX", "ryy": "YY"}.get(gate.kind)
     return own is not None and own[gate.qubits.index(root)] == basis
 
 
@@ -93,7 +93,7 @@ def leaves(gate: Gate, root: int, basis: str) -> bool:
         return True
     if gate.kind in ROTATIONS:
         return ROTATIONS[gate.kind][gate.qubits.index(root)] == basis
-    return gate.kind in {"Z": ("z", "s", "sdg"), "X": ("x", "sx", "sxdg")}[basis]
+    return gate.kind in {"Z": ("z", "s", "sdg"), "X": ("x", "sx", "sxdg"), "Y": ("y",)}[basis]
 
 
 def random_partition(circuit: Circuit, rng: np.random.Generator) -> Partition:
@@ -106,7 +106,7 @@ def random_partition(circuit: Circuit, rng: np.random.Generator) -> Partition:
     ]
     taken: set[int] = set()
     for index, gate in enumerate(circuit.gates):
-        options = [(q, basis) for q in gate.qubits for basis in "ZX" if serves(gate, q, basis)]
+        options = [(q, basis) for q in gate.qubits for basis in "ZXY" if serves(gate, q, basis)]
         if not options or index in taken or rng.random() < 0.2:
             continue
         root, basis = options[rng.integers(len(options))]
@@ -245,7 +245,7 @@ def everything_at_once() -> tuple[Circuit, Partition]:
     assert {gate.kind for gate in circuit.gates} == {*ROTATIONS, *CLIFFORDS}
     assert {type(use) for use in partition.uses} == {Telegate, Teledata}
     served = [use for use in partition.uses if isinstance(use, Telegate)]
-    assert {use.basis for use in served} == {"Z", "X"}
+    assert {use.basis for use in served} == {"Z", "X", "Y"}
     assert max(len(use.gates) for use in served) > 1
     assert choose_samples(circuit, partition, has_states=False) == "rows"
     return circuit, partition

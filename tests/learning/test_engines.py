@@ -85,7 +85,7 @@ def test_what_fits_nowhere_is_refused_with_the_numbers() -> None:
 
 @pytest.mark.parametrize(
     ("n_qubits", "n_layers", "n_learners", "n_samples", "n_observables"),
-    [(5, 2, 30, 16, 2), (8, 2, 4, 64, 1), (8, 2, 16, 16, 4)],
+    [(5, 2, 30, 16, 2), *(pytest.param(8, 2, *sizes, marks=pytest.mark.slow) for sizes in ((4, 64, 1), (16, 16, 4)))],
 )
 def test_the_memory_of_the_exact_engine_is_predicted_within_a_factor_of_two(
     n_qubits: int, n_layers: int, n_learners: int, n_samples: int, n_observables: int
@@ -115,7 +115,7 @@ def test_the_memory_of_the_exact_engine_is_predicted_within_a_factor_of_two(
 
 @pytest.mark.parametrize(
     ("n_qubits", "n_learners", "n_samples", "n_trajectories"),
-    [(12, 8, 16, 1), (13, 1, 40, 1), (16, 1, 3, 1), (5, 10, 20, 60)],
+    [pytest.param(12, 8, 16, 1, marks=pytest.mark.slow), (13, 1, 40, 1), (16, 1, 3, 1), (5, 10, 20, 60)],
 )
 @pytest.mark.parametrize("needs_gradient", [False, True])
 def test_the_memory_of_trajectories_is_predicted_within_a_factor_of_two(

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ceas.learning import trajectories
 from ceas.learning.ansatz import hardware_efficient
-from ceas.learning.circuits import Circuit, Gate, Term
-from ceas.learning.encoding import Encoded, encode_inputs
-from ceas.learning.engine import expectations
+from ceas.learning.circuits import Circuit, Gate, Term, without_encoding
+from ceas.learning.encoding import Encoded, encode_inputs, encode_states
+from ceas.learning.engine import expectations, pauli_state
 from ceas.learning.fisher import (
     classical_fisher_matrix,
+    contraction_error,
     effective_contraction,
     pure_quantum_fisher_diagonal,
     pure_quantum_fisher_matrix,
@@ -125,7 +127,10 @@ def test_mixed_information_of_ideal_learners_is_the_pure_one_even_in_float32() -
     werner=st.floats(0, 1),
     loss=st.floats(0, 1),
 )
-def test_noise_never_raises_the_information(seed: int, error: float, more: float, werner: float, loss: float) -> None:
+def test_noise_lowers_the_information_of_usual_circuits(
+    seed: int, error: float, more: float, werner: float, loss: float
+) -> None:
+    """At random angles; `test_fisher_monotone` has what is a law, and where noise between gates adds information."""
     rng = np.random.default_rng(seed)
     theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode(rng.uniform(-2, 2, (2, 3)))
     less = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, uniform_noise(error, werner))
@@ -221,6 +226,31 @@ def test_contraction_is_one_without_noise_and_the_scale_of_scaled_values() -> No
     np.testing.assert_allclose(effective_contraction(noisy, ideal), [1.0, 0.4, 0.0], rtol=1e-6)
 
 
+def test_what_noise_adds_to_all_values_is_no_signal() -> None:
+    rng = np.random.default_rng(0)
+    ideal = jnp.asarray(rng.normal(size=(1, 5, 2)))
+    noisy = 0.4 * ideal + jnp.array([0.3, -0.2])
+    np.testing.assert_allclose(effective_contraction(noisy, ideal, has_offset=True), [0.4], rtol=1e-5)
+
+
+def test_relaxation_to_zero_leaves_less_signal() -> None:
+    """One qubit under RX and decay to |0>: <Z> is 1 - p + p cos(x + t), whose signal is p."""
+    circuit = Circuit(
+        n_qubits=1,
+        gates=(Gate(kind="rx", qubits=(0,), angle=(Term(parameter=0), Term(features=(0,))), layer=0),),
+        n_parameters=1,
+        n_features=1,
+    )
+    partition = partition_circuit(circuit)
+    table = noiseless(partition, 2)
+    survival = jnp.stack([jnp.ones((1, 2, 3)), jnp.broadcast_to(jnp.array([0.4**0.5, 0.4, 1.0]), (1, 2, 3))])
+    noise = table._replace(relaxation=survival)
+    encoded = encode_inputs(circuit, np.linspace(-1.0, 1.0, 7)[:, None])
+    values = expectations(circuit, partition, jnp.array([0.3]), encoded, noise, observables=(0,))
+    np.testing.assert_allclose(effective_contraction(values, values[:1], has_offset=True), [1.0, 0.4], rtol=1e-5)
+    assert effective_contraction(values, values[:1])[1] > 0.7
+
+
 def test_contraction_of_learners_falls_with_their_noise() -> None:
     """Readout flips r scale every value by 1 - 2r; completely depolarised learners have contraction 0."""
     theta, features = jnp.linspace(-1, 1, 12), encode(np.linspace(-1, 1, 18).reshape(6, 3))
@@ -234,3 +264,58 @@ def test_contraction_of_learners_falls_with_their_noise() -> None:
     contraction = effective_contraction(noisy, ideal)
     np.testing.assert_allclose(contraction[jnp.array([0, 1, 3])], [1.0, 0.8, 0.0], atol=1e-6)
     assert 0.5 < float(contraction[2]) < 0.97
+
+
+@pytest.mark.parametrize("circuit", [SHARED, hardware_efficient(3, 2)])
+def test_pure_states_give_the_information_of_pauli_vectors(circuit: Circuit) -> None:
+    """F_ij = 2^(1 - n) times the sum over all strings of their derivatives, for learners with samples of their own."""
+    rng = np.random.default_rng(5)
+    partition = partition_circuit(circuit)
+    theta = jnp.asarray(rng.normal(size=circuit.n_parameters))
+    encoded = encode(rng.uniform(-2, 2, (2, 3, circuit.n_features)), circuit)
+    slopes = jax.jacfwd(lambda t: pauli_state(circuit, partition, t, encoded, noiseless(partition)))(theta)
+    expected = 2.0 ** (1 - circuit.n_qubits) * jnp.einsum("lsai,lsaj->lsij", slopes, slopes)
+    found = pure_quantum_fisher_matrix(circuit, theta, encoded._replace(features=None))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    diagonal = pure_quantum_fisher_diagonal(circuit, theta, encoded._replace(features=None))
+    np.testing.assert_allclose(diagonal, np.diagonal(found, axis1=-2, axis2=-1), atol=1e-5)
+
+
+def test_information_of_given_states_is_that_of_the_inputs_that_make_them() -> None:
+    """RY(x) on each qubit, or the product states that it makes."""
+    rng = np.random.default_rng(8)
+    theta, angles = rng.normal(size=12), rng.uniform(-2, 2, (3, 3))
+    pairs = np.stack([np.cos(angles / 2), np.sin(angles / 2)], axis=-1)
+    states = np.einsum("sa,sb,sc->sabc", *np.moveaxis(pairs, 1, 0)).reshape(3, 8)
+    bare = without_encoding(CIRCUIT)
+    given = encode_states(bare, states, needs_features=False)
+    assert given.features is None
+    for find in (pure_quantum_fisher_matrix, pure_quantum_fisher_diagonal):
+        np.testing.assert_allclose(find(bare, theta, given), find(CIRCUIT, theta, encode(angles)), atol=2e-6)
+
+
+def test_sampled_contractions_are_as_far_from_the_exact_ones_as_their_errors_say() -> None:
+    """Five standard errors at once for 6 learners: false alarm below 1e-5, with a fixed seed."""
+    rng = np.random.default_rng(2)
+    theta, encoded = rng.normal(size=12), encode(rng.uniform(-2, 2, (16, 3)))
+    noise = uniform_noise(0.02, 0.9)
+    noise = jax.tree.map(lambda column: jnp.concatenate([column] * 6), noise)
+    exact = expectations(CIRCUIT, PARTITION, jnp.asarray(theta), encoded, noise, observables=(0, 1))
+    ideal = expectations(CIRCUIT, PARTITION, jnp.asarray(theta), encoded, noiseless(PARTITION), observables=(0, 1))
+    values, errors = trajectories.expectations(
+        CIRCUIT,
+        PARTITION,
+        theta,
+        encoded._replace(features=None),
+        noise,
+        observables=(0, 1),
+        n_trajectories=100,
+        seed=3,
+    )
+    assert errors is not None
+    spread = contraction_error(errors, ideal)
+    far = np.asarray(effective_contraction(jnp.asarray(values), ideal) - effective_contraction(exact, ideal))
+    assert (np.abs(far) < 5 * spread).all()
+    # Errors of the two observables are added as if they were fully correlated, so these are a little large.
+    assert 0.1 < np.sqrt((far**2).mean()) / spread.mean() < 1.6
+    assert 0 < spread.max() < 0.05

@@ -350,3 +350,42 @@ def test_wrong_arguments_are_refused() -> None:
             estimate_gradients(
                 model, partition, np.zeros(4), noiseless(partition), settings=settings, seed=0, **(correct | wrong)
             )
+
+
+def test_a_parameter_that_only_relaxation_makes_active_gets_its_gradient() -> None:
+    """RXX commutes with Z0 Z1, which the CNOT makes of Z0; relaxation of qubit 1 leaves some Z0, which it turns."""
+    gates = (
+        Gate(kind="ry", qubits=(0,), angle=(Term(features=(0,)),), layer=-1),
+        Gate(kind="ry", qubits=(1,), angle=(Term(features=(1,)),), layer=-1),
+        Gate(kind="rxx", qubits=(0, 1), angle=(Term(parameter=0),), layer=0),
+        Gate(kind="cnot", qubits=(1, 0), layer=0),
+    )
+    circuit = Circuit(n_qubits=2, gates=gates, n_parameters=1, n_features=2)
+    partition, theta = partition_circuit(circuit), np.array([0.9])
+    model = Classifier(circuit=circuit, n_classes=2, readout="sign", temperature=COLD)
+    dataset = toy_dataset([[0.3, -0.4]], [1], 2)
+    ideal = noiseless(partition, N_LEARNERS)
+    relaxing = ideal._replace(relaxation=jnp.broadcast_to(jnp.array([0.7, 0.6, 0.9]), (N_LEARNERS, 1, 2, 3)))
+
+    def estimates(noise: NoiseTable) -> npt.NDArray[np.float64]:
+        return estimate_gradients(
+            model,
+            partition,
+            theta,
+            noise,
+            dataset=dataset,
+            samples=all_hold_all(N_LEARNERS, 1),
+            shot_learner=np.repeat(np.arange(N_LEARNERS), 20),
+            shot_werner=np.ones((20 * N_LEARNERS, 0), np.float32),
+            settings=GradientSettings(minibatch=1, readout_share=0.3),
+            seed=4,
+        ).gradient
+
+    with pytest.raises(DomainError, match="must have a parameter that can change what is read"):
+        estimates(ideal)
+    encoded, one = encode_features(dataset.train_angles), jax.tree.map(lambda column: column[:1], relaxing)
+    slope = parameter_shift_jacobian(circuit, partition, jnp.asarray(theta), encoded, one, observables=(0,))
+    truth = np.asarray(slope)[0, 0, 0]
+    assert abs(truth[0]) > 0.1
+    # At slopes p - y = 1/2 of both scores, which are the value and its negative.
+    assert_mean_is(estimates(relaxing) / COLD, truth)

@@ -202,6 +202,26 @@ def value_dependent(w: Any, x: Any) -> None:
     (qml.RX if x[0] > 0.9 else qml.RY)(w[0] * w[1], wires=0)
 
 
+FAR_AWAY: list[Callable[..., Any]] = [
+    lambda w, x: qml.RX(np.clip(x[0], -3, 3) + w[0], wires=0),
+    lambda w, x: qml.RX(np.pi * np.round(x[0] / 4) + w[0], wires=0),
+    lambda w, x: qml.RX(w[0] * (x[0] > -3), wires=0),
+    lambda _, x: qml.RX(np.pi * (x[1] > 2), wires=0),
+]
+
+
+@pytest.mark.parametrize("function", FAR_AWAY)
+def test_angles_that_change_their_law_far_away_are_refused(function: Callable[..., Any]) -> None:
+    """Near the points of the fit each of them is a sum of terms."""
+
+    def named(w: Any, x: Any) -> None:
+        function(w, x)
+        qml.RY(w[0], wires=0)
+
+    with pytest.raises(DomainError, match=r"`RX` on wires \(0,\) has not"):
+        from_pennylane(named, parameters={"w": 1}, inputs={"x": 2})
+
+
 @pytest.mark.parametrize(("function", "message"), REFUSED)
 def test_what_is_not_supported_is_named(function: Callable[..., Any], message: str) -> None:
     def named(w: Any, x: Any) -> None:
@@ -211,9 +231,16 @@ def test_what_is_not_supported_is_named(function: Callable[..., Any], message: s
         from_pennylane(named, parameters={"w": 2}, inputs={"x": 2})
 
 
-def test_gates_that_depend_on_values_are_refused() -> None:
+def value_dependent_far_away(w: Any, x: Any) -> None:
+    qml.RX(w[0] + w[1], wires=0)
+    if x[0] < -2:
+        qml.X(0)
+
+
+@pytest.mark.parametrize("function", [value_dependent, value_dependent_far_away])
+def test_gates_that_depend_on_values_are_refused(function: Callable[..., Any]) -> None:
     with pytest.raises(DomainError, match="depend on values"):
-        from_pennylane(value_dependent, parameters={"w": 2}, inputs={"x": 2})
+        from_pennylane(function, parameters={"w": 2}, inputs={"x": 2})
 
 
 def test_other_things_are_refused() -> None:

@@ -66,7 +66,8 @@ ON_ONE = {
     "x": X, "y": Y, "z": Z, "h": H, "s": S, "sdg": S.conj(), "t": T, "tdg": T.conj(), "sx": SX, "sxdg": SX.conj().T,
     "id": ID, "rx(0.3)": turn(X, 0.3), "ry(0.3)": turn(Y, 0.3), "rz(0.3)": turn(Z, 0.3), "p(0.3)": phase(0.3),
     "phase(0.3)": phase(0.3), "u1(0.3)": phase(0.3), "u2(0.3, 0.8)": old_u(np.pi / 2, 0.3, 0.8),
-    "u3(0.3, 0.8, -0.4)": old_u(0.3, 0.8, -0.4), "U(0.3, 0.8, -0.4)": u(0.3, 0.8, -0.4),
+    "u3(0.3, 0.8, -0.4)": old_u(0.3, 0.8, -0.4), "u(0.3, 0.8, -0.4)": old_u(0.3, 0.8, -0.4), "u0(3)": ID,
+    "U(0.3, 0.8, -0.4)": u(0.3, 0.8, -0.4),
 }  # fmt: skip
 
 
@@ -87,7 +88,7 @@ def test_gates_of_one_qubit(oracle_density: Callable[..., Any], scrambled: Any, 
     check(oracle_density, scrambled, f"{gate} q[0];", ON_ONE[gate])
 
 
-@pytest.mark.parametrize("gate", [gate for gate in ON_ONE if not gate.startswith(("u2", "u3"))])
+@pytest.mark.parametrize("gate", [gate for gate in ON_ONE if not gate.startswith(("u2", "u3", "u("))])
 def test_controls_see_the_phase_of_their_gate(oracle_density: Callable[..., Any], scrambled: Any, gate: str) -> None:
     check(oracle_density, scrambled, f"ctrl @ {gate} q[0], q[1];", ctrl(ON_ONE[gate]))
     check(oracle_density, scrambled, f"ctrl(2) @ {gate} q[0], q[1], q[2];", ctrl(ON_ONE[gate], 2))
@@ -157,8 +158,19 @@ def test_many_controls_are_exact(oracle_density: Callable[..., Any]) -> None:
         whole = ctrl(matrix, 3)
         after = density(from_qasm(prepared + f"ctrl(3) @ {name} q[0], q[1], q[2], q[3];").circuit, oracle_density)
         np.testing.assert_allclose(after, whole @ before @ whole.conj().T, atol=1e-12)
-    after = density(from_qasm(prepared + "ctrl @ ccx q[0], q[1], q[2], q[3];").circuit, oracle_density)
-    np.testing.assert_allclose(after, ctrl(X, 3) @ before @ ctrl(X, 3).conj().T, atol=1e-12)
+    for name, matrix in (("ctrl @ ccx", X), ("c3x", X), ("c3sqrtx", SX)):
+        after = density(from_qasm(prepared + f"{name} q[0], q[1], q[2], q[3];").circuit, oracle_density)
+        np.testing.assert_allclose(after, ctrl(matrix, 3) @ before @ ctrl(matrix, 3).conj().T, atol=1e-12)
+
+
+def test_four_controls_of_the_old_library(oracle_density: Callable[..., Any]) -> None:
+    """A NOT with four controls is its own inverse, and turns |11110> into |11111> alone."""
+    head = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[5];\n'
+    for states in ("11110", "01111", "11011"):
+        flips = "".join(f"x q[{k}];" for k, bit in enumerate(states) if bit == "1")
+        rho = density(from_qasm(head + flips + "c4x q[0], q[1], q[2], q[3], q[4];").circuit, oracle_density)
+        place = int(states, 2) ^ (states[:4] == "1111")
+        assert rho[place, place].real == pytest.approx(1.0)
 
 
 PROGRAM = """OPENQASM 3.0;
@@ -309,6 +321,13 @@ REFUSED = {
     "qubit q;\nctrl(2) @ x q;": "line 2: a gate must have 2 controls",
     'include "mine.inc";': "line 1: only stdgates.inc and qelib1.inc can be included",
     "input int k;\nqubit q;": "line 1: an input must be a float",
+    "": "line 1: the program is empty",
+    "// nothing\n": "line 1: the program is empty",
+    "qubit q;\nconst int k = 7 / 2;\nrx(k) q;": "line 2: a value must be an integer as declared, but is 3.5",
+    "qubit q;\nuint k = -1;\nrx(k) q;": "line 2: a value must be an integer of at least 0 as declared, but is -1",
+    "qubit q;\nfor int k in {1, 0.5} { rx(k) q; }": "line 2: a value must be an integer as declared, but is 0.5",
+    "qubit q;\nrx(bool(2)) q;": "line 2: a number must be a float, an angle, an int or a uint, but is BoolType",
+    "qubit[2] q;\nqubit q;\nh q;": "line 2: `q` must be declared once, but is declared again",
 }
 
 
@@ -342,6 +361,8 @@ def test_roles_of_inputs_are_checked() -> None:
             from_qasm(text, **roles)  # type: ignore[arg-type]
     with pytest.raises(DomainError, match="a do nothing"):
         from_qasm("input float a; qubit q; rx(a - a) q;", parameters=["a"])
+    with pytest.raises(DomainError, match="`a` must be declared once"):
+        from_qasm("input float a; input float a; qubit q; rx(a) q;", parameters=["a"])
 
 
 def test_a_loop_over_values_and_steps() -> None:
@@ -349,6 +370,13 @@ def test_a_loop_over_values_and_steps() -> None:
     gates = from_qasm(text).circuit.gates
     assert [gate.qubits for gate in gates] == [(3,), (1,), (0,), (0,), (0,), (2,)]
     assert [gate.angle for gate in gates if gate.angle] == [(Term(0.1),), (Term(np.pi),)]
+
+
+def test_casts_to_integers_truncate_towards_zero() -> None:
+    text = "qubit q; const int k = int(7 / 2); rx(k) q; rx(int(-2.7)) q; rx(uint[8](2.2)) q; rx(float[32](0.5)) q;"
+    assert [gate.angle[0].coefficient for gate in from_qasm(text).circuit.gates] == [3, -2, 2, 0.5]
+    with pytest.raises(DomainError, match="only a constant can be made an integer"):
+        from_qasm("input float a; qubit q; rx(int(a)) q;", parameters=["a"])
 
 
 def test_algebra_of_angles_agrees_with_numbers() -> None:

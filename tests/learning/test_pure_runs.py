@@ -20,7 +20,16 @@ MODELS = [
 ]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=["reuploading", "separable", "iqp", "dressed"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        MODELS[0],
+        pytest.param(MODELS[1], marks=pytest.mark.slow),
+        pytest.param(MODELS[2], marks=pytest.mark.slow),
+        MODELS[3],
+    ],
+    ids=["reuploading", "separable", "iqp", "dressed"],
+)
 def test_pure_runs_are_the_heisenberg_engine(model: Classifier) -> None:
     """A batch of 37 fills one block and pads the other."""
     rng = np.random.default_rng(3)

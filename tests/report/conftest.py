@@ -236,6 +236,43 @@ def result_document(rounds: dict[str, Any], scenario_name: str) -> dict[str, Any
         "command": "ceas run headline --seed 7 --set byzantine.n_byzantine=10",
         "test_accuracy_logistic": 0.944,
         "test_accuracy_separable": 0.917,
+        "circuit": {
+            "ansatz": "hardware_efficient",
+            "qubits": 2,
+            "parameters": 4,
+            "inputs": 2,
+            "gates": {"ry": 4, "rz": 2, "cnot": 2},
+            "two_qubit_gates": 2,
+            "depth": 5,
+            "drawing": [
+                "q0 @ QPU 0: ─RY(x0)─RY(θ0)─RZ(θ1)─╭●«0»─╭⊕«1»─",
+                "q1 @ QPU 1: ─RY(x1)─RY(θ2)─RZ(θ3)─╰⊕────╰●────",
+                "",
+                "pair 0: copies q0 in Z from QPU 0 to QPU 1 for 1 gate",
+                "pair 1: copies q1 in Z from QPU 1 to QPU 0 for 1 gate",
+            ],
+        },
+        "partition": {
+            "kind": "qubit",
+            "qpus": 2,
+            "first_qpus": [0, 1],
+            "readout_qpus": [0, 1],
+            "telegates": 2,
+            "teledata": 0,
+            "pairs_per_shot": 2,
+        },
+        "engines": {
+            "ideal": {"engine": "heisenberg", "reason": "heisenberg is predicted to take 0.001 s, trajectories 1 s."},
+            "noisy": {"engine": "heisenberg", "reason": "trajectories needs 99 GiB."},
+        },
+        "data": {
+            "dataset": "file",
+            "source": "file a<b>.csv, SHA-256 0123",
+            "classes": ["0", "<i>", "2", "3"],
+            "features": 2,
+            "training_samples": 1078,
+            "test_samples": 539,
+        },
     }
 
 
@@ -281,6 +318,9 @@ def comparison_row(rng: np.random.Generator, key: dict[str, Any], accuracy: floa
         **key,
         "test_accuracy": accuracy + rng.normal(0, 0.005),
         "test_accuracy_last5": accuracy,
+        # What the seed's data give is the same for all methods and attacks.
+        "test_accuracy_logistic": 0.93 + 0.004 * key["seed"],
+        "test_accuracy_separable": 0.90 + 0.002 * key["seed"],
         "train_loss": 1.5 - accuracy,
         "gradient_variance": 0.002 / accuracy,
         "gradient_alignment": accuracy,

@@ -1,4 +1,5 @@
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
@@ -335,8 +337,63 @@ def test_reference_lines_stand_where_they_belong(run_page: Page) -> None:
         for dash, one in dashed.items()
         if "H" in one["d"]
     }
-    assert levels["6 4"] == pytest.approx(0.917, abs=0.001)
+    assert levels["6 4"] == pytest.approx(0.944, abs=0.001)
+    assert levels["9 3 2 3"] == pytest.approx(0.917, abs=0.001)
     assert levels["2 3"] == pytest.approx(0.25, abs=0.001)
+
+
+@pytest.mark.parametrize(
+    ("logistic", "separable"), [(0.944, 0.917), (0.93, 0.93), (0.8, 0.85), (None, 0.9), (0.9, None)]
+)
+def test_labels_of_reference_lines_name_them_and_never_meet(
+    logistic: float | None, separable: float | None, finished_run: RunResult, tmp_path: Path
+) -> None:
+    levels = {"test_accuracy_logistic": logistic, "test_accuracy_separable": separable}
+    result = replace(finished_run, summary={**finished_run.summary, **levels})
+    write_run(tmp_path / "run", result)
+    page = page_of(tmp_path / "run")
+    labels = page.all("text", page.chart("Test accuracy"), class_="on-line")
+    wanted = [("logistic regression", logistic), ("separable circuit", separable), ("chance", 0.25)]
+    assert [one["text"].replace(THIN, " ") for one in labels] == [
+        f"{name} {100 * level:.1f} %" for name, level in wanted if level is not None
+    ]
+    places = {one["text"].split()[0]: (one["text-anchor"], float(one["y"])) for one in labels}
+    if None not in (logistic, separable):
+        assert places["logistic"][0] != places["separable"][0]
+        assert abs(places["logistic"][1] - places["separable"][1]) > 12
+
+
+def test_the_circuit_its_cut_the_data_and_the_engines_are_shown(run_page: Page, finished_run: RunResult) -> None:
+    text = run_page.one("section", id="circuit")["text"].replace(THIN, " ")
+    assert run_page.one("pre", class_="drawing")["text"].splitlines() == finished_run.summary["circuit"]["drawing"]
+    assert "2 qubits, 2 inputs, 4 parameters, 8 gates" in text
+    assert "2 of them on two qubits, depth 5" in text
+    assert "a shot takes 2 Bell pairs (2 telegates)" in text
+    assert "trajectories needs 99 GiB." in text
+    assert "file a<b>.csv, SHA-256 0123" in text
+    assert "classes 0, <i>, 2, 3" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "uses", "said"),
+    [
+        ("data", (0, 0), "Every learner runs the whole circuit on its own processor (partition “data”)"),
+        ("layer", (0, 4), "a shot takes 4 Bell pairs (4 moved qubits)."),
+        ("qubit", (1, 0), "a shot takes 1 Bell pair (1 telegate)."),
+        ("auto", (2, 1), "a shot takes 3 Bell pairs (2 telegates and 1 moved qubit)."),
+        ("auto", (0, 0), "a shot takes 0 Bell pairs."),
+    ],
+)
+def test_what_a_shot_costs_is_said(
+    kind: str, uses: tuple[int, int], said: str, finished_run: RunResult, tmp_path: Path
+) -> None:
+    telegates, teledata = uses
+    cut = {"kind": kind, "telegates": telegates, "teledata": teledata, "pairs_per_shot": telegates + teledata}
+    partition = {**finished_run.summary["partition"], **cut}
+    result = replace(finished_run, summary={**finished_run.summary, "partition": partition})
+    write_run(tmp_path / "run", result)
+    section = page_of(tmp_path / "run").one("section", id="circuit")
+    assert said in section["text"].replace(THIN, " ")
 
 
 def test_fates_are_stacked_to_the_number_of_pairs_that_ended(run_page: Page, finished_run: RunResult) -> None:
@@ -420,7 +477,9 @@ def test_tables_hold_every_link_and_node_and_the_whole_scenario(run_page: Page, 
     links, nodes = run_page.all("table", class_="sortable")
     assert len(run_page.all("tr", run_page.one("tbody", links))) == 68
     assert len(run_page.all("tr", run_page.one("tbody", nodes))) == 50
-    assert run_page.one("pre")["text"] == (run_directory / "scenario.toml").read_text(encoding="utf-8")
+    assert run_page.one("pre", run_page.one("details"))["text"] == (run_directory / "scenario.toml").read_text(
+        encoding="utf-8"
+    )
 
 
 def honest(run: RunResult) -> RunResult:
@@ -545,6 +604,70 @@ def test_a_comparison_shows_heat_curves_differences_and_its_command(compare_page
     assert len(differences) == 3
     assert all(len(compare_page.all("path", one, data_shape="circle")) == 3 for one in differences)
     assert compare_page.one("code")["text"].startswith("ceas compare headline --methods")
+
+
+def with_references(directory: Path, target: Path, **levels: float) -> Path:
+    shutil.copytree(directory, target)
+    rows = read_table(target / "compare.parquet", "compare")
+    given = {name: np.full(len(rows["seed"]), level) for name, level in levels.items()}
+    write_table(target / "compare.parquet", "compare", {**rows, **given})
+    return target
+
+
+def test_a_comparison_shows_the_references_once_and_in_every_chart_of_curves(compare_page: Page) -> None:
+    # By seed 0.93 + 0.004 s and 0.90 + 0.002 s, s = 0..4: half an interval is t(0.975, 4) step / sqrt(2).
+    text = compare_page.one("section", id="table")["text"].replace(THIN, " ")
+    assert "logistic regression reaches 93.8 % ± 0.79 % (n = 5)" in text
+    assert "without noise, reaches 90.4 % ± 0.39 % (n = 5)" in text
+    assert compare_page.source.count("whatever the method and the attack") == 1
+    curves = [
+        one
+        for one in compare_page.all("svg", class_="chart")
+        if "logistic regression" in one["aria-label"] and "attack" in one["aria-label"]
+    ]
+    assert len(curves) == 3
+    for chart in curves:
+        labels = compare_page.all("text", chart, class_="on-line")
+        assert [one["text"].replace(THIN, " ") for one in labels] == [
+            "logistic regression 93.8 %",
+            "separable circuit 90.4 %",
+        ]
+        assert float(labels[0]["y"]) < float(labels[1]["y"]) - 12
+
+
+@pytest.mark.parametrize(
+    ("logistic", "separable"), [(0.93, 0.93), (0.8, 0.85), (0.9, math.nan), (math.nan, 0.9), (math.nan, math.nan)]
+)
+def test_a_comparison_leaves_out_the_references_that_it_lacks(
+    logistic: float, separable: float, compare_directory: Path, tmp_path: Path
+) -> None:
+    levels = {"test_accuracy_logistic": logistic, "test_accuracy_separable": separable}
+    page = page_of(with_references(compare_directory, tmp_path / "new", **levels))
+    labels = page.all("text", page.chart("Without attack"), class_="on-line")
+    wanted = [("logistic regression", logistic), ("separable circuit", separable)]
+    assert [one["text"].replace(THIN, " ") for one in labels] == [
+        f"{name} {100 * level:.1f} %" for name, level in wanted if math.isfinite(level)
+    ]
+    text = page.one("section", id="table")["text"]
+    assert [f"{name} reaches" in text or f"{name}, without" in text for name, _ in wanted] == [
+        math.isfinite(level) for _, level in wanted
+    ]
+    assert ("same features" in text) == bool(labels)
+    described = page.chart("Without attack")["aria-label"]
+    assert [name in described for name, _ in wanted] == [math.isfinite(level) for _, level in wanted]
+    if len(labels) == 2:
+        assert labels[0]["text-anchor"] != labels[1]["text-anchor"]
+        assert abs(float(labels[0]["y"]) - float(labels[1]["y"])) > 12
+
+
+def test_the_page_of_a_comparison_without_the_columns_of_references_is_refused(
+    compare_directory: Path, tmp_path: Path
+) -> None:
+    target = shutil.copytree(compare_directory, tmp_path / "old")
+    path = target / "compare.parquet"
+    pq.write_table(pq.read_table(path).drop_columns(["test_accuracy_logistic"]), path)
+    with pytest.raises(RunDirectoryError, match="`test_accuracy_logistic` is missing; it was written by another"):
+        write_report([target])
 
 
 def cut_rows(directory: Path, target: Path, keep: Callable[[Columns], np.ndarray]) -> Path:

@@ -21,6 +21,7 @@ from typer.core import TyperGroup
 
 from ceas import __version__
 from ceas.cli.catalogue import bench, presets, report, scenarios
+from ceas.cli.circuits import circuit
 from ceas.cli.runs import resume, run
 from ceas.cli.studies import compare, schedule
 from ceas.errors import CeasError, InterruptedRunError, ScenarioError, TerminatedError
@@ -105,7 +106,7 @@ def _options(
     """Take the options that come before a command."""
 
 
-for _command in (run, resume, compare, schedule, scenarios, presets, report, bench):
+for _command in (run, resume, compare, schedule, circuit, scenarios, presets, report, bench):
     app.command()(_command)
 
 

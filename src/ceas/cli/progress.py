@@ -43,6 +43,8 @@ def _bar() -> "Iterator[Progress]":
         task = bar.add_task("starting", total=None, figures="")
 
         def show(event: "ProgressEvent") -> None:
+            if event.note:
+                bar.console.print(escape(event.note), highlight=False)
             bar.update(
                 task,
                 description=escape(event.phase),
@@ -60,6 +62,8 @@ def _line_printer() -> "Progress":
 
     def show(event: "ProgressEvent") -> None:
         nonlocal printed
+        if event.note:
+            typer.echo(event.note, err=True)
         step = (event.phase, _LINES_PER_RUN * event.training_round // max(event.rounds, 1))
         if step != printed:
             printed = step

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ceas.cli.arguments import LARGEST_SEED, JsonOption, OutOption, ScenarioArgument, SetOption
+from ceas.cli.circuits import describe_gates, describe_places
 from ceas.cli.printing import print_json, print_pairs, text_of
 from ceas.cli.progress import progress_display
 
@@ -29,9 +30,11 @@ def run(
 ) -> None:
     """Train once, on one simulated network."""
     from ceas.experiments import claim_run_directory, load_scenario
+    from ceas.experiments.files import refuse_changed_files
 
     loaded = load_scenario(scenario, overrides or ())
     directory = out or _default_directory(loaded, seed)
+    refuse_changed_files(loaded)
     claim_run_directory(directory, overwrite=force)
     settings = [part for text in overrides or () for part in ("--set", text)]
     command = shlex.join(["ceas", "run", scenario, "--seed", str(seed), *settings])
@@ -74,6 +77,7 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
         "scenario": f"{summary['scenario_name']} ({summary['scenario_id']}), seed {summary['seed']}",
         "method, attack": f"{summary['method']}, {summary['attack']} by {summary['byzantine']['n']} nodes",
         "scheduling policy": summary["policy"],
+        **_trained(summary),
         "test accuracy": summary["test_accuracy"],
         "test accuracy, mean of the last five": summary["test_accuracy_last5"],
         "logistic regression on the same features": summary["test_accuracy_logistic"],
@@ -94,6 +98,26 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
         "repeat with": summary["command"],
     }
     print_pairs(rows, title=f"{summary['rounds']} training rounds, {summary['learners']} learners")
+
+
+def _trained(summary: "Mapping[str, Any]") -> dict[str, str]:
+    """Return what was trained on what, and how it was computed."""
+    circuit, engines, data = summary["circuit"], summary["engines"], summary["data"]
+    counts = f"{circuit['qubits']} qubits, {circuit['parameters']} parameters, depth {circuit['depth']}"
+    samples = f"{data['training_samples']} samples to train, {data['test_samples']} to test"
+    return {
+        "data set": f"{data['dataset']}, {samples}",
+        "circuit": f"{circuit['ansatz']}, {counts}",
+        "gates": describe_gates(circuit),
+        "partition": f"{summary['partition']['kind']}: {describe_places(summary['partition'])}",
+        "engine without noise": _engine(engines["ideal"]),
+        "engine with noise": _engine(engines["noisy"]),
+    }
+
+
+def _engine(chosen: "Mapping[str, str]") -> str:
+    name, reason = chosen["engine"], chosen["reason"]
+    return reason if reason.startswith(name) else f"{name}: {reason}"
 
 
 def _attackers_part(result: "RunResult") -> str:

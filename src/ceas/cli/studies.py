@@ -23,9 +23,14 @@ from ceas.cli.progress import progress_display
 from ceas.cli.schedule_tables import print_study
 
 if TYPE_CHECKING:
-    from ceas.experiments import ComparisonCell
+    from ceas.experiments import Comparison, ComparisonCell
 
 __all__ = ["compare", "schedule"]
+
+_REFERENCES = {
+    "test_accuracy_logistic": "test accuracy of logistic regression",
+    "test_accuracy_separable": "test accuracy of the separable circuit",
+}
 
 
 @contextmanager
@@ -78,11 +83,14 @@ def compare(
             command=shlex.join(command),
         )
     if as_json:
+        head = {"scenario": loaded.name, "seeds": seeds, "directory": str(directory)}
         cells = [asdict(cell) for cell in comparison.cells]
-        print_json({"scenario": loaded.name, "seeds": seeds, "directory": str(directory), "cells": cells})
+        references = {name: asdict(interval) for name, interval in comparison.references.items()}
+        print_json({**head, "cells": cells, "references": references})
         return
     title = f"{loaded.name}: mean over {seeds} seeds [95 % confidence interval]"
     print_rows([_comparison_row(cell) for cell in comparison.cells], title=title)
+    _print_references(comparison)
     typer.echo(f"rows: {directory / 'compare.parquet'}")
 
 
@@ -100,8 +108,18 @@ def _comparison_row(cell: "ComparisonCell") -> dict[str, str]:
 
 
 def _with_interval(cell: "ComparisonCell", metric: str) -> str:
-    low, high = cell.intervals[metric]
-    return f"{text_of(cell.means[metric])} [{text_of(low)}, {text_of(high)}]"
+    return _interval_text(cell.means[metric], *cell.intervals[metric])
+
+
+def _interval_text(mean: float, low: float, high: float) -> str:
+    return f"{text_of(mean)} [{text_of(low)}, {text_of(high)}]"
+
+
+def _print_references(comparison: "Comparison") -> None:
+    """Print once what does not depend on method and attack."""
+    for name, label in _REFERENCES.items():
+        if (found := comparison.references.get(name)) is not None:
+            typer.echo(f"{label} on the same features: {_interval_text(found.mean, found.low, found.high)}")
 
 
 def schedule(

@@ -1,20 +1,33 @@
 """From a scenario and a seed to what the runtime runs on: every name resolved, every number handed over."""
 
 import inspect
-from dataclasses import fields
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ceas.errors import DomainError, ScenarioError
+from ceas.errors import DomainError, ScenarioError, UnknownNameError
 from ceas.experiments import registry
+from ceas.experiments.files import refuse_changed_files
 from ceas.experiments.scenario import Scenario
 from ceas.experiments.sections import Section
-from ceas.learning import Classifier, Dataset, LearnerSamples, Partition, pad_samples, partition_circuit
+from ceas.learning import (
+    Circuit,
+    Classifier,
+    Dataset,
+    LearnerSamples,
+    Partition,
+    pad_samples,
+    partition_circuit,
+    pennylane_device,
+)
 from ceas.learning.circuits import without_encoding
 from ceas.learning.data import Preparation
-from ceas.learning.engines import choose_engine
+from ceas.learning.engines import Engine, EngineChoice, choose_engine
 from ceas.learning.training import Computation
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
 from ceas.network.hardware import PairValue, mean_squared_correlator, squared_werner
@@ -34,12 +47,16 @@ from ceas.runtime.world import (
 from ceas.streams import stream
 
 __all__ = [
+    "assemble_data",
     "assemble_method",
     "assemble_model",
+    "assemble_partition",
     "assemble_policy",
     "assemble_security",
     "assemble_training",
     "assemble_world",
+    "check_device",
+    "choose_engines",
 ]
 
 
@@ -56,6 +73,7 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
     Raises:
         ScenarioError: The scenario asks for what its network or data cannot give.
     """
+    refuse_changed_files(scenario)
     try:
         topology = build_topology(
             scenario.topology.kind,
@@ -64,7 +82,7 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             **scenario.topology.builder_parameters(),
         )
         model = assemble_model(scenario)
-        partition = partition_circuit(model.circuit, scenario.circuit.partition, sharing=scenario.circuit.is_sharing)
+        partition = assemble_partition(scenario, model)
         weights = _correlator_weights(scenario, model, partition)
         nodes, links = draw_hardware(
             topology,
@@ -72,7 +90,14 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             seed=seed,
             pair_value=_pair_value(scenario, partition, weights),
         )
-        dataset, samples = _data(scenario, topology.n_nodes, seed)
+        dataset, samples = assemble_data(scenario, topology.n_nodes, seed)
+        if dataset.train_states is not None and model.circuit.n_features:
+            wanted = "must be amplitudes, because the samples of the file are states"
+            raise ScenarioError(scenario.name, [f"data.encoding: found {scenario.data.encoding}, {wanted}"])
+        check_device(scenario, model)
+        engines = choose_engines(
+            scenario, model, partition, n_samples=len(dataset.train_labels), n_learners=topology.n_nodes
+        )
         return build_world(
             topology=topology,
             nodes=nodes,
@@ -85,7 +110,7 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             is_byzantine=_byzantine(scenario, topology, links, seed),
             optional=_optional(scenario),
             processor=ProcessorParameters(**scenario.processor.model_dump()),
-            computations=_computations(scenario, model, partition, dataset, n_learners=topology.n_nodes),
+            computations=_computations(scenario, engines),
             seed=seed,
             correlator_weights=weights,
         )
@@ -97,57 +122,161 @@ def assemble_model(scenario: Scenario) -> Classifier:
     """Build the scenario's circuit and what reads it.
 
     Raises:
-        DomainError: The circuit cannot be built like this.
-        ScenarioError: It does not fit the data.
+        ScenarioError: The circuit cannot be built like this, or does not fit the data.
     """
+    section, data = scenario.circuit, scenario.data
+    with _told_by_key(scenario, "circuit"):
+        circuit = _circuit(scenario)
+    if circuit.n_qubits != section.n_qubits:
+        wanted = f"must be {circuit.n_qubits}, the qubits of {section.ansatz}"
+        raise ScenarioError(scenario.name, [f"circuit.n_qubits: found {section.n_qubits}, {wanted}"])
+    is_states = data.dataset in registry.QUANTUM_DATASETS or data.encoding == "amplitudes"
+    if is_states:
+        with _told_by_key(scenario, "circuit"):
+            circuit = without_encoding(circuit)
+    elif not section.is_dressed and circuit.n_features != data.n_features:
+        wanted = f"must be {circuit.n_features}, the inputs of {section.ansatz}, or circuit.is_dressed must be true"
+        raise ScenarioError(scenario.name, [f"data.n_features: found {data.n_features}, {wanted}"])
+    with _told_by_key(scenario, "circuit"):
+        return Classifier(
+            circuit=circuit,
+            n_classes=len(data.classes),
+            readout=section.readout,
+            temperature=scenario.learning.temperature,
+            n_dressed_inputs=data.n_features if section.is_dressed else None,
+        )
+
+
+def _circuit(scenario: Scenario) -> Circuit:
     section, data = scenario.circuit, scenario.data
     build = registry.bind("ansatz", section.ansatz, section.parameters)
     sizes = {"n_qubits": section.n_qubits, "n_layers": section.n_layers, "entangler": section.entangler}
     if data.n_features and not section.is_dressed:
         sizes["n_features"] = data.n_features
     takes = inspect.signature(build).parameters
-    circuit = build(**{name: value for name, value in sizes.items() if name in takes})
-    if data.dataset in registry.QUANTUM_DATASETS or data.encoding == "amplitudes":
-        circuit = without_encoding(circuit)
-    elif not section.is_dressed and circuit.n_features != data.n_features:
-        wanted = f"must be {circuit.n_features}, the inputs of {section.ansatz}, or circuit.is_dressed must be true"
-        raise ScenarioError(scenario.name, [f"data.n_features: found {data.n_features}, {wanted}"])
-    return Classifier(
-        circuit=circuit,
-        n_classes=len(data.classes),
-        readout=section.readout,
-        temperature=scenario.learning.temperature,
-        n_dressed_inputs=data.n_features if section.is_dressed else None,
-    )
+    circuit: Circuit = build(**{name: value for name, value in sizes.items() if name in takes})
+    return circuit
 
 
-def _computations(
-    scenario: Scenario, model: Classifier, partition: Partition, dataset: Dataset, *, n_learners: int
-) -> Computations:
-    """Choose the engines of a run's exact figures; what fits neither is refused before anything starts."""
+def assemble_partition(scenario: Scenario, model: Classifier) -> Partition:
+    """Cut the scenario's circuit over two processors.
+
+    Raises:
+        ScenarioError: It cannot be cut like this.
+    """
+    section = scenario.circuit
+    try:
+        return partition_circuit(model.circuit, section.partition, sharing=section.is_sharing)
+    except DomainError as error:
+        raise ScenarioError(scenario.name, [f"circuit.partition: found {section.partition}. {error}"]) from error
+
+
+@contextmanager
+def _told_by_key(scenario: Scenario, name: str) -> Iterator[None]:
+    """Tell what is wrong with an argument by the key of the section that it came from."""
+    try:
+        yield
+    except (DomainError, UnknownNameError) as error:
+        found = re.fullmatch(r"Argument `(\w+)` (.*?)\.?", str(error), re.DOTALL)
+        section, told = getattr(scenario, name), f"{name}: {error}"
+        if found is not None and found[1] in section.parameters:
+            told = f"{name}.parameters.{found[1]}: {found[2]}"
+        elif found is not None and found[1] in type(section).model_fields:
+            told = f"{name}.{found[1]}: {found[2]}"
+        raise ScenarioError(scenario.name, [told]) from error
+
+
+def check_device(scenario: Scenario, model: Classifier) -> None:
+    """Open the PennyLane device that some nodes shall use, so that one that cannot be opened stops nothing half-way.
+
+    Raises:
+        ScenarioError: It cannot be opened.
+    """
+    processor = scenario.processor
+    if not processor.device:
+        return
+    try:
+        pennylane_device(processor.device, model.circuit.n_qubits, processor.device_options)
+    except DomainError as error:
+        why = str(error).removeprefix("Argument `name` ").removesuffix(".")
+        raise ScenarioError(scenario.name, [f"processor.device: {why}"]) from error
+
+
+class EngineChoices(NamedTuple):
+    """Which engines compute a run's exact figures.
+
+    Attributes:
+        ideal: For loss, gradient and accuracy without noise, of all training samples.
+        noisy: For what noise leaves of the learners' signals.
+    """
+
+    ideal: EngineChoice
+    noisy: EngineChoice
+
+
+def choose_engines(
+    scenario: Scenario, model: Classifier, partition: Partition, *, n_samples: int, n_learners: int
+) -> EngineChoices:
+    """Choose the engines of a run's exact figures; what fits neither is refused before anything starts.
+
+    Args:
+        scenario: What it is for.
+        model: Its circuit and what reads it.
+        partition: The circuit's partition.
+        n_samples: Training samples.
+        n_learners: Number of learners.
+
+    Raises:
+        ScenarioError: No engine, or not the one that is asked for, can do it in the memory that is free.
+    """
     learning, processor = scenario.learning, scenario.processor
+    wanted: Engine = learning.engine
+    if model.n_dressed_inputs is not None:
+        # Trajectories have no gradient by the inputs, which a layer in front needs.
+        if wanted == "trajectories":
+            told = "found trajectories, must be heisenberg or auto where circuit.is_dressed = true"
+            raise ScenarioError(scenario.name, [f"learning.engine: {told}"])
+        wanted = "heisenberg"
     choose = partial(choose_engine, model.circuit, partition, n_observables=len(model.observables))
-    ideal = choose(
-        n_learners=1,
-        n_samples=len(dataset.train_labels),
-        has_relaxation=False,
-        is_noiseless=True,
-        needs_gradient=True,
-        engine=learning.engine,
+    has_states = not model.circuit.n_features
+    try:
+        ideal = choose(
+            n_learners=1,
+            n_samples=n_samples,
+            has_relaxation=False,
+            is_noiseless=True,
+            needs_gradient=True,
+            has_states=has_states,
+            engine=wanted,
+        )
+        noisy = choose(
+            # The true ones, the believed ones and a few corners of what tests leave possible.
+            n_learners=4 * n_learners,
+            n_samples=N_REFERENCE_INPUTS,
+            has_relaxation=processor.relaxation_time_s is not None or processor.dephasing_time_s is not None,
+            is_noiseless=False,
+            n_trajectories=learning.n_trajectories,
+            is_shared=True,
+            has_states=has_states,
+            engine=learning.engine,
+        )
+    except DomainError as error:
+        why = str(error).removeprefix("Argument `circuit` ").removesuffix(".")
+        raise ScenarioError(
+            scenario.name, [f"circuit.n_qubits: found {model.circuit.n_qubits}, {why} (learning.engine = {wanted})"]
+        ) from error
+    if wanted != learning.engine:
+        ideal = replace(ideal, reason="heisenberg alone has the gradient of a dressed circuit.")
+    return EngineChoices(ideal, noisy)
+
+
+def _computations(scenario: Scenario, engines: EngineChoices) -> Computations:
+    by = partial(Computation, n_trajectories=scenario.learning.n_trajectories)
+    return Computations(
+        ideal=by(engine=engines.ideal.name),
+        noisy=by(engine=engines.noisy.name),
+        choices=(engines.ideal, engines.noisy),
     )
-    noisy = choose(
-        # The true ones, the believed ones and a few corners of what tests leave possible.
-        n_learners=4 * n_learners,
-        n_samples=N_REFERENCE_INPUTS,
-        has_relaxation=processor.relaxation_time_s is not None or processor.dephasing_time_s is not None,
-        is_noiseless=False,
-        n_trajectories=learning.n_trajectories,
-        engine=learning.engine,
-    )
-    if model.n_dressed_inputs is not None and ideal.name == "trajectories":
-        raise DomainError("Argument `engine` must be heisenberg for a dressed circuit; fewer qubits make that quicker.")
-    by = partial(Computation, n_trajectories=learning.n_trajectories)
-    return Computations(ideal=by(engine=ideal.name), noisy=by(engine=noisy.name), reasons=(ideal.reason, noisy.reason))
 
 
 def _of(section: Section, parameters: type[Any], *without: str) -> dict[str, Any]:
@@ -181,26 +310,33 @@ def _pair_value(scenario: Scenario, partition: Partition, weights: tuple[float, 
     return lambda bell_diagonal: mean_squared_correlator(bell_diagonal, weights) ** n_pairs
 
 
-def _data(scenario: Scenario, n_learners: int, seed: int) -> tuple[Dataset, LearnerSamples]:
+def assemble_data(scenario: Scenario, n_learners: int, seed: int) -> tuple[Dataset, LearnerSamples]:
+    """Prepare the scenario's samples and deal the training part to learners.
+
+    Raises:
+        ScenarioError: The samples do not allow what the scenario asks for.
+    """
     section = scenario.data
-    preparation = Preparation(
-        n_features=section.n_features,
-        n_qubits=scenario.circuit.n_qubits,
-        classes=section.classes,
-        angle_range=(section.lowest_angle, section.highest_angle),
-        **_of(section, Preparation, "n_features", "classes"),
-    )
-    dataset = registry.bind("dataset", section.dataset, section.parameters)(preparation, rng=stream(seed, "dataset"))
-    parts = registry.resolve("split", section.split)(
-        dataset.train_labels,
-        n_learners,
-        kind=section.split,
-        concentration=section.concentration,
-        similarity=section.similarity,
-        classes_per_learner=section.classes_per_learner,
-        rng=stream(seed, "split"),
-    )
-    return dataset, pad_samples(parts)
+    with _told_by_key(scenario, "data"):
+        preparation = Preparation(
+            n_features=section.n_features,
+            n_qubits=scenario.circuit.n_qubits,
+            classes=section.classes,
+            angle_range=(section.lowest_angle, section.highest_angle),
+            **_of(section, Preparation, "n_features", "classes"),
+        )
+        load = registry.bind("dataset", section.dataset, section.parameters)
+        dataset = load(preparation, rng=stream(seed, "dataset"))
+        parts = registry.resolve("split", section.split)(
+            dataset.train_labels,
+            n_learners,
+            kind=section.split,
+            concentration=section.concentration,
+            similarity=section.similarity,
+            classes_per_learner=section.classes_per_learner,
+            rng=stream(seed, "split"),
+        )
+        return dataset, pad_samples(parts)
 
 
 def _demand(scenario: Scenario) -> DemandParameters:

@@ -192,7 +192,7 @@ def _contests(kind: str) -> Callable[[_Session], list[Row]]:
             entries = hold_contest(_PROGRAMS[kind], work, session.conduct)
             session.contests[kind, n_qubits] = entries
             rows += contest_rows(kind, entries, work)
-        return rows + (_target_rows(rows) if kind == "noisy" else [])
+        return rows + _target_rows(kind, rows)
 
     return run
 
@@ -207,6 +207,7 @@ class _Target:
     words: str
     bound: float
     is_least: bool = True
+    kind: str = "noisy"
 
     def row(self, value: float | None) -> Row:
         """Return the target beside what was measured."""
@@ -218,8 +219,9 @@ class _Target:
         return {**row, "bound": self.bound, "measured": value, "verdict": verdict}
 
 
-def _times(qubits: int, program: str, bound: float) -> _Target:
-    return _Target(qubits=qubits, program=program, column="times_ceas", words="times our time,", bound=bound)
+def _times(qubits: int, program: str, bound: float, kind: str = "noisy") -> _Target:
+    words = "times our time,"
+    return _Target(qubits=qubits, program=program, column="times_ceas", words=words, bound=bound, kind=kind)
 
 
 _TARGETS = (
@@ -229,16 +231,21 @@ _TARGETS = (
     _times(6, "pennylane default.mixed", 400.0),
     _Target(qubits=8, program="ceas", column="run_ms", words="time (ms),", bound=250.0, is_least=False),
     _Target(qubits=8, program="ceas", column="peak_mb", words="memory (MiB),", bound=2048.0, is_least=False),
+    *(
+        _times(qubits, program, 1.0, "pure")
+        for qubits in (10, 14)
+        for program in ("tensorcircuit-ng Circuit", "pennylane lightning.qubit")
+    ),
 )
 
 
-def _target_rows(rows: Sequence[Row]) -> list[Row]:
+def _target_rows(kind: str, rows: Sequence[Row]) -> list[Row]:
     fastest = {(row["qubits"], row["program"]): row for row in rows if row["fastest"]}
     sizes = {row["qubits"] for row in rows}
     return [
         target.row(fastest.get((target.qubits, target.program), {}).get(target.column))
         for target in _TARGETS
-        if target.qubits in sizes
+        if target.kind == kind and target.qubits in sizes
     ]
 
 

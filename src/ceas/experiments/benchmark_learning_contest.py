@@ -25,6 +25,11 @@ _NOT_INSTALLED = "not installed (pip install -e '.[bench]')"
 # A program that exceeds the time limit is given one learner in so many.
 _LEARNERS_SHARE = 10
 
+_NUMBERS = (
+    *("run_ms", "times_ceas", "cpu_ms", "cpu_times_ceas", "encode_ms"),
+    *("compile_s", "peak_mb", "difference", "runs", "processes"),
+)
+
 Row = dict[str, Any]
 
 
@@ -78,6 +83,11 @@ class Entry:
     def times_s(self, work: Work) -> list[float]:
         """Return the time for all learners of each process (s), extrapolated where it had only some."""
         return [one.run_s * work.n_learners / self.n_learners for one in self.measured]
+
+    def encode_s(self, work: Work) -> list[float]:
+        """Return the time of encoding all samples likewise (s); empty where every run does it."""
+        known = [one.encode_s for one in self.measured if one.encode_s is not None]
+        return [time_s * work.n_learners / self.n_learners for time_s in known]
 
     def cpu_s(self, work: Work) -> list[float]:
         """Return the processor time likewise (s); not a number where it is not known."""
@@ -146,7 +156,8 @@ def contest_rows(table: str, entries: Sequence[Entry], work: Work) -> list[Row]:
     """Return a row for each way to run each program.
 
     `times_ceas` is the median over repetitions of its time over the first program's in the same repetition,
-    `cpu_times_ceas` the same of processor time, which other work on the machine changes less.
+    `cpu_times_ceas` the same of processor time, which other work on the machine changes less. `encode_ms` is not part
+    of either: a program that has it encodes samples once, the others in every run.
     """
     reference = entries[0]
     fastest = list(fastest_options(entries))
@@ -155,9 +166,7 @@ def contest_rows(table: str, entries: Sequence[Entry], work: Work) -> list[Row]:
 
 def _row(table: str, entry: Entry, reference: Entry, work: Work, is_fastest: bool) -> Row:
     row: Row = {"table": table, "qubits": work.n_qubits, "program": entry.program.name, "option": entry.option}
-    numbers: Row = dict.fromkeys(
-        ("run_ms", "times_ceas", "cpu_ms", "cpu_times_ceas", "compile_s", "peak_mb", "difference", "runs", "processes")
-    )
+    numbers: Row = dict.fromkeys(_NUMBERS)
     row |= {"fastest": "yes" if is_fastest else "", "status": _status(entry, reference, work), **numbers}
     row["learners"] = entry.n_learners or None
     row["platform"] = entry.measured[0].platform if entry.measured else ""
@@ -166,8 +175,9 @@ def _row(table: str, entry: Entry, reference: Entry, work: Work, is_fastest: boo
     if not entry.measured:
         return row
     times, cpu = entry.times_s(work), entry.cpu_s(work)
-    differences = _differences(entry, reference)
+    differences, encode_s = _differences(entry, reference), entry.encode_s(work)
     return row | {
+        "encode_ms": 1e3 * float(np.median(encode_s)) if encode_s else None,
         "run_ms": 1e3 * float(np.median(times)),
         "times_ceas": _ratio(times, reference.times_s(work)),
         "cpu_ms": _known(1e3 * float(np.median(cpu))),

@@ -96,6 +96,8 @@ class Measured:
         losses: Loss of every learner, shape (learners,).
         gradients: Its gradient, shape (learners, parameters).
         platform: Device that computed, for example `"cpu"`.
+        encode_s: Time of encoding all samples, which a program does once before its runs (s); None where every run
+            does it.
     """
 
     compile_s: float
@@ -104,6 +106,7 @@ class Measured:
     losses: FloatArray
     gradients: FloatArray
     platform: str
+    encode_s: float | None = None
 
     @property
     def run_s(self) -> float:

@@ -5,9 +5,10 @@ The benchmark (Bowles, Ahmed and Schuld, arXiv 2403.07059; code XanaduAI/qml-ben
 size, from the starts given below, and chooses settings by cross-validation on five folds. The same is done here but
 for the following.
 
-- Data: 1000 images of MNIST that a package ships, 700 to train, redrawn with every seed, in place of 11,552 to train
-  and 1902 to test, always the same.
-- Settings: one small grid for all models, chosen by the validation part of two seeds that are not reported.
+- Data: 1000 images of MNIST that a package ships, 800 to train and 200 to test, redrawn with every seed, in place of
+  11,552 to train and 1902 to test, always the same.
+- Settings: one small grid for all models, chosen by 100 validation images of each of three splits that are not reported
+  (there 700 train).
 - Loss: cross-entropy of P(+1) = sigmoid(6 f) for all models. That is theirs for the separable model. Theirs for
   re-uploading is the squared error of weighted fidelities, sum_j (a0_j F0_j - y0)^2 + (a1_j F1_j - y1)^2 with trained
   weights a; for IQP it is linear, (1 - y f) / 2.
@@ -46,15 +47,23 @@ PUBLISHED: dict[str, dict[int, float]] = {
     "IQPVariational": {2: 0.675, 4: 0.779, 6: 0.907, 8: 0.906},
     "DressedQuantumCircuit": {2: 0.732, 4: 0.816, 6: 0.955, 8: 0.959},
 }
-# The best classical model of theirs, a neural network, likewise: what their features hold.
+# The same on their training part, where it was looked up.
+PUBLISHED_TRAINING = {
+    ("DataReuploading", 4): 0.824,
+    ("DataReuploading", 8): 0.956,
+    ("SeparableVariational", 8): 0.899,
+    ("IQPVariational", 8): 0.901,
+    ("DressedQuantumCircuit", 8): 0.961,
+}
+# A classical neural network of theirs, likewise: what their features hold.
 PUBLISHED_NETWORK = {2: 0.734, 4: 0.843, 6: 0.959, 8: 0.969}
 TOLERANCE = 0.02
 
 TEMPERATURE = 3.0  # of scores +-f, which makes sigmoid(6 f)
-LEARNING_RATES, LAYERS = (0.01, 0.1), (5, 10)
+LEARNING_RATES, LAYERS = (0.01, 0.1), (5, 10, 15)
 BATCH_SIZE, INTERVAL, MOST_STEPS = 32, 200, 3000
-TUNING_SEEDS = 2
-TRAINING_SIZES = (50, 100, 200, 400, 700)
+TUNING_SEEDS = 3
+TRAINING_SIZES = (50, 100, 200, 400, 800)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,19 +138,25 @@ ENTRANTS: dict[str, Entrant] = {
 def published_part(*, seeds: int, is_quick: bool, processes: int = 2) -> list[Row]:
     """Train all models on all numbers of features, hold them beside classical ones, and measure learning curves."""
     features = (2, 4) if is_quick else (2, 4, 6, 8)
-    cells = list(product(ENTRANTS, features))
+    # The longest first, so that no process is left with them at the end.
+    cells = [(name, n_features) for n_features in reversed(features) for name in ENTRANTS]
     with spawned_pool(processes) as pool:
         baselines = dict(zip(features, pool.map(_baselines, features, [seeds] * len(features)), strict=True))
         found = list(pool.map(_cell, *zip(*cells, strict=True), [seeds] * len(cells), [is_quick] * len(cells)))
+    found.sort(key=lambda cell: (list(ENTRANTS).index(cell["model"]), cell["features"]))
     rows = [_accuracy_row(cell, baselines[int(cell["features"])]) for cell in found]
     rows += [row for n_features in features for row in _baseline_rows(n_features, baselines[n_features])]
     return rows + [row for cell in found for row in _curve_rows(cell)]
 
 
 def _dataset(n_features: int, seed: int, *, is_reported: bool) -> Dataset:
-    """Return a redrawn split of the images; components, ranges and standard scores are those of its training part."""
+    """Return a redrawn split of the images; components, ranges and standard scores are those of its training part.
+
+    A reported one has a single validation image of each class, which decides nothing.
+    """
     rng = stream(seed, "reference data", is_reported=int(is_reported))
-    return mnist(bowles_preparation(n_features=n_features, classes=(3, 5)), rng=rng)
+    share = 0.002 if is_reported else 0.1
+    return mnist(bowles_preparation(n_features=n_features, classes=(3, 5), validation_fraction=share), rng=rng)
 
 
 def _given(name: str, dataset: Dataset) -> Dataset:
@@ -200,6 +215,7 @@ def _cell(name: str, n_features: int, seeds: int, is_quick: bool) -> Row:
         "setting": chosen,
         "validation": max(scores),
         "test": [run.test_accuracy for run in runs],
+        "train": [run.train_accuracy for run in runs],
         "steps": [run.train_loss.size for run in runs],
         "converged": [run.has_converged for run in runs],
         "curves": curves,
@@ -244,6 +260,8 @@ def _accuracy_row(cell: Row, baselines: dict[str, list[float]]) -> Row:
         "±": ours.high - ours.mean,
         "difference": ours.mean - published,
         "within 0.02": "yes" if abs(ours.mean - published) <= TOLERANCE else "no",
+        "ours, training part": float(np.mean(cell["train"])),
+        "published, training part": PUBLISHED_TRAINING.get((cell["model"], cell["features"]), float("nan")),
         "ours - RBF-SVC": ours.mean - float(np.mean(baselines["rbf_svc"])),
         "layers": n_layers,
         "learning rate": learning_rate,

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ceas.errors import DomainError, RunDirectoryError, ScenarioError
-from ceas.experiments.comparison_store import add_run, finished_keys, read_comparison
+from ceas.experiments.comparison_store import add_run, finished_keys, read_comparison, reference_intervals
 from ceas.experiments.result_tables import Columns
 from ceas.experiments.results import RunResult
 from ceas.experiments.scenario import Scenario
@@ -72,11 +73,20 @@ class ComparisonCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """A comparison and where its rows are kept."""
+    """A comparison and where its rows are kept.
+
+    Attributes:
+        scenario: What all runs share.
+        directory: Where the rows are.
+        cells: One for each method under each attack.
+        references: Test accuracy of logistic regression and of the circuit without entanglers on the same features, by
+            column of the rows, over the seeds; what a seed lacks is left out.
+    """
 
     scenario: Scenario
     directory: Path
     cells: tuple[ComparisonCell, ...]
+    references: Mapping[str, MeanInterval]
 
 
 def compare_methods(
@@ -164,20 +174,32 @@ def summarise(
     Raises:
         RunDirectoryError: A row is missing.
     """
-    rows = read_comparison(out).rows
-    cells = tuple(
-        _cell(rows, variant, method, attack, tuple(dict.fromkeys(seeds)))
-        for (method, attack), variant in _variants(scenario, methods, attacks).items()
+    rows, chosen = read_comparison(out).rows, tuple(dict.fromkeys(seeds))
+    variants = _variants(scenario, methods, attacks)
+    found = {key: _chosen_rows(rows, variant, *key, chosen) for key, variant in variants.items()}
+    shown = np.logical_or.reduce(list(found.values()))
+    return Comparison(
+        scenario=scenario,
+        directory=out,
+        cells=tuple(_cell(rows, belongs, *key, chosen) for key, belongs in found.items()),
+        references=reference_intervals({name: column[shown] for name, column in rows.items()}),
     )
-    return Comparison(scenario=scenario, directory=out, cells=cells)
 
 
-def _cell(rows: Columns, variant: Scenario, method: str, attack: str, seeds: tuple[int, ...]) -> ComparisonCell:
+def _chosen_rows(
+    rows: Columns, variant: Scenario, method: str, attack: str, seeds: tuple[int, ...]
+) -> NDArray[np.bool_]:
     belongs = rows["scenario_id"] == variant.scenario_id
     belongs &= (rows["method"] == method) & (rows["attack"] == attack) & np.isin(rows["seed"], seeds)
     found = {int(seed) for seed in rows["seed"][belongs]}
     if found != set(seeds):
         raise RunDirectoryError(f"no row for {method}, {attack}, seed {min(set(seeds) - found)}")
+    return np.asarray(belongs, bool)
+
+
+def _cell(
+    rows: Columns, belongs: NDArray[np.bool_], method: str, attack: str, seeds: tuple[int, ...]
+) -> ComparisonCell:
     intervals = {metric: _interval(rows[metric][belongs]) for metric in METRICS}
     return ComparisonCell(
         method=method,

@@ -10,12 +10,23 @@ import numpy as np
 from ceas.errors import RunDirectoryError
 from ceas.experiments.result_tables import TABLE_COLUMNS, Columns, read_metadata, read_table, write_table
 from ceas.experiments.results import RunResult
+from ceas.experiments.statistics import MeanInterval, mean_interval
 
-__all__ = ["ROW_KEY", "ComparisonTables", "add_run", "finished_keys", "read_comparison"]
+__all__ = [
+    "REFERENCES",
+    "ROW_KEY",
+    "ComparisonTables",
+    "add_run",
+    "finished_keys",
+    "read_comparison",
+    "reference_intervals",
+]
 
 # What names one row; a curve has one row for each of its evaluated rounds.
 ROW_KEY = ("scenario_id", "method", "attack", "seed")
 _ROWS, _CURVES = "compare", "compare_curves"
+# Columns of what else reaches on the features of a seed's data, whatever the method and the attack.
+REFERENCES = ("test_accuracy_logistic", "test_accuracy_separable")
 
 RowKey = tuple[str, str, str, int]
 
@@ -73,6 +84,18 @@ def add_run(directory: Path, result: RunResult, *, method: str | None = None, co
     _write(directory, _CURVES, _joined(_CURVES, curves, _curve(result, key)), {})
     single = {name: np.array([value], dtype=rows[name].dtype) for name, value in row.items()}
     _write(directory, _ROWS, _joined(_ROWS, rows, single), {"command": command} if command else {})
+
+
+def reference_intervals(rows: Columns) -> dict[str, MeanInterval]:
+    """Return the mean over the seeds, with its 95 % interval, of each of `REFERENCES` that every row has.
+
+    All rows of a seed hold the same reference, so a seed counts once, however many methods and attacks it has.
+    """
+    seeds = np.unique(rows["seed"])
+    known = {name: rows[name] for name in REFERENCES if len(seeds) and np.isfinite(rows[name]).all()}
+    return {
+        name: mean_interval([values[rows["seed"] == seed].mean() for seed in seeds]) for name, values in known.items()
+    }
 
 
 def _path(directory: Path, name: str) -> Path:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from types import MappingProxyType, UnionType
+from typing import Any, get_args
 
 from ceas.errors import ScenarioError, UnknownNameError, nearest_name
 from ceas.experiments.scenario_text import describe_value
@@ -81,7 +81,7 @@ DATASETS = {
     "file": "ceas.learning.data_files:load_file",
 }
 # Labels that are told apart unless the scenario says which; those of files are the user's to name.
-DEFAULT_CLASSES = dict.fromkeys(DATASETS, (0, 1)) | {
+DEFAULT_CLASSES = dict.fromkeys(DATASETS.keys() - {"file"}, (0, 1)) | {
     "digits": (0, 1, 2, 3),
     "mnist": (0, 1, 2, 3),
     "wine": (0, 1, 2),
@@ -233,7 +233,7 @@ def parameter_mistakes(family: str, name: str, parameters: Mapping[str, Any]) ->
     signature = inspect.signature(resolve(family, name)).parameters
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in signature.values())
     settable = {
-        key: parameter.default
+        key: parameter
         for key, parameter in signature.items()
         if parameter.kind in (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         and key not in FAMILIES[family].supplied
@@ -247,12 +247,14 @@ def parameter_mistakes(family: str, name: str, parameters: Mapping[str, Any]) ->
     return {key: message for key, message in mistakes.items() if message}
 
 
-def _wrong_type(value: Any, default: Any) -> str:
+def _wrong_type(value: Any, parameter: inspect.Parameter) -> str:
     """Say what is wrong with a value next to a default of a plain type; empty when nothing is."""
+    others = get_args(parameter.annotation) if isinstance(parameter.annotation, UnionType) else ()
     for kinds, word in (((bool,), "true or false"), ((int, float), "a number"), ((str,), "a string")):
-        if isinstance(default, kinds):
-            fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(default, bool)
-            return "" if fits else f"found {describe_value(value)}, must be {word}"
+        if isinstance(parameter.default, kinds):
+            fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(parameter.default, bool)
+            # A column may have a name or a number, whichever the default is.
+            return "" if fits or type(value) in others else f"found {describe_value(value)}, must be {word}"
     return ""
 
 

@@ -65,8 +65,9 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "compare": _columns(
             string="scenario_id method attack ceas_version",
             int64="seed",
-            float64="test_accuracy test_accuracy_last5 train_loss gradient_variance gradient_alignment "
-            "bell_pair_utilisation delivered_value value_learning byzantine_weight wall_s",
+            float64="test_accuracy test_accuracy_last5 test_accuracy_logistic test_accuracy_separable train_loss "
+            "gradient_variance gradient_alignment bell_pair_utilisation delivered_value value_learning "
+            "byzantine_weight wall_s",
         ),
         "compare_curves": _columns(string="scenario_id method attack", int64="seed round", float64="test_accuracy"),
         "schedule": _columns(

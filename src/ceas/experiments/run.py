@@ -22,6 +22,7 @@ from ceas.experiments.assemble import (
     assemble_world,
 )
 from ceas.experiments.comparison import Comparison, compare_methods
+from ceas.experiments.files import changed_files
 from ceas.experiments.result_tables import write_atomically
 from ceas.experiments.results import RunResult, is_finished, write_run
 from ceas.experiments.run_tables import run_result
@@ -29,7 +30,9 @@ from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.runtime.checkpoint import load_arrays, save_arrays
 from ceas.runtime.compilation import use_compilation_cache
 from ceas.runtime.cosimulation import CoSimulation, start_parameters
+from ceas.runtime.forecast import Forecast, forecast_round
 from ceas.runtime.interrupts import InterruptFlag, deferred_interrupts
+from ceas.runtime.learners import TrainingParameters
 from ceas.runtime.progress import Progress, ProgressEvent
 from ceas.runtime.sources import LiveSource, NetworkTrace, RecordedSource, Source, record_trace
 from ceas.runtime.world import World
@@ -65,7 +68,7 @@ def resume_run(directory: Path, *, progress: Progress | None = None) -> RunResul
     """Continue an interrupted run to its end.
 
     Raises:
-        RunDirectoryError: The directory holds no checkpoint, or its run is finished.
+        RunDirectoryError: The directory holds no checkpoint, its run is finished, or a file that it needs was changed.
         InterruptedRunError: Interrupted again; the directory holds a later checkpoint.
     """
     if is_finished(directory):
@@ -74,6 +77,9 @@ def resume_run(directory: Path, *, progress: Progress | None = None) -> RunResul
     scenario = load_scenario(directory / "scenario.toml")
     if str(arrays["scenario_id"]) != scenario.scenario_id:
         raise RunDirectoryError(f"{directory}: scenario.toml was changed since the checkpoint was written")
+    if changed := changed_files(scenario):
+        told = "\n".join(f"{directory}: cannot be continued: {message}" for message in changed)
+        raise RunDirectoryError(told.replace("; remove this key to accept it", ", and a run cannot mix the two"))
     with deferred_interrupts() as interrupt:
         session = _Session(scenario, seed=int(arrays["seed"]), out=directory, command=str(arrays["command"]))
         session.load(arrays)
@@ -140,6 +146,13 @@ def _trace_every(scenario: Scenario) -> int:
     return {"none": 0, "full": 1, "sampled": scenario.output.trace_every}[scenario.output.pair_trace]
 
 
+def _forecast(scenario: Scenario, world: World, training: TrainingParameters) -> Forecast:
+    try:
+        return forecast_round(world, training)
+    except DomainError as error:
+        raise ScenarioError(scenario.name, [str(error)]) from error
+
+
 class _Session:
     """One run in a process: the co-simulation, its directory and its clocks."""
 
@@ -163,9 +176,11 @@ class _Session:
         self._compile_s = 0.0
         self._sampling = _trace_every(scenario)
         self._world = world or assemble_world(scenario, seed)
+        training = assemble_training(scenario)
+        self._forecast = _forecast(scenario, self._world, training)
         self._simulation = CoSimulation(
             self._world,
-            assemble_training(scenario),
+            training,
             assemble_method(scenario),
             assemble_security(scenario),
             source or _live_source(scenario, self._world, seed=seed, trace_every=self._sampling),
@@ -202,7 +217,7 @@ class _Session:
 
     def finish(self, progress: Progress | None, interrupt: InterruptFlag) -> RunResult:
         """Run the remaining training rounds, write the run directory and return the result."""
-        self._tell(progress, "compiling")
+        self._tell(progress, "compiling", note=str(self._forecast))
         if progress is not None or self._out is not None:
             self._compile_s += self._simulation.compile()
         self._tell(progress, "training")
@@ -239,7 +254,7 @@ class _Session:
             shutil.rmtree(self._out / CHECKPOINT.parent, ignore_errors=True)
         return result
 
-    def _tell(self, progress: Progress | None, phase: str) -> None:
+    def _tell(self, progress: Progress | None, phase: str, note: str = "") -> None:
         if progress is None:
             return
         rows = self._simulation.history.rounds
@@ -253,5 +268,6 @@ class _Session:
                 rounds=self._scenario.clock.rounds,
                 test_accuracy=accuracies[-1] if accuracies else None,
                 utilisation=float(fates[1:4].sum() / closed) if closed else None,
+                note=note,
             )
         )

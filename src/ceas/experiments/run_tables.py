@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas import __version__
+from ceas.experiments.circuit_account import circuit_summary, partition_summary
 from ceas.experiments.result_tables import TABLE_COLUMNS, Columns
 from ceas.experiments.results import RunResult
 from ceas.experiments.scenario import Scenario
@@ -55,6 +56,10 @@ def run_result(
     learners = _typed("learners", simulation.history.learners_table())
     summary = {
         **_identity(scenario, seed, command),
+        "circuit": circuit_summary(world.circuit, world.partition, ansatz=scenario.circuit.ansatz),
+        "partition": partition_summary(world.circuit, world.partition),
+        "engines": _engines(world),
+        "data": _data(scenario, world),
         **_training_summary(scenario, world, simulation, rounds, seed=seed),
         **_pair_summary(simulation.totals),
         **_security_summary(scenario, world, simulation),
@@ -111,6 +116,23 @@ def _training_summary(
         "learners": world.n_learners,
         "shots": int(rounds["shots"].sum()),
     }
+
+
+def _data(scenario: Scenario, world: World) -> dict[str, Any]:
+    dataset = world.dataset
+    return {
+        "dataset": scenario.data.dataset,
+        "source": dataset.source,
+        "classes": list(dataset.class_names),
+        "features": dataset.n_features,
+        "training_samples": len(dataset.train_labels),
+        "test_samples": len(dataset.test_labels),
+    }
+
+
+def _engines(world: World) -> dict[str, dict[str, str]]:
+    chosen = zip(("ideal", "noisy"), world.computations.choices, strict=False)
+    return {purpose: {"engine": choice.name, "reason": choice.reason} for purpose, choice in chosen}
 
 
 def _pair_summary(totals: Totals) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from ceas.errors import ScenarioError, nearest_name
+from ceas.experiments.files import FILE_CHOICES, file_of
 from ceas.experiments.scenario_checks import complete, cross_mistakes
 from ceas.experiments.scenario_keys import KeyDocumentation, document_key, section_mistakes
 from ceas.experiments.scenario_overrides import apply_overrides, located, set_key
@@ -179,9 +180,14 @@ def _sections_of(raw: Mapping[str, Any]) -> bool:
 
 
 def _without_file_location(document: dict[str, Any]) -> dict[str, Any]:
-    """Leave out where a topology file lies: its digest says what it is."""
+    """Leave out where files lie whose digests say what they are."""
     topology = {key: value for key, value in document["topology"].items() if key != "path"}
-    return {**document, "topology": topology}
+    placeless = {**document, "topology": topology}
+    for name in FILE_CHOICES:
+        if file_of(document, name) is not None and "sha256" in document[name]:
+            parameters = {key: value for key, value in document[name]["parameters"].items() if key != "path"}
+            placeless[name] = {**document[name], "parameters": parameters}
+    return placeless
 
 
 def built_in_scenarios() -> dict[str, str]:
@@ -235,7 +241,7 @@ def _not_found(path: Path) -> str:
 def scenario_from_toml(
     text: str, *, source: str = "scenario", overrides: Iterable[str] = (), directory: Path | None = None
 ) -> Scenario:
-    """Read a scenario from TOML text; `directory` is where a relative topology path starts.
+    """Read a scenario from TOML text; `directory` is where the relative paths of files start.
 
     Raises:
         ScenarioError: The text is not TOML or has mistakes; one message for each.

@@ -2,11 +2,14 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ceas.errors import CeasError, DomainError, ScenarioError
 from ceas.experiments import registry
+from ceas.experiments.files import FILE_CHOICES, digest_of, file_of
+from ceas.experiments.scenario_text import describe_value
 from ceas.experiments.sections import (
     TOPOLOGY_KEYS,
     AggregationSection,
@@ -36,20 +39,38 @@ def derived_defaults(document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
     return {
         **_data_defaults(document),
         **{("topology", key): value for key, value in from_file.items()},
+        **_digests(document),
         ("aggregation", "tolerated_byzantine"): n_byzantine if _is_count(n_byzantine) else None,
         ("consensus", "tolerated_byzantine"): None if n_nodes is None else (n_nodes - 1) // 3,
     }
 
 
 def _data_defaults(document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
-    """Return the classes of the data set, and a feature a qubit; samples that are states have none."""
+    """Return the classes of the data set, and a feature a qubit; samples that are states have none.
+
+    Classes of a user's own data are the user's to name. A data set that is not known is itself a mistake, of which the
+    classes need not remind.
+    """
     sections = (document.get("data", {}), document.get("circuit", {}))
     data, circuit = (section if isinstance(section, Mapping) else {} for section in sections)
     dataset, n_qubits = data.get("dataset", "digits"), circuit.get("n_qubits", 4)
     is_states = dataset in registry.QUANTUM_DATASETS or data.get("encoding") == "amplitudes"
-    classes = registry.DEFAULT_CLASSES.get(dataset) if isinstance(dataset, str) else None
+    name = dataset if isinstance(dataset, str) else ""
+    is_own = name == "file" or registry.is_user_object(name)
     n_features = 0 if is_states else n_qubits if _is_count(n_qubits) else None
-    return {("data", "classes"): None if classes is None else list(classes), ("data", "n_features"): n_features}
+    classes = {} if is_own else {("data", "classes"): list(registry.DEFAULT_CLASSES.get(name, (0, 1)))}
+    return {**classes, ("data", "n_features"): n_features}
+
+
+def _digests(document: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the digests of data and circuit files that are not recorded yet; what is unreadable is told later."""
+    found = {}
+    for name in FILE_CHOICES:
+        path = file_of(document, name)
+        if path is not None and "sha256" not in document[name]:
+            with suppress(OSError):
+                found[name, "sha256"] = digest_of(path)
+    return found
 
 
 def complete(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,6 +204,33 @@ def _drift_happens(clock: ClockSection, drift: DriftSection) -> Mistakes:
         yield "drift.link_share", f"found {drift.link_share!r}, but all factors of drift are 1, so nothing changes"
 
 
+def _data_file(data: DataSection) -> Mistakes:
+    return _file("data", data)
+
+
+def _circuit_file(circuit: CircuitSection) -> Mistakes:
+    return _file("circuit", circuit)
+
+
+def _file(name: str, section: DataSection | CircuitSection) -> Mistakes:
+    """Check the file of a section; one that was there before may be gone, and is missed when it is used."""
+    key, value = FILE_CHOICES[name]
+    chosen, path = getattr(section, key), section.parameters.get("path")
+    if chosen != value:
+        if section.sha256 is not None:
+            yield f"{name}.sha256", f"not used by {key} {chosen}, only by {value}"
+    elif "path" not in section.parameters:
+        wanted = {"data": "a CSV or NPZ file", "circuit": "an OpenQASM file"}[name]
+        yield f"{name}.parameters.path", f"missing, {key} {value} needs {wanted}"
+    elif not isinstance(path, str):
+        yield f"{name}.parameters.path", f"found {describe_value(path)}, must be a string"
+    elif section.sha256 is None:
+        try:
+            digest_of(path)
+        except OSError as error:
+            yield f"{name}.parameters.path", f"cannot read {path}: {error.strerror}"
+
+
 def _data_shares(data: DataSection) -> Mistakes:
     total = data.test_fraction + data.validation_fraction
     if total >= 1:
@@ -219,8 +267,6 @@ def _data_states(data: DataSection, circuit: CircuitSection) -> Mistakes:
 
 
 def _data_parameters(data: DataSection) -> Mistakes:
-    if data.dataset == "file" and "path" not in data.parameters:
-        yield "data.parameters.path", "missing, data set file needs a CSV or NPZ file"
     yield from _parameters("data", "dataset", data.dataset, data.parameters)
 
 
@@ -314,6 +360,8 @@ _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Mistakes]], ...] = (
     (("clock", "schedule"), _shots_fit_window),
     (("clock", "drift"), _drift_happens),
     (("data",), _data_shares),
+    (("data",), _data_file),
+    (("circuit",), _circuit_file),
     (("data",), _data_classes),
     (("data", "circuit"), _data_states),
     (("data",), _data_parameters),

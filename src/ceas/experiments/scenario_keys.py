@@ -126,7 +126,8 @@ def _default_text(path: str, key: str, field: FieldInfo) -> str:
         return str(extra["default"])
     if path == "topology" and field.default is None:
         return _default_of_kinds(key)
-    return toml_value(field.get_default(call_default_factory=True))
+    default = field.get_default(call_default_factory=True)
+    return "none" if default is None else toml_value(default)
 
 
 def _default_of_kinds(key: str) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ceas.errors import ScenarioError
+from ceas.experiments.files import FILE_CHOICES, file_of
 from ceas.experiments.scenario_checks import derived_defaults
 from ceas.experiments.sections import TOPOLOGY_KEYS, HardwareSection, preset_defaults
 
@@ -13,12 +14,17 @@ __all__ = ["apply_overrides", "located", "set_key"]
 
 
 def located(document: Mapping[str, Any], directory: Path) -> dict[str, Any]:
-    """Make the path of a topology file absolute, so that a run can be repeated from another folder."""
+    """Make the paths of topology, data and circuit files absolute, so that a run repeats from another folder."""
+    placed = dict(document)
     topology = document.get("topology")
-    if not isinstance(topology, Mapping) or not isinstance(topology.get("path"), str):
-        return dict(document)
-    path = str(directory.joinpath(topology["path"]).resolve())
-    return {**document, "topology": {**topology, "path": path}}
+    if isinstance(topology, Mapping) and isinstance(topology.get("path"), str):
+        placed["topology"] = {**topology, "path": str(directory.joinpath(topology["path"]).resolve())}
+    for name in FILE_CHOICES:
+        if (path := file_of(document, name)) is not None:
+            section = document[name]
+            absolute = str(directory.joinpath(path).resolve())
+            placed[name] = {**section, "parameters": {**section["parameters"], "path": absolute}}
+    return placed
 
 
 def apply_overrides(document: Mapping[str, Any], overrides: Iterable[str], source: str) -> dict[str, Any]:
@@ -76,11 +82,16 @@ _DROPPED_BY_CHOICE: dict[tuple[str, ...], tuple[str, ...]] = {
     ("hardware", "relaxation_time_s"): ("coherence_time_s",),
     ("hardware", "dephasing_time_s"): ("coherence_time_s",),
     ("schedule", "policy"): ("parameters",),
-    ("data", "dataset"): ("parameters",),
-    ("circuit", "ansatz"): ("parameters",),
+    ("data", "dataset"): ("parameters", "sha256"),
+    ("circuit", "ansatz"): ("parameters", "sha256"),
     ("aggregation", "rule"): ("parameters",),
     ("byzantine", "attack"): ("parameters",),
 }
+
+
+def _is_file(path: tuple[str, ...]) -> bool:
+    """Tell whether a key names the file of its section, whose digest belonged to the previous one."""
+    return path[0] in FILE_CHOICES and path[1:] in (("parameters",), ("parameters", "path"))
 
 
 def _drop_defaults_of_preset(hardware: dict[str, Any]) -> None:
@@ -104,6 +115,8 @@ def set_key(document: dict[str, Any], path: tuple[str, ...], value: Any) -> None
     if path == _PRESET:
         _drop_defaults_of_preset(table)
     table[path[-1]] = value
+    if _is_file(path):
+        document[path[0]].pop("sha256", None)
     kept = TOPOLOGY_KEYS.get(str(value), {}) if path == ("topology", "kind") else {}
     for key in _DROPPED_BY_CHOICE.get(path, ()):
         if key not in kept:

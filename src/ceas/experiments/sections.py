@@ -481,10 +481,16 @@ class DataSection(Section):
     parameters: Parameters = Field(
         default_factory=dict, description="Parameters of the data set, for example the path of a file"
     )
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="Digest of the file that data set file names, so that a run repeats",
+        json_schema_extra={"default": "of the file", "allowed": "64 hexadecimal digits"},
+    )
     classes: Integers = Field(
         min_length=2,
         description="Labels to tell apart, by number",
-        json_schema_extra={"default": "0 to 3 of digits and mnist, all of the other built-in sets"},
+        json_schema_extra={"default": "0 to 3 of digits and mnist, all of the other built-in sets; none of files"},
     )
     features: Literal["raw", "pca", "standardised_pca"] | None = Field(
         default=None,
@@ -528,6 +534,12 @@ class CircuitSection(Section):
         default="hardware_efficient", description="Circuit family", json_schema_extra={"family": "ansatz"}
     )
     parameters: Parameters = Field(default_factory=dict, description="Parameters of the family, beyond the next keys")
+    sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="Digest of the file that ansatz qasm names, so that a run repeats",
+        json_schema_extra={"default": "of the file", "allowed": "64 hexadecimal digits"},
+    )
     n_qubits: int = Field(default=4, ge=1, description="Qubits")
     n_layers: int = Field(default=3, ge=1, description="Layers of rotations and entangling gates")
     entangler: Literal["chain", "ring", "brickwork", "all_to_all"] = Field(

@@ -1,8 +1,8 @@
 """Find the terms of angles from their values: what an angle is as a function of parameters and inputs.
 
 An angle that is a sum of coefficient * (at most one parameter) * (a product of inputs) is a polynomial. Perturbing
-variables tells which of them it depends on, a linear fit at random points gives the coefficients, and further points
-verify that nothing else is in it.
+variables tells which of them it depends on, a linear fit at random points gives the coefficients, and further points,
+near and far, verify that nothing else is in it.
 """
 
 import itertools
@@ -24,6 +24,9 @@ _MOST_INPUTS = 3  # of one term
 _MOST_TERMS = 300  # that one angle is fitted with
 _GROUP_TESTS = 80
 _SPARE_POINTS = 4
+# Least and greatest size of every variable at points that tell whether an angle changes its law far from the others, as
+# a clipped or a rounded one does. Each such point is taken with its opposite.
+_FAR = ((4.0, 10.0), (100.0, 1000.0))
 _TOLERANCE = 1e-9
 _FRACTIONS = 192  # thirds and powers of a half
 
@@ -46,8 +49,8 @@ def fit_angles(evaluate: Evaluate, n_parameters: int, n_features: int, *, seed: 
 
     Returns:
         Terms of every angle, none for an angle that is always zero; None where an angle is no sum of terms with at most
-        one parameter and three inputs each, within 1e-9 at four points that the fit has not seen (a wrong sum passes
-        with probability zero), or has more than 300 candidate terms.
+        one parameter and three inputs each, within 1e-9 at eight points that the fit has not seen, half of them far
+        away (a wrong polynomial passes with probability zero), or has more than 300 candidate terms.
     """
     rng = np.random.default_rng(seed)
     base = rng.uniform(0.5, 1.5, n_parameters + n_features)
@@ -68,7 +71,25 @@ def fit_angles(evaluate: Evaluate, n_parameters: int, n_features: int, *, seed: 
         for angle, monomials in shapes.items():
             fitted[angle] = _fit(samples, angle, monomials, n_parameters)
         pending = [angle for angle in pending if fitted[angle] is None]
-    return fitted
+    far = _far_samples(evaluate, base.size, constants.size, rng)
+    return [
+        None if terms is None or not _holds(far, angle, terms, n_parameters) else terms
+        for angle, terms in enumerate(fitted)
+    ]
+
+
+def _far_samples(evaluate: Evaluate, n_variables: int, n_angles: int, rng: np.random.Generator) -> _Samples:
+    half = [rng.choice([-1.0, 1.0], n_variables) * rng.uniform(low, high, n_variables) for low, high in _FAR]
+    points = [point for one in half for point in (one, -one)]
+    values = [evaluate(point) for point in points]
+    return _Samples(np.reshape(points, (len(points), n_variables)), np.reshape(values, (len(points), n_angles)))
+
+
+def _holds(samples: _Samples, angle: int, terms: Sequence[Term], n_parameters: int) -> bool:
+    """Tell whether an angle is the sum of its terms, up to their rounding, at points where terms may be large."""
+    parts = [term.coefficient * _value(term, samples.points, n_parameters) for term in terms]
+    total, size = sum(parts), sum(np.abs(part) for part in parts)
+    return bool(np.all(np.abs(total - samples.values[:, angle]) <= _TOLERANCE * (1 + size)))
 
 
 def _supports(evaluate: Evaluate, base: FloatArray, constants: FloatArray, rng: np.random.Generator) -> BoolArray:

@@ -6,6 +6,7 @@ from pathlib import Path
 from ceas.errors import DomainError
 from ceas.learning.circuits import Circuit
 from ceas.learning.import_qasm import from_qasm
+from ceas.learning.imported import measured_first
 
 __all__ = ["qasm_file"]
 
@@ -18,6 +19,9 @@ def qasm_file(path: str, *, parameters: Sequence[str] = ("theta*",), inputs: Seq
         parameters: Names or patterns of the declared inputs that are trained.
         inputs: The same for a sample's inputs.
 
+    Returns:
+        The circuit, with the qubits that the program measures before all others, in order of measurement.
+
     Raises:
         DomainError: The file cannot be read, or its program not be imported.
     """
@@ -26,6 +30,6 @@ def qasm_file(path: str, *, parameters: Sequence[str] = ("theta*",), inputs: Seq
     except (OSError, UnicodeDecodeError) as error:
         raise DomainError(f"Argument `path` must be an OpenQASM file, but {path} cannot be read: {error}.") from error
     try:
-        return from_qasm(text, parameters=parameters, inputs=inputs).circuit
+        return measured_first(from_qasm(text, parameters=parameters, inputs=inputs))
     except (DomainError, ModuleNotFoundError) as error:
         raise DomainError(f"{path}: {error}") from error

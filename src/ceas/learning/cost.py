@@ -1,10 +1,13 @@
 """What the exact engine costs: floating-point operations and memory, predicted from the steps of the program.
 
-Up to eight qubits the program itself is counted, which is compiled then for the engine too. For more it is assumed
-that all stages but the last are over all strings.
+Up to eight qubits the program itself is counted, which is compiled then for the engine too. For more, the strings that
+each observable can become are bounded stage by stage, without compiling.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +15,7 @@ from numpy.typing import DTypeLike
 
 from ceas.learning.circuits import Circuit
 from ceas.learning.encoding import visible_digits
-from ceas.learning.events import list_events, schedule, split_events
+from ceas.learning.events import Event, Stage, list_events, schedule, split_events
 from ceas.learning.moves import Move
 from ceas.learning.partition import Partition
 from ceas.learning.program import Item, Loop, Step, Turn, choose_samples, compile_program
@@ -145,7 +148,9 @@ def _sizes(
     samples = choose_samples(circuit, partition, has_states=False)
     n_strings = 4.0**circuit.n_qubits
     if circuit.n_qubits > _MOST_COUNTED:
-        return _assumed_sizes(circuit, partition, is_sampled=samples == "rows", has_relaxation=has_relaxation)
+        return _assumed_sizes(
+            circuit, partition, n_observables, is_sampled=samples == "rows", has_relaxation=has_relaxation
+        )
     program = compile_program(
         circuit,
         partition,
@@ -201,21 +206,86 @@ def _copied(n_qubits: int) -> float:
 
 
 def _assumed_sizes(
-    circuit: Circuit, partition: Partition, *, is_sampled: bool, has_relaxation: bool
+    circuit: Circuit, partition: Partition, n_observables: int, *, is_sampled: bool, has_relaxation: bool
 ) -> tuple[_Size, _Size | None]:
     events = list_events(circuit, partition, has_relaxation=has_relaxation)
     rotations = [circuit.gates[index] for index in circuit.rotations]
     before, after = split_events(events, is_sampled=lambda r: is_sampled and bool(rotations[r].features))
-    n_strings = 4.0**circuit.n_qubits
-    sizes = []
-    for part in (after, before):
-        stages = schedule(part)
-        n_turns = sum(len(stage.turns) > 0 for stage in stages)
-        n_mixed = sum(event.kind == "turn" for stage in stages for event in stage.moves)
-        n_fed = sum(event.kind == "feed" for stage in stages for event in stage.moves)
-        n_tables = max(sum(len(stage.moves) > 0 for stage in stages), n_fed)
-        n_dense = max(n_turns - 1, 1) if part is after else n_turns
-        flops = n_strings * (16.0 * circuit.n_qubits * n_dense + 4.0 * n_mixed + 2.0 * n_tables + n_fed)
-        kept = 2 * n_strings * (n_dense + n_mixed)
-        sizes.append(_Size(n_strings, flops, kept, n_strings * n_tables, _copied(circuit.n_qubits)))
-    return sizes[0], sizes[1] if is_sampled else None
+    seen = [_Seen(z=1 << qubit) for qubit in range(n_observables)]
+    own = _size_of_stages(schedule(after), circuit.n_qubits, seen)
+    if not is_sampled:
+        return own, None
+    everything = (1 << circuit.n_qubits) - 1
+    full = _Seen(x=everything, z=everything, n_strings=4.0**circuit.n_qubits)
+    return own, _size_of_stages(schedule(before), circuit.n_qubits, [full])
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What an observable may have become: qubits on which there may be X or Y, and Z or Y; and of how many strings."""
+
+    x: int = 0
+    z: int = 0
+    n_strings: float = 1.0
+
+    @property
+    def support(self) -> int:
+        return self.x | self.z
+
+    def move(self, event: Event) -> None:
+        """Go backwards through a gate of two qubits."""
+        masks = [1 << qubit for qubit in event.qubits]
+        if len(masks) < 2 or not any(self.support & mask for mask in masks):
+            return
+        first, second = masks
+        if event.gate == "cnot":
+            self.x |= second * bool(self.x & first)
+            self.z |= first * bool(self.z & second)
+        elif event.gate == "cz":
+            self.z |= second * bool(self.x & first) | first * bool(self.x & second)
+        elif event.gate == "swap":
+            self.x, self.z = (_swapped(bits, first, second) for bits in (self.x, self.z))
+        else:
+            # A rotation; each string may become two.
+            self.x, self.z = self.x | first | second, self.z | first | second
+            self.n_strings = min(2 * self.n_strings, 4.0 ** self.support.bit_count())
+
+    def turn(self, mask: int) -> None:
+        """Go backwards through turns of single qubits: each X, Y or Z may become any."""
+        turned = self.support & mask
+        self.x, self.z = self.x | turned, self.z | turned
+        self.n_strings = min(self.n_strings * 3.0 ** turned.bit_count(), 4.0 ** self.support.bit_count())
+
+
+def _swapped(bits: int, first: int, second: int) -> int:
+    return bits ^ (first | second) if bool(bits & first) != bool(bits & second) else bits
+
+
+def _size_of_stages(stages: list[Stage], n_qubits: int, seen: list[_Seen]) -> _Size:
+    """Count at most the strings that observables become, as if rotations left none of the possible ones out."""
+
+    def union() -> int:
+        return reduce(or_, (one.support for one in seen), 0)
+
+    def n_strings() -> float:
+        return min(sum(one.n_strings for one in seen), 4.0 ** union().bit_count())
+
+    size = _Size(n_strings(), 0.0, 0.0, 0.0, _copied(n_qubits))
+    for stage in reversed(stages):
+        for event in reversed(stage.moves):
+            for one in seen:
+                one.move(event)
+        strings = n_strings()
+        n_mixed = sum(event.kind == "turn" for event in stage.moves)
+        n_fed = sum(event.kind == "feed" for event in stage.moves)
+        flops = strings * (4.0 * n_mixed + 2.0 * bool(stage.moves) + n_fed)
+        kept, factors = 2 * strings * n_mixed, strings * max(n_fed, bool(stage.moves))
+        mask = sum(1 << qubit for qubit in stage.turns)
+        for one in seen:
+            one.turn(mask)
+        strings = n_strings()
+        n_turned = (mask & union()).bit_count()
+        flops, kept = flops + 16.0 * strings * n_turned, kept + 2 * strings * bool(n_turned)
+        largest = max(size.largest, strings)
+        size = _Size(largest, size.flops + flops, size.kept + kept, size.factors + factors, size.copied)
+    return size

@@ -64,17 +64,13 @@ def best_homes(circuit: Circuit, n_qpus: int, capacity: int, sharing: bool = Tru
 
 
 def visits(circuit: Circuit, owner: tuple[int, ...]) -> tuple[Move, ...]:
-    """Return the moves of gates that no copy serves: over and back for RYY, both qubits over for SWAP."""
+    """Return the moves of the SWAPs across, which no copy serves: both qubits go over."""
     moves = []
     for index, gate in enumerate(circuit.gates):
         here, there = owner[gate.qubits[0]], owner[gate.qubits[-1]]
         if here == there or is_served_by_copy(gate):
             continue
-        moves.append(Move(gate.qubits[0], index, (here, there)))
-        if gate.kind == "swap":
-            moves.append(Move(gate.qubits[1], index, (there, here)))
-        else:
-            moves.append(Move(gate.qubits[0], index + 1, (there, here)))
+        moves += [Move(gate.qubits[0], index, (here, there)), Move(gate.qubits[1], index, (there, here))]
     return tuple(moves)
 
 

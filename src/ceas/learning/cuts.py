@@ -23,7 +23,7 @@ from ceas.learning.circuits import Circuit, Gate
 
 __all__ = ["Block", "Copy", "Crossing", "Stretches", "blocks_of", "fewest_copies", "pairs_of_block", "stretches_of"]
 
-Basis = Literal["Z", "X"]
+Basis = Literal["Z", "X", "Y"]
 StretchKey = tuple[int, int]
 """Number of a stretch, and how often its root had moved: a copy ends where its root moves."""
 _Vertex = tuple[StretchKey, int]
@@ -32,18 +32,19 @@ V = TypeVar("V", bound=Hashable)
 _KEPT: dict[str, tuple[Basis | None, ...]] = {
     **dict.fromkeys(("rz", "z", "s", "sdg"), ("Z",)),
     **dict.fromkeys(("rx", "x", "sx", "sxdg"), ("X",)),
-    **dict.fromkeys(("ry", "y", "h"), (None,)),
+    **dict.fromkeys(("ry", "y"), ("Y",)),
+    "h": (None,),
     "rxx": ("X", "X"),
-    "ryy": (None, None),
+    "ryy": ("Y", "Y"),
     "rzz": ("Z", "Z"),
     "cnot": ("Z", "X"),
     "cz": ("Z", "Z"),
     "swap": (None, None),
 }
-"""Basis in which a gate leaves each of its qubits alone, of the two that copies have."""
+"""Basis in which a gate leaves each of its qubits alone, of the three that copies have."""
 
 PAIRS_WITHOUT_COPY = 2
-"""Pairs of a gate across that no copy serves: RYY fetches a qubit and sends it back, SWAP sends both over."""
+"""Pairs of a SWAP across, which no copy serves: both qubits are sent over."""
 
 
 class Stretches(NamedTuple):
@@ -100,7 +101,10 @@ def stretches_of(circuit: Circuit, sharing: bool = True) -> Stretches:
     current: dict[int, int] = {}
     for index, gate in enumerate(circuit.gates):
         for qubit, kept in zip(gate.qubits, _KEPT[gate.kind], strict=True):
-            if kept is None:
+            if len(gate.qubits) == 1:
+                if qubit in current and basis[current[qubit]] != kept:
+                    del current[qubit]
+            elif kept is None:
                 current.pop(qubit, None)
             elif not sharing or qubit not in current or basis[current[qubit]] != kept:
                 current[qubit] = len(root)

@@ -205,7 +205,8 @@ def prepare(samples: Samples, preparation: Preparation, *, rng: np.random.Genera
     labels = label_of_class[samples.labels]
     chosen = labels >= 0
     labels = labels[chosen]
-    parts = _stratified_parts(labels, preparation.test_fraction, preparation.validation_fraction, rng)
+    names = tuple(samples.class_names[label] for label in classes)
+    parts = _stratified_parts(labels, preparation.test_fraction, preparation.validation_fraction, rng, names)
     if samples.states is not None:
         states: ComplexArray | None = _checked_states(samples.states[chosen], preparation)
         angles = np.empty((labels.size, 0))
@@ -225,7 +226,7 @@ def prepare(samples: Samples, preparation: Preparation, *, rng: np.random.Genera
         train_states=None if states is None else states[train],
         validation_states=None if states is None else states[validation],
         test_states=None if states is None else states[test],
-        class_names=tuple(samples.class_names[label] for label in classes),
+        class_names=names,
         source=samples.source,
         description=samples.description,
     )
@@ -318,9 +319,13 @@ def _checked_classes(samples: Samples, classes: tuple[int, ...] | None) -> tuple
 
 
 def _stratified_parts(
-    labels: IntArray, test_fraction: float, validation_fraction: float, rng: np.random.Generator
+    labels: IntArray,
+    test_fraction: float,
+    validation_fraction: float,
+    rng: np.random.Generator,
+    names: Sequence[str] = (),
 ) -> tuple[IntArray, IntArray, IntArray]:
-    """Cut every class at random into training, validation and test indices."""
+    """Cut every class at random into training, validation and test indices; names of classes are for messages."""
     parts: tuple[list[IntArray], list[IntArray], list[IntArray]] = ([], [], [])
     for label in range(int(labels.max()) + 1):
         members = rng.permutation(np.flatnonzero(labels == label))
@@ -328,9 +333,10 @@ def _stratified_parts(
         n_validation = round(validation_fraction * members.size)
         n_train = members.size - n_test - n_validation
         if min(n_train, n_validation, n_test) < 1:
+            name = names[label] if names else label
             raise DomainError(
                 "Arguments `test_fraction` and `validation_fraction` must leave a sample of every class in each part, "
-                f"but are {test_fraction} and {validation_fraction}."
+                f"but are {test_fraction} and {validation_fraction} for the {members.size} of class {name}."
             )
         for part, chosen in zip(parts, np.split(members, [n_train, n_train + n_validation]), strict=True):
             part.append(chosen)

@@ -21,6 +21,8 @@ FloatArray = npt.NDArray[np.float64]
 ComplexArray = npt.NDArray[np.complex128]
 IntArray = npt.NDArray[np.int64]
 
+# What stands in a cell for a missing value: such a cell does not make its line a header.
+MISSING = frozenset(("", "-", "?", ".", "na", "n/a", "nan", "none", "null"))
 # Squared norms of states are allowed to be off by as much as single precision rounds them.
 NORM_TOLERANCE = 1e-5
 
@@ -45,9 +47,10 @@ def load_file(
     """Load a CSV or NPZ file of numeric features, or of states, and labels of any kind.
 
     A CSV file has one sample a line, in UTF-8; its first line is a header if a column is chosen by name or if one of
-    its features is not a number. An NPZ file holds the arrays `labels`, shape (samples,), and either `features`, shape
-    (samples, columns), or `states`, shape (samples, 2^qubits), normalised, qubit 0 being the most significant bit of an
-    amplitude's index. Labels become 0, 1, ... in their sorted order: as numbers if all are, else as text.
+    its features is neither a number nor a missing value. An NPZ file holds the arrays `labels`, shape (samples,), and
+    either `features`, shape (samples, columns), or `states`, shape (samples, 2^qubits), normalised, qubit 0 being the
+    most significant bit of an amplitude's index. Labels become 0, 1, ... in their sorted order: as numbers if all are,
+    else as text.
 
     Features are usually made into standardised principal components.
 
@@ -104,8 +107,9 @@ def _read_csv(
     used = [place for place in range(len(columns)) if place != label and place not in dropped]
     if label in dropped or not used:
         raise DomainError(f"{file}: there must be a label and a feature besides the dropped columns, but is not.")
-    if is_named or not all(_is_number(rows[0][place]) for place in used):
+    if is_named or not all(_is_value(rows[0][place]) for place in used):
         columns = tuple(cell.strip() for cell in rows[0])
+        _check_names(file, columns, used)
         rows, lines = rows[1:], lines[1:]
     table = _Table(columns=columns, rows=rows, lines=lines)
     _check_shape(file, table)
@@ -148,6 +152,16 @@ def _position(file: Path, columns: tuple[str, ...], column: str | int) -> int:
     return columns.index(column)
 
 
+def _check_names(file: Path, columns: tuple[str, ...], used: list[int]) -> None:
+    """Refuse features without a name: mostly the number of the row, which tells the label where rows are sorted."""
+    unnamed = [place for place in used if not columns[place]]
+    if unnamed:
+        raise DomainError(
+            f"{file}, line 1: every feature must have a name, but column {unnamed[0]} has none. Name it, or leave it "
+            f"out by `drop_columns` = [{unnamed[0]}] if it numbers the rows."
+        )
+
+
 def _check_shape(file: Path, table: _Table) -> None:
     if not table.rows:
         raise DomainError(f"{file}: must hold samples, but has nothing but a header.")
@@ -183,6 +197,10 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_value(cell: str) -> bool:
+    return _is_number(cell) or cell.strip().lower() in MISSING
 
 
 def _is_finite(cell: str) -> bool:

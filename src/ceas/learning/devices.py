@@ -144,7 +144,10 @@ def run_on_device(
 
     errors = _pair_errors(partition, shots, seed)
     keys = np.concatenate(
-        [np.stack([shots.sample, shots.shift_rotation, shots.shift_sign], axis=1), errors.reshape(len(errors), -1)],
+        [
+            np.stack([shots.sample, shots.shift_rotation, shots.shift_sign], axis=1),
+            errors.reshape(len(errors), 2 * partition.pairs_per_shot),
+        ],
         axis=1,
     )
     kinds, kind, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
@@ -160,7 +163,7 @@ def run_on_device(
         tapes.append(qml.tape.QuantumScript(operations, [qml.sample(wires=range(circuit.n_qubits))], shots=count))
     try:
         results = qml.execute(tapes, device, diff_method=None)
-    except (qml.exceptions.DeviceError, NotImplementedError, ValueError) as error:
+    except _refusals(qml) as error:
         raise DomainError(f"Argument `device` must run the circuit, but {device.name} does not: {error}") from error
     outcomes = np.zeros(len(keys), dtype=np.uint32)
     weights = 1 << np.arange(circuit.n_qubits, dtype=np.uint32)
@@ -168,6 +171,12 @@ def run_on_device(
         bits = np.asarray(result, dtype=np.uint32).reshape(-1, circuit.n_qubits)
         outcomes[kind.reshape(-1) == index] = bits @ weights
     return outcomes
+
+
+def _refusals(qml: Any) -> tuple[type[Exception], ...]:
+    """Return what devices raise for circuits that they do not take."""
+    known = qml.exceptions
+    return (known.DeviceError, known.WireError, known.DecompositionUndefinedError, NotImplementedError, ValueError)
 
 
 def _select(shots: Shots, mask: BoolArray) -> Shots:
@@ -181,8 +190,12 @@ def _pair_errors(partition: Partition, shots: Shots, seed: int) -> BoolArray:
     x, y, z = np.moveaxis(np.broadcast_to(pairs if pairs.ndim == 3 else pairs[..., None], (n_shots, n_pairs, 3)), 2, 0)
     limits = np.cumsum(np.maximum(np.stack([1 + x - y - z, 1 - x + y - z, 1 - x - y + z]), 0) / 4, axis=0)
     uniform = np.empty((n_shots, n_pairs))
-    for row, learner, counter in zip(uniform, shots.learner.tolist(), shots.counter.tolist(), strict=True):
-        row[:] = stream(seed, "device_pairs", learner=learner, shot=counter).random(n_pairs)
+    for learner in np.unique(shots.learner).tolist():
+        mine = shots.learner == learner
+        counter = shots.counter[mine].astype(np.int64)
+        # Row by row, so that a row is the same however many follow.
+        rows = stream(seed, "device_pairs", learner=learner).random((int(counter.max()) + 1, n_pairs))
+        uniform[mine] = rows[counter]
     return np.stack([uniform < limits[1], (uniform >= limits[0]) & (uniform < limits[2])], axis=-1)
 
 

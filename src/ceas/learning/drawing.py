@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ceas.learning.circuits import ROTATIONS, Circuit, Gate, Term
 from ceas.learning.partition import Partition, Teledata, Telegate
 
-__all__ = ["draw_circuit"]
+__all__ = ["draw_circuit", "first_qpus"]
 
 _ENDS = {"cnot": ("●", "⊕"), "cz": ("●", "●"), "swap": ("×", "×")}
 _NAMES = {"sdg": "S†", "sx": "√X", "sxdg": "√X†"}
@@ -56,17 +56,27 @@ def draw_circuit(circuit: Circuit, partition: Partition | None = None, *, width:
 def _labels(circuit: Circuit, partition: Partition | None) -> list[str]:
     names = [f"q{qubit}" for qubit in range(circuit.n_qubits)]
     if partition is not None:
-        names = [f"{name} @ QPU {qpu}" for name, qpu in zip(names, _first_qpus(circuit, partition), strict=True)]
+        names = [f"{name} @ QPU {qpu}" for name, qpu in zip(names, first_qpus(circuit, partition), strict=True)]
     longest = max(map(len, names))
     return [name.ljust(longest) + ": " for name in names]
 
 
-def _first_qpus(circuit: Circuit, partition: Partition) -> list[int]:
-    first = dict(enumerate(partition.readout_qpus))
-    for use in reversed(partition.uses):
+def first_qpus(circuit: Circuit, partition: Partition) -> list[int]:
+    """Return the QPU that holds each qubit at the start, by taking back what moved it."""
+    places = list(partition.readout_qpus)
+    moves = defaultdict(list)
+    for use in partition.uses:
         if isinstance(use, Teledata):
-            first[use.qubit] = use.link[0]
-    return [first[qubit] for qubit in range(circuit.n_qubits)]
+            moves[use.before].append(use)
+    for index in range(len(circuit.gates), -1, -1):
+        gate = circuit.gates[index] if index < len(circuit.gates) else None
+        if gate is not None and gate.kind == "swap":
+            # A SWAP across has exchanged the qubits' names.
+            first, second = gate.qubits
+            places[first], places[second] = places[second], places[first]
+        for use in reversed(moves[index]):
+            places[use.qubit] = use.link[0]
+    return places
 
 
 def _symbols(circuit: Circuit, partition: Partition | None) -> Iterable[_Symbol]:

@@ -5,7 +5,7 @@ then is a product of few numbers per qubit: an RY-encoded qubit has (1, sin x, c
 with such features alone; other circuits it runs for each sample as far as the last gate that depends on it.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
@@ -30,6 +30,9 @@ __all__ = [
     "visible_strings",
 ]
 
+# What single precision leaves of a norm of 2^20 amplitudes, generously.
+_NORM_TOLERANCE = 1e-4
+
 
 class Encoded(NamedTuple):
     """Samples, shared by all learners or with the learners on a further leading axis.
@@ -37,7 +40,8 @@ class Encoded(NamedTuple):
     Attributes:
         inputs: The circuit's inputs, shape (S, F) or (L, S, F), or None.
         features: Pauli vector of the states in front of the first gate that depends on no sample, restricted to what
-            can differ from zero, shape (S, E) or (L, S, E); None where that state is no product.
+            can differ from zero, shape (S, E) or (L, S, E); None where that state is no product, or where only the
+            engine of pure states is asked, which takes inputs or states: up to 4^n numbers a sample are not made then.
         states: Initial states in place of |0...0>, shape (S, 2^n) or (L, S, 2^n), or None.
     """
 
@@ -46,12 +50,13 @@ class Encoded(NamedTuple):
     states: jax.Array | None = None
 
 
-def encode_inputs(circuit: Circuit, inputs: jax.typing.ArrayLike) -> Encoded:
+def encode_inputs(circuit: Circuit, inputs: jax.typing.ArrayLike, *, needs_features: bool = True) -> Encoded:
     """Encode inputs for a circuit.
 
     Args:
         circuit: The circuit.
-        inputs: Shape (..., S, F); leading axes are learners.
+        inputs: Shape (S, F), shared by all learners, or (L, S, F).
+        needs_features: Whether the Heisenberg engine will be asked, which needs features.
 
     Raises:
         DomainError: The last axis is not the circuit's number of inputs.
@@ -59,29 +64,40 @@ def encode_inputs(circuit: Circuit, inputs: jax.typing.ArrayLike) -> Encoded:
     values = jnp.asarray(inputs, dtype=float)
     if values.ndim < 2 or values.shape[-1] != circuit.n_features:
         raise DomainError(f"Argument `inputs` must have shape (..., S, {circuit.n_features}), but has {values.shape}.")
-    if encoding_gates(circuit) is None or is_trained_encoding(circuit):
+    if not needs_features or encoding_gates(circuit) is None or is_trained_encoding(circuit):
         return Encoded(values, None)
-    theta = jnp.zeros(circuit.n_parameters, dtype=values.dtype)
-    return Encoded(values, product_features(circuit, rotation_angles(circuit, theta, values)))
+    return Encoded(values, _encoding_features(circuit, values))
 
 
-def encode_states(circuit: Circuit, states: jax.typing.ArrayLike) -> Encoded:
+@partial(jax.jit, static_argnums=0)
+def _encoding_features(circuit: Circuit, inputs: jax.Array) -> jax.Array:
+    theta = jnp.zeros(circuit.n_parameters, dtype=inputs.dtype)
+    return product_features(circuit, rotation_angles(circuit, theta, inputs))
+
+
+def encode_states(circuit: Circuit, states: jax.typing.ArrayLike, *, needs_features: bool = True) -> Encoded:
     """Encode quantum data: normalised states that replace |0...0>.
 
     Args:
         circuit: The circuit, of which no angle depends on inputs.
-        states: State vectors, shape (..., S, 2^n); qubit 0 is the most significant.
+        states: State vectors, shape (S, 2^n) or (L, S, 2^n); qubit 0 is the most significant.
+        needs_features: Whether the Heisenberg engine will be asked, which needs features.
 
     Raises:
-        DomainError: The last axis does not fit the circuit, or some angle depends on inputs.
+        DomainError: The last axis does not fit the circuit, a state is not normalised, or some angle depends on inputs.
     """
     values = jnp.asarray(states)
     values = values.astype(jnp.result_type(values.dtype, jnp.complex64))
     if values.ndim < 2 or values.shape[-1] != 2**circuit.n_qubits:
         raise DomainError(f"Argument `states` must have shape (..., S, {2**circuit.n_qubits}), but has {values.shape}.")
+    if not isinstance(values, jax.core.Tracer):
+        norms = np.linalg.norm(np.asarray(values), axis=-1)
+        if not np.allclose(norms, 1, atol=_NORM_TOLERANCE):
+            worst = norms.ravel()[np.argmax(np.abs(norms.ravel() - 1))]
+            raise DomainError(f"Argument `states` must be normalised, but has a state of norm {worst:.6g}.")
     if any(gate.features for gate in circuit.gates):
         raise DomainError("Argument `circuit` must not depend on inputs where states are given, but does.")
-    return Encoded(None, _pauli_vectors(values), values)
+    return Encoded(None, _pauli_vectors(values) if needs_features else None, values)
 
 
 def encode_features(angles: jax.typing.ArrayLike) -> Encoded:

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from ceas.learning.circuits import Circuit
 from ceas.learning.cost import EngineCost, block_size, engine_cost
 from ceas.learning.encoding import Encoded, encode_features
 from ceas.learning.model import Loss, Model, Samples, merge_samples, n_sample_learners, own_samples, require_samples
-from ceas.learning.noise import NoiseTable
+from ceas.learning.noise import NoiseTable, require_noise
 from ceas.learning.partition import Partition
 from ceas.learning.program import choose_samples
 from ceas.learning.turns import einsum
@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 Tree = Any
+T = TypeVar("T")
 
 
 def enable_compilation_cache(directory: str | Path) -> None:
@@ -145,12 +146,13 @@ def loss_and_gradient(
             asked for where there are none.
     """
     theta = require_fitting(circuit, partition, theta, noise, observables)
+    if not observables:
+        raise DomainError("Argument `observables` must name at least one qubit, but names none.")
     samples = require_samples(circuit, partition, encoded)
     if input_gradient and encoded.inputs is None:
         raise DomainError("Argument `encoded` must have inputs for their gradient, but has states.")
-    n_targets = max([len(leaf) for leaf in jax.tree.leaves(targets)], default=1)
-    n_learners = max(len(noise.one_qubit_error), n_sample_learners(samples), n_targets)
-    noise = _for_learners(noise, n_learners)
+    n_learners = _n_learners(noise, samples, targets)
+    noise, targets = _for_learners(noise, n_learners), _for_learners(targets, n_learners)
 
     def block(noise: NoiseTable, own: Samples, targets: Any) -> tuple[jax.Array, ...]:
         model = Model(circuit, partition, theta, noise, observables, has_states=encoded.states is not None)
@@ -222,8 +224,7 @@ def pauli_state(
     """
     theta = require_fitting(circuit, partition, theta, noise, ())
     samples = require_samples(circuit, partition, encoded)
-    n_learners = max(len(noise.one_qubit_error), n_sample_learners(samples))
-    noise = _for_learners(noise, n_learners)
+    noise = _for_learners(noise, _n_learners(noise, samples))
     model = Model(circuit, partition, theta, noise, None, has_states=encoded.states is not None)
     return model.states(samples).transpose(2, 1, 0)
 
@@ -237,32 +238,25 @@ def require_fitting(
         raise DomainError(f"Argument `theta` must have shape (..., {circuit.n_parameters}), but has {theta.shape}.")
     if len(partition.gate_qpus) != len(circuit.gates):
         raise DomainError("Argument `partition` must belong to `circuit`, but has another number of gates.")
-    _require_noise(partition, noise)
+    require_noise(partition, noise)
     if not all(0 <= qubit < circuit.n_qubits for qubit in observables):
         raise DomainError(f"Argument `observables` must name qubits below {circuit.n_qubits}, but is {observables}.")
     return theta
 
 
-def _require_noise(partition: Partition, noise: NoiseTable) -> None:
-    qpus, pairs = (partition.n_qpus,), (partition.pairs_per_shot,)
-    allowed = {
-        "one_qubit_error": (qpus,),
-        "two_qubit_error": (qpus,),
-        "readout_error": (qpus, (*qpus, 2)),
-        "pair_werner": (pairs, (*pairs, 3)),
-        "relaxation": ((*qpus, 2, 3),),
-    }
-    for name, shapes in allowed.items():
-        array = getattr(noise, name)
-        if array is not None and array.shape[1:] not in shapes:
-            raise DomainError(
-                f"Argument `noise` must have `{name}` of shape (L, {shapes[0]}) or so, but has {array.shape}."
-            )
+def _n_learners(noise: NoiseTable, samples: Samples, targets: Tree = None) -> int:
+    """Return how many learners there are, where each argument has a row for each of them or one for all."""
+    rows = [len(noise.one_qubit_error), n_sample_learners(samples), *(len(leaf) for leaf in jax.tree.leaves(targets))]
+    if len(set(rows) - {1}) > 1:
+        wanted = "as many learners, or one row for all of them"
+        raise DomainError(f"Arguments `noise`, `encoded` and `targets` must have {wanted}, but have {rows}.")
+    return max(rows)
 
 
-def _for_learners(noise: NoiseTable, n_learners: int) -> NoiseTable:
-    table: NoiseTable = jax.tree.map(lambda array: jnp.broadcast_to(array, (n_learners, *array.shape[1:])), noise)
-    return table
+def _for_learners(table: T, n_learners: int) -> T:
+    """Repeat what is one row for all learners."""
+    repeated: T = jax.tree.map(lambda array: jnp.broadcast_to(array, (n_learners, *array.shape[1:])), table)
+    return repeated
 
 
 def _over_learners(
@@ -295,11 +289,13 @@ def _expectations(
 ) -> jax.Array:
     """Return expectation values with all rotations turned further by `shift` (R,)."""
     theta = require_fitting(circuit, partition, theta, noise, observables)
+    if not observables:
+        raise DomainError("Argument `observables` must name at least one qubit, but names none.")
     samples = require_samples(circuit, partition, encoded)
-    n_learners = len(noise.one_qubit_error)
+    n_learners = _n_learners(noise, samples)
     if samples.features is None:  # the learners' own samples meet their noise early
-        n_learners = max(n_learners, n_sample_learners(samples))
         noise = _for_learners(noise, n_learners)
+    n_learners = len(noise.one_qubit_error)
     is_shared = n_learners == 1  # one noise for the samples of all
     own = Samples(None, None) if is_shared else own_samples(samples)
 

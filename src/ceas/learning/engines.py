@@ -1,14 +1,16 @@
 """Which engine computes a request: the Heisenberg engine or trajectories of pure states.
 
-The Heisenberg engine carries 4^n Pauli strings per learner and observable, whatever the samples; the pure-state engine
-carries 2^n amplitudes per learner, sample and trajectory. Both costs are predicted from the sizes, and the quicker one
-that fits the memory is taken. A request that fits neither is refused before anything starts.
+The Heisenberg engine carries up to 4^n Pauli strings per learner and observable, those of the qubits that it
+reaches, whatever the samples; the pure-state engine carries 2^n amplitudes per learner, sample and trajectory. Both
+costs are predicted from the sizes, and the quicker one that fits the memory is taken. A request that fits neither is
+refused before anything starts.
 
 The rates below are processor time measured on two cores of an AMD EPYC processor (AVX2, half a megabyte of second-level
 cache each); an idle machine of that kind is meant to be within a factor of three of them. What decides is mostly 4^n
 against 2^n times the samples. `tests/learning/measure_engines.py` measures them anew.
 """
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,11 @@ from typing import Literal, NamedTuple, get_args
 
 from ceas.errors import DomainError, UnknownNameError
 from ceas.learning.circuits import Circuit
+from ceas.learning.cost import engine_cost
+from ceas.learning.encoding import visible_digits
 from ceas.learning.fusion import fuse
 from ceas.learning.partition import Partition
+from ceas.learning.program import choose_samples
 from ceas.learning.state_vectors import PRODUCT
 from ceas.learning.trajectories import LANES, MOST_KEPT, MOST_RUNS, n_threads
 
@@ -25,14 +30,13 @@ __all__ = ["Engine", "EngineChoice", "available_memory", "choose_engine"]
 
 Engine = Literal["auto", "heisenberg", "trajectories"]
 
-# Heisenberg: seconds per string, row and stage of one sweep, and of the contraction with a sample.
-_STRING_S, _CONTRACTION_S = 2.5e-9, 3e-10
-_BLOCK_BYTES = 2**26
+# Heisenberg: seconds per floating-point operation, as `ceas.learning.cost` counts them.
+_FLOP_S = 8e-11
 # Pure states: seconds of one processor per amplitude and operation, more where a block leaves its cache, and per angle.
 _AMPLITUDE_S, _FAR_AMPLITUDE_S, _ANGLE_S = 0.7e-9, 1.4e-9, 4e-8
 _CACHED_QUBITS = 12
-# A gradient over a forward run: two states walk back, and overlaps are summed; strings and adjoint strings.
-_GRADIENT_RUNS, _GRADIENT_SWEEPS = 4.0, 4.0
+# A gradient over a forward run: two states walk back, and overlaps are summed.
+_GRADIENT_RUNS = 4.0
 # A call of each engine, without compilation.
 _HEISENBERG_CALL_S, _TRAJECTORY_CALL_S = 1e-3, 3e-3
 # Part of the free memory that a request may take.
@@ -50,6 +54,8 @@ class _Sizes(NamedTuple):
     n_observables: int
     n_trajectories: int
     needs_gradient: bool
+    is_shared: bool
+    has_states: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +86,8 @@ def choose_engine(
     is_noiseless: bool,
     n_trajectories: int = 1,
     needs_gradient: bool = False,
+    is_shared: bool = False,
+    has_states: bool = False,
     memory_limit_bytes: int | None = None,
     engine: Engine = "auto",
 ) -> EngineChoice:
@@ -95,6 +103,8 @@ def choose_engine(
         is_noiseless: Whether nothing but readout has errors, so that one run per sample is exact.
         n_trajectories: Runs per sample otherwise.
         needs_gradient: Whether gradients are wanted.
+        is_shared: Whether all learners have the same samples.
+        has_states: Whether samples are states in place of inputs.
         memory_limit_bytes: Memory that may be used; None for most of what is free on this machine.
         engine: `"auto"`, or the engine that is wanted, which is then only checked.
 
@@ -108,9 +118,10 @@ def choose_engine(
     """
     if engine not in get_args(Engine):
         raise UnknownNameError("engine", engine, get_args(Engine))
-    sizes = _Sizes(n_learners, n_samples, n_observables, 1 if is_noiseless else n_trajectories, needs_gradient)
+    n_runs = 1 if is_noiseless else n_trajectories
+    sizes = _Sizes(n_learners, n_samples, n_observables, n_runs, needs_gradient, is_shared, has_states)
     costs = {
-        "heisenberg": _heisenberg_cost(circuit, sizes),
+        "heisenberg": _heisenberg_cost(circuit, partition, sizes, has_relaxation=has_relaxation),
         "trajectories": _trajectory_cost(circuit, partition, sizes, is_noiseless, has_relaxation),
     }
     limit = int(_SHARE * available_memory()) if memory_limit_bytes is None else memory_limit_bytes
@@ -123,9 +134,11 @@ def choose_engine(
         why = "; ".join(f"{name} {obstacles[name]}" for name in names)
         raise DomainError(f"Argument `circuit` must fit the memory of {_size(limit)}, but does not: {why}.")
     seconds = {name: cost.seconds for name, cost in costs.items()}
+    is_sampled = able[0] == "trajectories" and not is_noiseless
+    sampled = f" Its {n_trajectories} runs a sample make it approximate." if is_sampled else ""
     return EngineChoice(
         name="heisenberg" if able[0] == "heisenberg" else "trajectories",
-        reason=_reason(able[0], engine, seconds, obstacles),
+        reason=_reason(able[0], engine, seconds, obstacles) + sampled,
         seconds=seconds,
         bytes={name: cost.bytes for name, cost in costs.items()},
     )
@@ -133,37 +146,32 @@ def choose_engine(
 
 def _reason(name: str, engine: str, seconds: dict[str, float], obstacles: dict[str, str]) -> str:
     if engine != "auto":
-        return f"{name} was asked for."
+        return f"{name} was asked for and is predicted to take {seconds[name]:.2g} s."
     other = next(key for key in seconds if key != name)
     if other in obstacles:
         return f"{other} {obstacles[other]}."
     return f"{name} is predicted to take {seconds[name]:.2g} s, {other} {seconds[other]:.2g} s."
 
 
-def _heisenberg_cost(circuit: Circuit, sizes: _Sizes) -> _Cost:
-    """Predict the Heisenberg engine from its strings, rows and stages."""
-    rows, stages, n = sizes.n_learners * sizes.n_observables, _stages(circuit), circuit.n_qubits
-    sweeps = _GRADIENT_SWEEPS if sizes.needs_gradient else 1.0
-    strings = 4.0**n
-    work = sweeps * (stages * rows * strings * _STRING_S + rows * sizes.n_samples * 3.0**n * _CONTRACTION_S)
-    # Learners come in blocks. The observables of all stages of a block are kept, and those on the way; features.
-    block = min(sizes.n_learners, max(1, int(_BLOCK_BYTES // (4 * strings * sizes.n_observables))))
-    copies = (stages if sizes.needs_gradient else 1) + 2
-    features = sizes.n_learners * sizes.n_samples * 3.0**n
-    return _Cost(_HEISENBERG_CALL_S + work, int(4 * (copies * block * sizes.n_observables * strings + features)))
-
-
-def _stages(circuit: Circuit) -> int:
-    """Count the stages: a rotation opens one where a gate of two qubits came before it on its qubit."""
-    stage, has_moved = [0] * circuit.n_qubits, [False] * circuit.n_qubits
-    for gate in circuit.gates:
-        latest = max(stage[qubit] + (gate.is_rotation and has_moved[qubit]) for qubit in gate.qubits)
-        for qubit in gate.qubits:
-            stage[qubit], has_moved[qubit] = (
-                latest,
-                len(gate.qubits) == 2 or (has_moved[qubit] and not gate.is_rotation),
-            )
-    return max(stage) + 1
+def _heisenberg_cost(circuit: Circuit, partition: Partition, sizes: _Sizes, *, has_relaxation: bool) -> _Cost:
+    """Predict the Heisenberg engine from the operations of its program, and add the encoded samples."""
+    predicted = engine_cost(
+        circuit,
+        partition,
+        n_learners=sizes.n_learners,
+        n_samples=sizes.n_samples,
+        n_observables=sizes.n_observables,
+        has_relaxation=has_relaxation,
+    )
+    expense = predicted.gradient if sizes.needs_gradient else predicted.expectations
+    strings = 4.0**circuit.n_qubits
+    n_features = strings if sizes.has_states else math.prod(len(digits) for digits in visible_digits(circuit))
+    if not sizes.has_states and choose_samples(circuit, partition, has_states=False) == "rows":
+        n_features = 0
+    n_rows = sizes.n_samples * (1 if sizes.is_shared else sizes.n_learners)
+    # Strings are looked up in a table of all of them.
+    size = expense.bytes + 4 * n_features * n_rows + 4 * strings
+    return _Cost(_HEISENBERG_CALL_S + expense.flops * _FLOP_S, int(size))
 
 
 def _trajectory_cost(

@@ -62,10 +62,6 @@ class Columns(NamedTuple):
     n_qpus: int
     n_pairs: int
 
-    def may_be_negative(self, column: int) -> bool:
-        """Tell whether the rate of a column may be negative: all but those of depolarising."""
-        return column >= 2 * self.n_qpus
-
     def depolarising(self, qpu: int, n_gate_qubits: int) -> int:
         """Return the column of what an X, Y or Z keeps."""
         return qpu + (n_gate_qubits - 1) * self.n_qpus

@@ -5,24 +5,29 @@ Cov >= F^-1 / shots. It says how much signal a learner's state still carries; it
 gradient, which scales with the squared contraction. The classical one is that of the bits that are read.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 
 from ceas.learning.circuits import Circuit
 from ceas.learning.encoding import Encoded
 from ceas.learning.engine import pauli_state, require_fitting
-from ceas.learning.noise import NoiseTable, noiseless
-from ceas.learning.partition import Partition, partition_circuit
+from ceas.learning.noise import NoiseTable
+from ceas.learning.partition import Partition
 from ceas.learning.paulis import PAULIS
+from ceas.learning.pure_runs import angle_slopes
+from ceas.learning.trajectories import generator_covariances, generator_means
 from ceas.learning.turns import einsum
 
 __all__ = [
     "bit_probabilities",
     "classical_fisher_matrix",
+    "contraction_error",
     "density_matrix",
     "effective_contraction",
     "pure_quantum_fisher_diagonal",
@@ -33,6 +38,8 @@ __all__ = [
     "sld_fisher_diagonal",
     "sld_fisher_matrix",
 ]
+
+FloatArray = npt.NDArray[np.float64]
 
 
 def density_matrix(pauli_vector: jax.Array) -> jax.Array:
@@ -133,28 +140,53 @@ def quantum_fisher_trace(
     return diagonal.sum(axis=-1)
 
 
-@partial(jax.jit, static_argnums=(0,))
-def pure_quantum_fisher_matrix(circuit: Circuit, theta: jax.Array, encoded: Encoded) -> jax.Array:
+def pure_quantum_fisher_matrix(circuit: Circuit, theta: npt.ArrayLike, encoded: Encoded) -> FloatArray:
     """Return the quantum Fisher information matrix of the noiseless output states, shape (S, P, P).
 
-    A pure state has F_ij = 2 tr(d_i rho d_j rho), and Pauli strings are orthogonal: 2^(1 - n) times the sum over
-    strings of d_i<string> d_j<string>. Arguments: parameters (P,) and samples, (L, S, P, P) where learners have own.
+    By the angles it is the covariance of the rotations' Pauli operators, carried to one time; the chain rule gives that
+    by the parameters. It takes one run of a pure state per sample and trained rotation, 2^n amplitudes each. Arguments:
+    parameters (P,) and samples, (L, S, P, P) where learners have own.
+
+    Source:
+        Liu, Yuan, Lu and Wang, J. Phys. A 53, 023001, 2020, section 2.3 (unitary processes).
     """
+    inputs, batch = _sample_rows(circuit, encoded)
+    rotation, parameter, slopes = angle_slopes(circuit, inputs)
+    chosen, place = np.unique(rotation, return_inverse=True)
+    found, first = [], 0
+    for covariance in generator_covariances(circuit, theta, encoded, chosen):
+        rows = slopes[first : first + len(covariance)]
+        chain = np.zeros((len(covariance), chosen.size, circuit.n_parameters))
+        chain[:, place, parameter] = rows
+        found.append(np.swapaxes(chain, 1, 2) @ covariance @ chain)
+        first += len(covariance)
+    return np.concatenate(found).reshape(*batch, circuit.n_parameters, circuit.n_parameters)
 
-    def one_sample(_: jax.Array, tangents: jax.Array) -> jax.Array:
-        return 2.0 ** (1 - circuit.n_qubits) * einsum("lis,ljs->lij", tangents, tangents)
 
-    return _map_pure(one_sample, circuit, theta, encoded)
+def pure_quantum_fisher_diagonal(circuit: Circuit, theta: npt.ArrayLike, encoded: Encoded) -> FloatArray:
+    """Return the diagonal of `pure_quantum_fisher_matrix`, shape (S, P), which takes the same arguments.
+
+    Where no two rotations share a parameter it is 1 - <P>^2 of each rotation's Pauli operator, times the squared slope
+    of its angle: one walk through the circuit and back gives all.
+    """
+    inputs, batch = _sample_rows(circuit, encoded)
+    rotation, parameter, slopes = angle_slopes(circuit, inputs)
+    if np.unique(parameter).size < parameter.size:
+        return np.diagonal(pure_quantum_fisher_matrix(circuit, theta, encoded), axis1=-2, axis2=-1)
+    means = generator_means(circuit, theta, encoded).reshape(len(inputs), -1)
+    diagonal = np.zeros((len(inputs), circuit.n_parameters))
+    diagonal[:, parameter] = slopes**2 * (1 - means[:, rotation] ** 2)
+    return diagonal.reshape(*batch, circuit.n_parameters)
 
 
-@partial(jax.jit, static_argnums=(0,))
-def pure_quantum_fisher_diagonal(circuit: Circuit, theta: jax.Array, encoded: Encoded) -> jax.Array:
-    """Return the diagonal of `pure_quantum_fisher_matrix`, shape (S, P), which takes the same arguments."""
-
-    def one_sample(_: jax.Array, tangents: jax.Array) -> jax.Array:
-        return 2.0 ** (1 - circuit.n_qubits) * (tangents**2).sum(axis=-1)
-
-    return _map_pure(one_sample, circuit, theta, encoded)
+def _sample_rows(circuit: Circuit, encoded: Encoded) -> tuple[FloatArray, tuple[int, ...]]:
+    """Return the inputs of all samples, (samples, F), and the shape of the samples: (S,) or (L, S)."""
+    given = [array for array in (encoded.inputs, encoded.states) if array is not None]
+    batch = max((array.shape[:-1] for array in given), key=len)
+    if encoded.inputs is None:
+        return np.zeros((math.prod(batch), circuit.n_features)), batch
+    inputs = np.broadcast_to(np.asarray(encoded.inputs, np.float64), (*batch, circuit.n_features))
+    return inputs.reshape(math.prod(batch), circuit.n_features), batch
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -195,14 +227,6 @@ def bit_probabilities(partition: Partition, noise: NoiseTable, pauli_vector: jax
     return law.reshape(learners, *batch, 2**n_qubits)
 
 
-def _map_pure(
-    function: Callable[[jax.Array, jax.Array], jax.Array], circuit: Circuit, theta: jax.Array, encoded: Encoded
-) -> jax.Array:
-    partition = partition_circuit(circuit)
-    found = _map_samples(function, circuit, partition, theta, (encoded, noiseless(partition)))
-    return found[0] if len(found) == 1 else found
-
-
 def _map_samples(
     function: Callable[[jax.Array, jax.Array], jax.Array],
     circuit: Circuit,
@@ -232,11 +256,31 @@ def _map_samples(
     return jnp.moveaxis(found, 0, 1)
 
 
-@jax.jit
-def effective_contraction(noisy: jax.Array, ideal: jax.Array) -> jax.Array:
+@partial(jax.jit, static_argnames="has_offset")
+def effective_contraction(noisy: jax.Array, ideal: jax.Array, *, has_offset: bool = False) -> jax.Array:
     """Return the factor by which noise scales a learner's expectation values, in the least-squares sense.
 
     sum(noisy * ideal) / sum(ideal^2) over samples and observables, shape (L, S, K) to (L,): 1 without noise and 0 when
     all signal is lost. Both arrays may have one learner for all.
+
+    Args:
+        noisy: Values with noise.
+        ideal: Values without.
+        has_offset: Whether noise also adds a constant to each observable, as relaxation to one of the basis states and
+            readout of uneven errors do. It is fitted too then, so that it does not pass for signal.
     """
-    return jnp.sum(noisy * ideal, axis=(-2, -1)) / jnp.sum(ideal**2, axis=(-2, -1))
+    signal = ideal - ideal.mean(axis=-2, keepdims=True) if has_offset else ideal
+    return jnp.sum(noisy * signal, axis=(-2, -1)) / jnp.sum(signal**2, axis=(-2, -1))
+
+
+def contraction_error(errors: npt.ArrayLike, ideal: npt.ArrayLike, *, has_offset: bool = False) -> FloatArray:
+    """Return the standard error of `effective_contraction` for noisy values with standard errors (L, S, K), shape (L,).
+
+    Samples are drawn independently; of the values of one sample, which share their runs, errors add up at worst.
+    """
+    exact = np.asarray(ideal, np.float64)
+    if has_offset:
+        exact = exact - exact.mean(axis=-2, keepdims=True)
+    of_sample = (np.asarray(errors, np.float64) * np.abs(exact)).sum(axis=-1)
+    found: FloatArray = np.sqrt((of_sample**2).sum(axis=-1)) / (exact**2).sum(axis=(-2, -1))
+    return found

@@ -114,9 +114,10 @@ def draw_errors(
         errors = _uneven_error_bits(program, jnp.concatenate([one_qubit, two_qubit]), pairs, bits)
     else:
         # F = (1 + 3 w) / 4, and each of the three errors has probability (1 - F) / 3 = (1 - w) / 4.
-        each_pair = (1 - pairs.T) / 4
+        each_pair = jnp.maximum(1 - pairs.T, 0) / 4
         rows = jnp.concatenate([one_qubit, two_qubit, each_pair.astype(one_qubit.dtype)])
-        each = probability_word(rows)[program.event_source]
+        # A third of all words at most, for three times as many must not overflow.
+        each = jnp.minimum(probability_word(rows), np.uint32((1 << 32) // 3))[program.event_source]
         # Words below `each` are X, from there Y up to twice and Z up to three times that value.
         errors = jnp.concatenate([bits < 2 * each, (bits >= each) & (bits < 3 * each)])
     if not program.relaxations:

@@ -193,7 +193,7 @@ def estimate_gradients(
     parameters = np.asarray(theta, dtype=np.float64)
     _check_data(model, dataset, samples, n_learners)
     _check_pairs(partition, shot_learner, shot_werner)
-    terms = _terms(model, settings)
+    terms = _terms(model, settings, has_relaxation=noise.relaxation is not None)
     plan = plan_shots(
         shot_learner,
         samples.count,
@@ -282,11 +282,12 @@ def _check_pairs(
         raise DomainError(f"Argument `shot_werner` must have shape {expected}, but has {shot_werner.shape}.")
 
 
-def _terms(model: Classifier, settings: GradientSettings) -> IntArray:
+def _terms(model: Classifier, settings: GradientSettings, *, has_relaxation: bool) -> IntArray:
     """Return the rotations that are worth shifting, or the numbers of the directions."""
     if settings.method == "spsa":
         return np.arange(settings.spsa_directions)
-    active = np.array(active_rotations(model.circuit, observables=model.observables), dtype=np.int64)
+    found = active_rotations(model.circuit, observables=model.observables, has_relaxation=has_relaxation)
+    active = np.array(found, dtype=np.int64)
     is_dressed = model.n_dressed_inputs is not None
     gates = [model.circuit.gates[model.circuit.rotations[rotation]] for rotation in active]
     is_moved = [bool(gate.parameters) or (is_dressed and bool(gate.features)) for gate in gates]

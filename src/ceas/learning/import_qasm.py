@@ -17,7 +17,7 @@ from ceas.errors import DomainError
 from ceas.learning.angle_sums import input_sum, parameter_sum
 from ceas.learning.circuits import GateKind
 from ceas.learning.imported import ImportedCircuit, Step, build_circuit
-from ceas.learning.qasm_expressions import CONSTANTS, Value, evaluate, evaluate_integer, evaluate_range
+from ceas.learning.qasm_expressions import CONSTANTS, Value, as_declared, evaluate, evaluate_integer, evaluate_range
 from ceas.learning.qasm_gates import GATES, Angle, Operation, control, global_phase, invert, power, to_steps
 
 __all__ = ["from_qasm"]
@@ -99,6 +99,9 @@ def _parse(text: str) -> Any:
             return parser.parse(text)
     except parser.QASM3ParsingError as error:
         raise DomainError(_syntax_message(error)) from None
+    except AttributeError:
+        # This is what the parser makes of a text without a single statement.
+        raise DomainError("OpenQASM line 1: the program is empty.") from None
 
 
 def _syntax_message(error: Exception) -> str:
@@ -138,6 +141,8 @@ def _note_shape(program: _Program, node: Any) -> None:
     kind = type(node.type).__name__
     if kind not in ("FloatType", "AngleType", "ArrayType"):
         raise DomainError(f"an input must be a float, an angle or an array of them, but is {kind}")
+    if node.identifier.name in program.input_shapes:
+        raise DomainError(f"`{node.identifier.name}` must be declared once, but is declared again")
     sizes = node.type.dimensions if kind == "ArrayType" else []
     program.input_shapes[node.identifier.name] = tuple(evaluate_integer(size, program.names) for size in sizes)
 
@@ -194,6 +199,8 @@ def _include(_: _Program, node: Any) -> None:
 
 def _declare_qubits(program: _Program, node: Any) -> None:
     name, first = node.qubit.name, len(program.qubit_names)
+    if name in program.registers:
+        raise DomainError(f"`{name}` must be declared once, but is declared again")
     if node.size is None:
         program.registers[name] = first
         program.qubit_names.append(name)
@@ -211,7 +218,7 @@ def _declare_number(program: _Program, node: Any) -> None:
         return
     if node.init_expression is None:
         raise DomainError(f"`{node.identifier.name}` must have a value where it is declared, but has none")
-    program.names[node.identifier.name] = evaluate(node.init_expression, program.names)
+    program.names[node.identifier.name] = as_declared(node.type, evaluate(node.init_expression, program.names))
 
 
 def _declare_input(program: _Program, node: Any) -> None:
@@ -244,7 +251,7 @@ def _loop(program: _Program, node: Any) -> None:
         values = [evaluate(value, program.names) for value in domain.values]
     else:
         raise DomainError(f"a loop must be over constants, but is over {kind}")
-    for value in values:
+    for value in [as_declared(node.type, value) for value in values]:
         inner = replace(program, names=program.names | {node.identifier.name: value}, registers=dict(program.registers))
         _run(inner, node.block)
 

@@ -1,12 +1,13 @@
 """Circuits that come from elsewhere: what an importer returns and how it puts the gates together."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from ceas.errors import DomainError
 from ceas.learning.circuits import ROTATIONS, Circuit, Gate, GateKind, Term
 
-__all__ = ["ImportedCircuit", "Step", "build_circuit"]
+__all__ = ["ImportedCircuit", "Step", "build_circuit", "measured_first"]
 
 
 class ImportedCircuit(NamedTuple):
@@ -69,3 +70,15 @@ def build_circuit(
     if unused:
         raise DomainError(f"Every parameter must turn some gate, but {', '.join(unused)} do nothing.")
     return Circuit(n_qubits=n_qubits, gates=tuple(gates), n_parameters=len(parameter_names), n_features=n_features)
+
+
+def measured_first(imported: ImportedCircuit) -> Circuit:
+    """Return the circuit with its measured qubits before all others, in order of measurement.
+
+    Classifiers read the first qubits, so they then read what the program measures; nothing else is different.
+    """
+    circuit = imported.circuit
+    order = dict.fromkeys((*(imported.observables or ()), *range(circuit.n_qubits)))
+    place = {qubit: index for index, qubit in enumerate(order)}
+    gates = tuple(replace(gate, qubits=tuple(place[qubit] for qubit in gate.qubits)) for gate in circuit.gates)
+    return replace(circuit, gates=gates)

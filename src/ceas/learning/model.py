@@ -44,7 +44,19 @@ def require_samples(circuit: Circuit, partition: Partition, encoded: Encoded) ->
     is_made = kind == "rows" or (kind == "features" and is_trained_encoding(circuit))
     if is_made and encoded.inputs is None:
         raise DomainError("Argument `encoded` must have inputs, but has none.")
-    return Samples(encoded.inputs, None if is_made else encoded.features)
+    if kind == "features" and encoded.inputs is None and encoded.features is None:
+        raise DomainError("Argument `encoded` must have features of its states for this engine, but has none.")
+    return Samples(_rows(encoded.inputs), None if is_made else _rows(encoded.features))
+
+
+def _rows(array: jax.Array | None) -> jax.Array | None:
+    """Return samples (S, ...), or (L, S, ...) of several learners."""
+    if array is None:
+        return None
+    if array.ndim not in (2, 3) or 0 in array.shape[:-1]:
+        wanted = "at least one sample, with at most one axis of learners in front"
+        raise DomainError(f"Argument `encoded` must have {wanted}, but has the shape {array.shape}.")
+    return array[0] if array.ndim == 3 and len(array) == 1 else array
 
 
 def n_sample_learners(samples: Samples) -> int:

@@ -81,14 +81,12 @@ class Classes(NamedTuple):
         trig: `ONE`, `COSINE` or `SINE`, shape (classes,).
         exponents: Shape (classes, len(columns)).
         columns: Which rates occur.
-        has_negative: Whether some of them may be negative.
     """
 
     sign: npt.NDArray[np.int8]
     trig: npt.NDArray[np.int8]
     exponents: npt.NDArray[np.int16]
     columns: tuple[int, ...]
-    has_negative: bool
 
 
 class Table(NamedTuple):
@@ -146,9 +144,8 @@ class Feed:
 class _Run:
     """Strings on their way backwards through moves, each with what it is multiplied by."""
 
-    def __init__(self, space: Space, columns: Columns) -> None:
+    def __init__(self, space: Space) -> None:
         self.space = space
-        self.columns = columns
         self.n_qubits = space.n_qubits
         self.column = np.arange(space.ids.size)
         strings = space.ids % 4**self.n_qubits
@@ -208,7 +205,7 @@ def compile_moves(
     if broken:
         raise NeedsBranchesError(broken)
     compiled: list[Move | Feed] = []
-    run = _Run(before, columns)
+    run = _Run(before)
 
     def flush() -> None:
         nonlocal run
@@ -217,7 +214,7 @@ def compile_moves(
         move = _tabulate(run)
         if move is not None:
             compiled.append(move)
-            run = _Run(move.after, columns)
+            run = _Run(move.after)
 
     for position in reversed(range(len(events))):
         event = events[position]
@@ -374,9 +371,7 @@ def _classify(run: _Run) -> tuple[Classes, IntArray]:
     exponents = np.zeros((len(sign), len(columns)), dtype=np.int16)
     for place, column in enumerate(columns):
         exponents[1:, place] = run.exponents[column][first]
-    return Classes(sign, trig, exponents, columns, any(map(run.columns.may_be_negative, columns))), (number + 1).astype(
-        np.int32
-    )
+    return Classes(sign, trig, exponents, columns), (number + 1).astype(np.int32)
 
 
 def _table(target: IdArray, source: IdArray, number: IntArray, size: int) -> Table:

@@ -17,15 +17,16 @@ from numpy.typing import ArrayLike, NDArray
 from ceas.errors import DomainError
 from ceas.learning.partition import Partition
 
-__all__ = ["NoiseTable", "node_noise", "noiseless"]
+__all__ = ["NoiseTable", "node_noise", "noiseless", "require_noise"]
 
 
 class NoiseTable(NamedTuple):
     """Noise parameters of learners, with the learners on the leading axis and the QPUs of each on the second.
 
     Attributes:
-        one_qubit_error: Depolarising probability after a run of one-qubit gates, shape (learners, qpus).
-        two_qubit_error: Depolarising probability on each qubit after a two-qubit gate, shape (learners, qpus).
+        one_qubit_error: Depolarising probability after a run of one-qubit gates, in [0, 1], shape (learners, qpus).
+        two_qubit_error: Depolarising probability on each qubit after a two-qubit gate, in [0, 1], shape (learners,
+            qpus).
         readout_error: Probability that the outcome of a qubit is flipped, shape (learners, qpus); or those of the
             outcomes 0 and 1, shape (learners, qpus, 2).
         pair_werner: Werner parameter of each pair of a shot, shape (learners, pairs_per_shot), or the correlators
@@ -47,6 +48,32 @@ def noiseless(partition: Partition, n_learners: int = 1) -> NoiseTable:
     """Return the table of ideal learners: no errors, perfect pairs."""
     zeros = jnp.zeros((n_learners, partition.n_qpus))
     return NoiseTable(zeros, zeros, zeros, jnp.ones((n_learners, partition.pairs_per_shot)))
+
+
+def require_noise(partition: Partition, noise: NoiseTable, *, has_pairs: bool = True) -> None:
+    """Raise `DomainError` where a table does not fit a partition: other processors or pairs, or rows of other learners.
+
+    Args:
+        partition: The partition of the circuit.
+        noise: The table.
+        has_pairs: Whether its `pair_werner` is used.
+    """
+    qpus, pairs = (partition.n_qpus,), (partition.pairs_per_shot,)
+    allowed: dict[str, tuple[tuple[int, ...], ...]] = {
+        "one_qubit_error": (qpus,),
+        "two_qubit_error": (qpus,),
+        "readout_error": (qpus, (*qpus, 2)),
+        "pair_werner": (pairs, (*pairs, 3)),
+        "relaxation": ((*qpus, 2, 3),),
+    }
+    n_learners = len(noise.one_qubit_error)
+    for name, shapes in allowed.items():
+        array = getattr(noise, name)
+        if array is None or (name == "pair_werner" and not has_pairs):
+            continue
+        if array.shape not in {(n_learners, *shape) for shape in shapes}:
+            wanted = " or ".join(str((n_learners, *shape)) for shape in shapes)
+            raise DomainError(f"Argument `noise` must have `{name}` of shape {wanted}, but has {array.shape}.")
 
 
 def node_noise(

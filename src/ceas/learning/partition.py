@@ -10,6 +10,7 @@ Errors of the pair, which strike with the weights of its Bell-diagonal state (X,
   CNOT adds X on its target, a CZ adds Z on its other qubit, an RZZ turns the other way. A Z error is Z on the root.
 - Telegate with basis X: the same after a Hadamard on the root: a served CNOT, of which the root is the target, adds Z
   on its control, an RXX turns the other way; the pair's Z error is X on the root.
+- Telegate with basis Y: an RYY turns the other way; the pair's Z error is Y on the root.
 - Teledata: the Pauli error strikes the qubit that moves.
 
 A SWAP across exchanges the QPUs of its qubits by their names alone: after it, each qubit is where the other was.
@@ -46,14 +47,14 @@ class Telegate:
     Attributes:
         root: The qubit that is copied.
         basis: Pauli operator of the root that the copy carries: `"Z"` serves CNOTs from the root, CZ and RZZ; `"X"`
-            serves CNOTs onto the root and RXX.
+            serves CNOTs onto the root and RXX; `"Y"` serves RYY.
         gates: Indices in `circuit.gates` of the gates served, in order. From the first to the last of them, no other
             gate of the circuit changes the root in that basis.
         link: The two QPUs that share the pair; the root is at the first.
     """
 
     root: int
-    basis: Literal["Z", "X"]
+    basis: Literal["Z", "X", "Y"]
     gates: tuple[int, ...]
     link: tuple[int, int]
 
@@ -143,7 +144,7 @@ def partition_circuit(
     - `"layer"`: a block of layers on each QPU; between blocks all qubits move to the next QPU, one pair each.
     - `"qubit"`: every qubit stays at its home and copies serve the gates across. The homes that need the fewest pairs
       are chosen; of these, runs of neighbouring qubits, the longer ones first, if they are among them. No copy serves
-      RYY and SWAP: for an RYY across its first qubit moves over and back, for a SWAP both qubits move over, two pairs.
+      a SWAP: both its qubits move over, two pairs.
     - `"auto"`: a qubit may also move to the other qubit of a gate and stay there, where this needs fewer pairs in all.
       A SWAP across only exchanges its qubits' names.
 

@@ -17,7 +17,7 @@ from ceas.learning.fusion import fuse
 from ceas.learning.state_vectors import FusedProgram, Results, Room, Runs, evolve_blocks, gradient_blocks
 from ceas.learning.trajectories import LANES
 
-__all__ = ["Evolved", "angles_of", "evolve", "pull_back", "slopes_by_angle"]
+__all__ = ["Evolved", "angle_slopes", "angles_of", "evolve", "pull_back", "slopes_by_angle"]
 
 FloatArray = npt.NDArray[np.float64]
 SingleArray = npt.NDArray[np.float32]
@@ -54,6 +54,21 @@ def angles_of(circuit: Circuit, theta: FloatArray, inputs: FloatArray) -> FloatA
     values = factors * _extended(inputs)[:, terms.features].prod(axis=2)
     angles: FloatArray = _sums(values, terms.rotation, len(circuit.rotations))
     return angles
+
+
+def angle_slopes(circuit: Circuit, inputs: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
+    """Return the derivatives of angles by parameters that are not zero for all inputs, at inputs (S, F).
+
+    Returns:
+        Rotation and parameter of each, shape (N,), and the derivatives, shape (S, N); no angle is more than linear in
+        the parameters.
+    """
+    terms = _terms(circuit)
+    is_trained = terms.parameter < circuit.n_parameters
+    keys = terms.rotation[is_trained] * circuit.n_parameters + terms.parameter[is_trained]
+    pairs, place = np.unique(keys, return_inverse=True)
+    factors = terms.coefficient[is_trained] * _extended(inputs)[:, terms.features[is_trained]].prod(axis=2)
+    return pairs // circuit.n_parameters, pairs % circuit.n_parameters, _sums(factors, place, pairs.size)
 
 
 def pull_back(

@@ -8,7 +8,7 @@ from typing import Any
 from ceas.errors import DomainError
 from ceas.learning.angle_sums import AngleSum
 
-__all__ = ["CONSTANTS", "Value", "evaluate", "evaluate_integer", "evaluate_range"]
+__all__ = ["CONSTANTS", "Value", "as_declared", "evaluate", "evaluate_integer", "evaluate_range"]
 
 Value = AngleSum | float | tuple["Value", ...]
 
@@ -17,6 +17,9 @@ CONSTANTS: dict[str, Value] = {
     **dict.fromkeys(("tau", "τ"), math.tau),
     **dict.fromkeys(("euler", "ℇ"), math.e),
 }
+
+_INTEGER_TYPES = ("IntType", "UintType")
+_NUMBER_TYPES = (*_INTEGER_TYPES, "FloatType", "AngleType")
 
 _FUNCTIONS: dict[str, Callable[..., float]] = {
     "arccos": math.acos,
@@ -77,6 +80,31 @@ def evaluate_range(node: Any, names: Mapping[str, Value], length: int | None = N
         for bound, fallback in zip((node.start, node.end), default, strict=True)
     )
     return range(start, end + (1 if step > 0 else -1), step)
+
+
+def as_declared(declared: Any, value: Value) -> Value:
+    """Return a value as a declaration of its type makes it: an integer stays one, and no other is made one.
+
+    Raises:
+        DomainError: The type is not one of numbers, or the value not one of the type.
+    """
+    kind = type(declared).__name__
+    if kind not in _NUMBER_TYPES:
+        raise DomainError(f"a number must be a float, an angle, an int or a uint, but is {kind}")
+    if kind in _INTEGER_TYPES and (not isinstance(value, int) or (kind == "UintType" and value < 0)):
+        wanted = "an integer" if kind == "IntType" else "an integer of at least 0"
+        raise DomainError(f"a value must be {wanted} as declared, but is {value}")
+    return value
+
+
+def _cast(node: Any, names: Mapping[str, Value]) -> Value:
+    """Return the value of a cast: integers are truncated towards zero, as in C."""
+    value = evaluate(node.argument, names)
+    if type(node.type).__name__ in _INTEGER_TYPES:
+        if not isinstance(value, int | float):
+            raise DomainError("only a constant can be made an integer, but it depends on inputs")
+        value = int(value)
+    return as_declared(node.type, value)
 
 
 def _from_end(index: int, length: int | None) -> int:
@@ -157,7 +185,7 @@ def _element(collection: Value, index: Any, names: Mapping[str, Value]) -> Value
 
 _RULES: dict[str, Callable[[Any, Mapping[str, Value]], Value]] = {
     "BinaryExpression": _binary_expression,
-    "Cast": lambda node, names: evaluate(node.argument, names),
+    "Cast": _cast,
     "FloatLiteral": lambda node, _: float(node.value),
     "FunctionCall": _function_call,
     "Identifier": _name,

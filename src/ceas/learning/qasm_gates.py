@@ -196,11 +196,11 @@ def _builtin_u(qubit: int, theta: Angle, phi: Angle, lam: Angle) -> list[Operati
     return [global_phase((theta + phi + lam) / 2), *_euler(qubit, theta, phi, lam)]
 
 
-def _controlled_rule(rule: GateRule) -> GateRule:
+def _controlled_rule(rule: GateRule, n_controls: int = 1) -> GateRule:
     def expand(angles: Sequence[Angle], qubits: Sequence[int]) -> list[Operation]:
-        return control(rule.expand(angles, qubits[1:]), qubits[:1], [True])
+        return control(rule.expand(angles, qubits[n_controls:]), qubits[:n_controls], [True] * n_controls)
 
-    return GateRule(rule.n_angles, rule.n_qubits + 1, expand)
+    return GateRule(rule.n_angles, rule.n_qubits + n_controls, expand)
 
 
 def _cu(qubits: Sequence[int], theta: Angle, phi: Angle, lam: Angle, gamma: Angle) -> list[Operation]:
@@ -224,10 +224,12 @@ def _library() -> dict[str, GateRule]:
         "cu3": GateRule(3, 2, lambda a, q: _cu(q, a[0], a[1], a[2], 0.0)),
     }
     rules |= dict.fromkeys(("cp", "cphase", "cu1"), _controlled_rule(phase))
+    rules |= {"u": rules["u3"], "u0": GateRule(1, 1, lambda _, __: [])}
     single = ("y", "h", "sx", "rx", "ry", "rz", "swap")
-    return (
-        rules | {f"c{name}": _controlled_rule(rules[name]) for name in single} | {"ccx": _controlled_rule(rules["cx"])}
-    )
+    rules |= {f"c{name}": _controlled_rule(rules[name]) for name in single}
+    for name, inner, n_controls in (("ccx", "x", 2), ("c3x", "x", 3), ("c4x", "x", 4), ("c3sqrtx", "sx", 3)):
+        rules[name] = _controlled_rule(rules[inner], n_controls)
+    return rules
 
 
 GATES: dict[str, GateRule] = _library()

@@ -84,9 +84,13 @@ class _Kept:
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        states = () if dataset.train_states is None else (dataset.train_states, dataset.test_states)
-        arrays = (dataset.train_angles, dataset.train_labels, dataset.test_angles, dataset.test_labels, *states)
-        self._content = b"".join(np.asarray(array).tobytes() for array in arrays)
+        arrays = [
+            getattr(dataset, f"{part}_{kind}")
+            for part in ("train", "validation", "test")
+            for kind in ("angles", "labels", "states")
+        ]
+        kept = [np.asarray(array) for array in arrays if array is not None]
+        self._content = b"".join(repr(array.shape).encode() + array.tobytes() for array in kept)
 
     def __hash__(self) -> int:
         return hash(self._content)

@@ -35,7 +35,7 @@ from ceas.learning.frames import (
     product_start,
     shifted_turns,
 )
-from ceas.learning.noise import NoiseTable
+from ceas.learning.noise import NoiseTable, require_noise
 from ceas.learning.partition import Partition, partition_circuit
 from ceas.learning.tableau import FrameProgram, PauliString, compile_frame
 
@@ -110,6 +110,9 @@ def sample_outcomes(
     rows = np.asarray(angles, dtype=np.float32)
     if rows.ndim != 2 or rows.shape[1] != len(circuit.rotations):
         raise DomainError(f"Argument `angles` must have {len(circuit.rotations)} columns, but has shape {rows.shape}.")
+    if len(partition.gate_qpus) != len(circuit.gates):
+        raise DomainError("Argument `partition` must belong to `circuit`, but has another number of gates.")
+    require_noise(partition, noise, has_pairs=False)
     _check_shots(shots, partition.pairs_per_shot, noise.one_qubit_error.shape[0], *rows.shape)
     check_relaxation(noise)
     initial = None if states is None else _state_rows(states, rows.shape[0], circuit.n_qubits)
@@ -229,6 +232,10 @@ def _check_shots(shots: Shots, pairs_per_shot: int, n_learners: int, n_samples: 
             expected = (*expected, 3)
         if field.shape != expected:
             raise DomainError(f"Argument `{name}` must have shape {expected}, but has {field.shape}.")
+    lowest, slack = (-1.0 if shots.pair_werner.ndim == 3 else -1 / 3), 1e-6  # rounding of single precision
+    if not np.all((shots.pair_werner >= lowest - slack) & (shots.pair_werner <= 1 + slack)):
+        found = f"{shots.pair_werner.min()} to {shots.pair_werner.max()}"
+        raise DomainError(f"Argument `pair_werner` must be in [{lowest:.3g}, 1], but spans {found}.")
     _check_index("learner", shots.learner, 0, n_learners)
     _check_index("sample", shots.sample, 0, n_samples)
     _check_index("shift_rotation", shots.shift_rotation, -1, n_rotations)

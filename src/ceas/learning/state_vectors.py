@@ -30,6 +30,7 @@ __all__ = [
     "Runs",
     "evolve_blocks",
     "gradient_blocks",
+    "mean_blocks",
 ]
 
 Array = npt.NDArray[Any]
@@ -507,4 +508,23 @@ def gradient_blocks(part: tuple[int, int], program: FusedProgram, runs: Runs, re
             _prepare(program, runs, column, room)
             _evolve(program, runs, column, room)
         _co_state(program.outcome, results.slopes, column, room)
+        _walk_back(program, runs, results, column, room)
+
+
+@_entry
+def mean_blocks(part: tuple[int, int], program: FusedProgram, runs: Runs, results: Results, room: Room) -> None:
+    """Write minus the mean of every rotation's Pauli operator, in the state that it acts on, as `gradient`.
+
+    Arguments are those of `evolve_blocks`; the runs must be without relaxation, and `gradient` zero. The overlap of a
+    state with i times itself is minus the mean.
+    """
+    n_lanes = room.matrix.shape[1]
+    for number in range(part[0], runs.angles.shape[0] // n_lanes, part[1]):
+        column = number * n_lanes
+        _prepare(program, runs, column, room)
+        _evolve(program, runs, column, room)
+        for row in range(room.state.shape[0]):
+            for v in range(n_lanes):
+                room.co_state[row, v] = -room.state[row, v + n_lanes]
+                room.co_state[row, v + n_lanes] = room.state[row, v]
         _walk_back(program, runs, results, column, room)

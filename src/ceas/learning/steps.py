@@ -98,8 +98,8 @@ def _class_factors(classes: Classes, rates: jax.Array) -> jax.Array:
     rate = rates[np.array(classes.columns, dtype=np.int32)]
     # A rate of zero becomes the least normal number: its logarithm stays finite and its power vanishes all the same.
     size = jnp.exp(matmul(exponents, jnp.log(jnp.maximum(jnp.abs(rate), np.finfo(rates.dtype).tiny))))
-    if classes.has_negative:
-        size *= 1 - 2 * (matmul(exponents, (rate < 0).astype(rates.dtype)) % 2)
+    # Depolarising by more than 3/4 and pairs far from the wanted one have negative rates.
+    size *= 1 - 2 * (matmul(exponents, (rate < 0).astype(rates.dtype)) % 2)
     if len(classes.sign) > _MOST_KEPT:
         return sign * size
     # A product that keeps the compiler from taking powers anew for each string.

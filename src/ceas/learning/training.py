@@ -45,22 +45,11 @@ __all__ = [
     "model_loss_and_gradient",
     "model_values",
     "pure_loss_and_gradient",
+    "sampled_values",
     "train_exact",
 ]
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def encode_samples(
-    model: Classifier, theta: npt.ArrayLike, samples: npt.ArrayLike, states: npt.ArrayLike | None = None
-) -> Encoded:
-    """Return what the engine needs of samples (..., n_inputs), or of quantum data (..., 2^n).
-
-    It depends on the parameters only where a trained layer is in front of the circuit.
-    """
-    if states is not None:
-        return encode_states(model.circuit, jnp.asarray(states))
-    return encode_inputs(model.circuit, circuit_inputs(model, jnp.asarray(theta), jnp.asarray(samples)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +70,25 @@ class Computation:
 HEISENBERG = Computation()
 
 
+def encode_samples(
+    model: Classifier,
+    theta: npt.ArrayLike,
+    samples: npt.ArrayLike,
+    states: npt.ArrayLike | None = None,
+    *,
+    by: Computation = HEISENBERG,
+) -> Encoded:
+    """Return what an engine needs of samples (..., n_inputs), or of quantum data (..., 2^n).
+
+    It depends on the parameters only where a trained layer is in front of the circuit.
+    """
+    needs_features = by.engine == "heisenberg"
+    if states is not None:
+        return encode_states(model.circuit, jnp.asarray(states), needs_features=needs_features)
+    inputs = circuit_inputs(model, jnp.asarray(theta), jnp.asarray(samples))
+    return encode_inputs(model.circuit, inputs, needs_features=needs_features)
+
+
 def model_values(
     model: Classifier,
     partition: Partition,
@@ -91,9 +99,22 @@ def model_values(
     by: Computation = HEISENBERG,
 ) -> jax.Array:
     """Return the expectation values that the model reads, shape (L, S, observables)."""
+    return sampled_values(model, partition, theta, encoded, noise, by=by)[0]
+
+
+def sampled_values(
+    model: Classifier,
+    partition: Partition,
+    theta: npt.ArrayLike,
+    encoded: Encoded,
+    noise: NoiseTable,
+    *,
+    by: Computation = HEISENBERG,
+) -> tuple[jax.Array, FloatArray | None]:
+    """Return what `model_values` does, and the standard errors of sampled noise; None for exact values."""
     parameters = split_parameters(model, jnp.asarray(theta, dtype=float)).circuit
     if by.engine == "trajectories":
-        sampled, _ = trajectories.expectations(
+        sampled, errors = trajectories.expectations(
             model.circuit,
             partition,
             parameters,
@@ -103,11 +124,11 @@ def model_values(
             n_trajectories=by.n_trajectories,
             seed=by.seed,
         )
-        return jnp.asarray(sampled, dtype=float)
+        return jnp.asarray(sampled, dtype=float), errors
     values: jax.Array = expectations(
         model.circuit, partition, parameters, encoded, noise, observables=model.observables
     )
-    return values
+    return values, None
 
 
 def accuracy(model: Classifier, theta: npt.ArrayLike, values: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -222,6 +243,7 @@ class ExactTraining:
         train_loss: Mean cross-entropy before each step, shape (steps taken,).
         validation_accuracy: At the chosen parameters; NaN without a validation part.
         test_accuracy: At the chosen parameters.
+        train_accuracy: At the chosen parameters.
         has_converged: Whether the criterion of convergence ended the training; False without one.
     """
 
@@ -229,6 +251,7 @@ class ExactTraining:
     train_loss: FloatArray
     validation_accuracy: float
     test_accuracy: float
+    train_accuracy: float
     has_converged: bool = False
 
 
@@ -300,6 +323,7 @@ def train_exact(
         train_loss=np.array(losses),
         validation_accuracy=best[0],
         test_accuracy=_part_accuracy(model, best[1], dataset, part="test", engine=engine),
+        train_accuracy=_part_accuracy(model, best[1], dataset, part="train", engine=engine),
         has_converged=has_converged,
     )
 

@@ -37,12 +37,22 @@ from ceas.learning.circuits import Circuit
 from ceas.learning.encoding import Encoded
 from ceas.learning.frames import check_relaxation, draw_errors, parity_signs
 from ceas.learning.fusion import fuse
-from ceas.learning.noise import NoiseTable
-from ceas.learning.partition import Partition
-from ceas.learning.state_vectors import FusedProgram, Results, Room, Runs, evolve_blocks, gradient_blocks
+from ceas.learning.noise import NoiseTable, noiseless, require_noise
+from ceas.learning.partition import Partition, partition_circuit
+from ceas.learning.state_vectors import FusedProgram, Results, Room, Runs, evolve_blocks, gradient_blocks, mean_blocks
 from ceas.learning.tableau import compile_frame
 
-__all__ = ["LANES", "MOST_KEPT", "MOST_RUNS", "expectations", "is_exact", "loss_and_gradient", "n_threads"]
+__all__ = [
+    "LANES",
+    "MOST_KEPT",
+    "MOST_RUNS",
+    "expectations",
+    "generator_covariances",
+    "generator_means",
+    "is_exact",
+    "loss_and_gradient",
+    "n_threads",
+]
 
 Array = npt.NDArray[Any]
 Loss = Callable[[jax.Array, Any], jax.Array]
@@ -231,6 +241,68 @@ def loss_and_gradient(
     return np.asarray(losses), np.asarray(_chain(circuit, jnp.asarray(theta, float), inputs, jnp.asarray(cotangent)))
 
 
+def generator_means(circuit: Circuit, theta: npt.ArrayLike, encoded: Encoded) -> Array:
+    """Return the mean of every rotation's Pauli operator in the noiseless state that it acts on, shape (L or 1, S, R).
+
+    Arguments are parameters (P,) and samples as for `expectations`. It costs as much as one gradient.
+    """
+    request = _noiseless_request(circuit, theta, encoded)
+    n_learners, n_samples, n_rotations = request.angles.shape
+    batch = _exact_batch(request, n_learners)
+    lanes, padded = _padding(batch.size)
+    empty, means = np.zeros((0, 0)), np.zeros((padded, n_rotations))
+    _in_threads(mean_blocks, request, _padded(batch.runs, padded), _results(request, empty, means), lanes)
+    return -means[: batch.size].reshape(n_learners, n_samples, n_rotations)
+
+
+def generator_covariances(
+    circuit: Circuit, theta: npt.ArrayLike, encoded: Encoded, rotations: npt.ArrayLike
+) -> Iterator[Array]:
+    """Yield the covariances of rotations' Pauli operators, carried to one time, in the noiseless states.
+
+    With A_r = U_r^+ P_r U_r for the circuit U_r before rotation r they are Re<A_r A_s> - <A_r><A_s>. A rotation that
+    is turned further by pi leaves 2i d psi / d angle = A_r psi; so every entry is an overlap of final states.
+
+    Args:
+        circuit: The circuit.
+        theta: Parameters, shape (P,).
+        encoded: Samples, as for `expectations`.
+        rotations: Indices of the N rotations that count.
+
+    Yields:
+        Covariances of a few samples at a time, which bounds the memory, shape (samples, N, N); learner by learner.
+    """
+    request, chosen = _noiseless_request(circuit, theta, encoded), np.asarray(rotations, dtype=np.int64)
+    n_turned, n_rotations = chosen.size + 1, len(circuit.rotations)
+    turned = np.zeros((n_turned, n_rotations), request.angles.dtype)
+    turned[np.arange(1, n_turned), chosen] = np.pi
+    angles = request.angles.reshape(-1, n_rotations)
+    states = None if request.states is None else request.states.reshape(len(angles), *request.states.shape[2:])
+    size = max(1, MOST_KEPT // (4 * n_turned * batch_bytes(circuit.n_qubits)))
+    for first in range(0, len(angles), size):
+        rows = (angles[first : first + size, None] + turned).reshape(1, -1, n_rotations)
+        some = None if states is None else np.repeat(states[first : first + size], n_turned, axis=0)[None]
+        part = request._replace(angles=rows, states=some)
+        kept = _evaluate(part, _exact_batch(part, 1), keep=True)[1]
+        final = np.moveaxis(kept.reshape(*kept.shape[:2], 2, -1), 3, 1).reshape(-1, kept.shape[1], 2)
+        final = (final[: rows.shape[1], :, 0] + 1j * final[: rows.shape[1], :, 1]).reshape(-1, n_turned, kept.shape[1])
+        overlaps = final.conj() @ np.swapaxes(final, 1, 2)
+        # <psi| turned psi> is -i times a mean.
+        means = overlaps[:, 0, 1:].imag
+        yield overlaps[:, 1:, 1:].real - means[:, :, None] * means[:, None, :]
+
+
+def _noiseless_request(circuit: Circuit, theta: npt.ArrayLike, encoded: Encoded) -> _Request:
+    partition = partition_circuit(circuit)
+    return _request(circuit, partition, theta, encoded, noiseless(partition), observables=())
+
+
+def _results(request: _Request, slopes: Array, gradient: Array) -> Results:
+    """Return results that are a gradient alone."""
+    dtype = request.angles.dtype
+    return Results(np.zeros((0, 0)), np.zeros((0, 0, 0), dtype), slopes.astype(dtype), gradient)
+
+
 def batch_bytes(n_qubits: int) -> int:
     """Return the bytes of one single-precision state."""
     return 8 << n_qubits
@@ -279,6 +351,7 @@ def _request(
         raise DomainError(f"Argument `observables` must name qubits below {circuit.n_qubits}, but is {observables}.")
     if len(partition.gate_qpus) != len(circuit.gates):
         raise DomainError("Argument `partition` must belong to `circuit`, but has another number of gates.")
+    require_noise(partition, noise)
     check_relaxation(noise)
     angles = np.asarray(rotation_angles(circuit, vector, _inputs(circuit, encoded)))
     angles = angles if angles.ndim == 3 else angles[None]

@@ -1,7 +1,7 @@
 """Figures of a comparison: heat map, accuracy curves, and differences to the first method."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,8 @@ from ceas.report.axes import Axis, fitted_axis
 from ceas.report.figure import Figure
 from ceas.report.formatting import format_number
 from ceas.report.intervals import cell_estimate, curve_estimate, difference
-from ceas.report.line_chart import Series, line_chart
+from ceas.report.learning_figures import accuracy_references
+from ceas.report.line_chart import Reference, Series, line_chart
 from ceas.report.marks import glyph, polyline, tip
 from ceas.report.markup import Markup, join, tag
 from ceas.report.palette import INK, PALE, SERIES_COLOURS, contrasting_ink, sequential, shares
@@ -110,7 +111,12 @@ def heat_map_figure(rows: Table, methods: Sequence[str], attacks: Sequence[str])
     )
 
 
-def _curves_chart(curves: Table, methods: Sequence[str], attack: str, high: float) -> Markup | None:
+def _reference_lines(references: Mapping[str, MeanInterval]) -> list[Reference]:
+    means = {name: interval.mean for name, interval in references.items()}
+    return accuracy_references(means.get("test_accuracy_logistic"), means.get("test_accuracy_separable"))
+
+
+def _curves_chart(curves: Table, methods: Sequence[str], attack: str, references: Sequence[Reference]) -> Markup | None:
     series = []
     for index, method in enumerate(methods):
         curve = curve_estimate(curves, method, attack)
@@ -129,17 +135,23 @@ def _curves_chart(curves: Table, methods: Sequence[str], attack: str, high: floa
             )
     if not series:
         return None
-    return line_chart(series, title=attack_phrase(attack), unit="%", low=0.0, high=high, height=320)
+    return line_chart(
+        series, title=attack_phrase(attack), unit="%", low=0.0, high=1.0, references=references, height=320
+    )
 
 
-def curves_figure(curves: Table, methods: Sequence[str], attacks: Sequence[str]) -> Figure:
-    """Return accuracy over training rounds, one chart for each attack."""
-    made = (_curves_chart(curves, methods, attack, 1.0) for attack in attacks)
+def curves_figure(
+    curves: Table, methods: Sequence[str], attacks: Sequence[str], references: Mapping[str, MeanInterval]
+) -> Figure:
+    """Return accuracy over training rounds beside the references, one chart for each attack."""
+    lines = _reference_lines(references)
+    made = (_curves_chart(curves, methods, attack, lines) for attack in attacks)
+    beside = " Level lines are references on the same features; no method or attack moves them." if lines else ""
     return Figure(
         anchor="curves",
         heading="Accuracy over training rounds",
         caption="Test accuracy, mean over seeds, with its 95 % confidence interval as a band; bands that overlap much "
-        "leave the order of two methods open.",
+        "leave the order of two methods open." + beside,
         charts=tuple(chart for chart in made if chart is not None),
     )
 

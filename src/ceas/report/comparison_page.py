@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ceas.experiments.comparison_store import reference_intervals
+from ceas.experiments.statistics import MeanInterval
 from ceas.report.comparison_figures import (
     METRIC,
     attack_phrase,
@@ -59,6 +61,22 @@ def _accuracy_table(rows: Table, methods: Sequence[str], attacks: Sequence[str])
         "(Student's t). The largest mean under each attack is bold."
     )
     return plain_table(["method", *attacks], body, caption=caption)
+
+
+def _reference_words(references: Mapping[str, MeanInterval]) -> Markup:
+    """Say once what else reaches on the same features; nothing where no reference is known."""
+    labels = {
+        "test_accuracy_logistic": "logistic regression",
+        "test_accuracy_separable": "a separable circuit, without entanglers and trained without noise,",
+    }
+    words = [f"{labels[name]} reaches {interval_text(found)}" for name, found in references.items()]
+    if not words:
+        return Markup("")
+    return tag(
+        "p",
+        f"On the same features, {' and '.join(words)}, whatever the method and the attack.",
+        class_="table-caption under",
+    )
 
 
 def _best(rows: Table, methods: Sequence[str], attack: str) -> str | None:
@@ -124,9 +142,10 @@ def comparison_page(comparison: Comparison) -> str:
     rows, curves = comparison.rows, comparison.curves
     methods, attacks = _in_order(rows.texts("method")), _in_order(rows.texts("attack"))
     versions = _in_order(rows.texts("ceas_version"))
+    references = reference_intervals(rows.columns)
     made = (
         heat_map_figure(rows, methods, attacks),
-        curves_figure(curves, methods, attacks),
+        curves_figure(curves, methods, attacks, references),
         differences_figure(rows, methods, attacks),
     )
     figures = [figure for figure in made if figure is not None and figure.charts]
@@ -148,7 +167,8 @@ def comparison_page(comparison: Comparison) -> str:
         command_block([comparison.command], introduction="The same table again:") if comparison.command else Markup(""),
         contents(entries),
     )
-    table = tag("section", tag("h2", "Accuracy"), _accuracy_table(rows, methods, attacks), id="table")
+    accuracy = _accuracy_table(rows, methods, attacks), _reference_words(references)
+    table = tag("section", tag("h2", "Accuracy"), *accuracy, id="table")
     metrics = tag("section", tag("h2", "All metrics"), _metric_table(rows, methods, attacks), id="metrics")
     title = f"Comparison of {', '.join(methods)}"
     return document(title, header, join((table, figures_markup(figures), metrics)), version=versions[-1])

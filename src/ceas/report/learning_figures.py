@@ -1,5 +1,6 @@
 """Figures about learning: accuracy, weights of the learners, and the claims behind them."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -11,11 +12,11 @@ from ceas.report.formatting import format_number
 from ceas.report.line_chart import Reference, Series, line_chart
 from ceas.report.marks import cloud, glyph, tip
 from ceas.report.markup import Markup, tag
-from ceas.report.palette import ATTACKER, BLUE, HONEST, INK, MUTED, ORANGE
+from ceas.report.palette import ATTACKER, BLUE, HONEST, INK, MUTED, ORANGE, VERMILLION
 from ceas.report.panel import Frame, Key, chart, reference, responsive
 from ceas.report.source import Run, known_mean
 
-__all__ = ["accuracy_figure", "contraction_figure", "weights_figure"]
+__all__ = ["accuracy_figure", "accuracy_references", "contraction_figure", "weights_figure"]
 
 _MAXIMUM_CLOUD = 4000
 Column = NDArray[np.float64]
@@ -31,21 +32,40 @@ def chance_level(run: Run) -> float:
     return 1 / len(run.scenario["data"]["classes"])
 
 
+def accuracy_references(logistic: float | None, separable: float | None) -> list[Reference]:
+    """Return labelled level lines of the classical reference and of the separable circuit; None and NaN have none."""
+    logistic, separable = (math.nan if level is None else level for level in (logistic, separable))
+    # Labels at both ends, and the lower of the two below its line, never meet however close the levels are.
+    levels = (
+        ("logistic regression", logistic, "dash", INK, "end", logistic <= separable),
+        ("separable circuit", separable, "dashdot", VERMILLION, "start", separable < logistic),
+    )
+    return [
+        Reference(
+            label=f"{label} {format_number(level, '%')}",
+            level=level,
+            kind=kind,
+            colour=colour,
+            end=end,
+            is_below=is_below,
+        )
+        for label, level, kind, colour, end, is_below in levels
+        if math.isfinite(level)
+    ]
+
+
 def _accuracy_chart(run: Run) -> Markup:
-    references = [Reference(label="chance", level=chance_level(run), kind="dot", colour=MUTED)]
-    logistic = run.result["test_accuracy_logistic"]
-    if logistic is not None:
-        references.insert(0, Reference(label="logistic regression", level=logistic, kind="dash", colour=INK))
-    separable = run.result["test_accuracy_separable"]
-    if separable is not None:
-        references.insert(1, Reference(label="separable circuit", level=separable, kind="dash", colour=ORANGE))
+    level = chance_level(run)
+    label = f"chance {format_number(level, '%')}"
+    chance = Reference(label=label, level=level, kind="dot", colour=MUTED, end="end")
+    references = accuracy_references(run.result["test_accuracy_logistic"], run.result["test_accuracy_separable"])
     return line_chart(
         [_series(run, "test_accuracy", "test accuracy", BLUE)],
         title="Test accuracy",
         unit="%",
         low=0.0,
         high=1.0,
-        references=references,
+        references=[*references, chance],
     )
 
 
@@ -61,8 +81,10 @@ def accuracy_figure(run: Run) -> Figure:
         anchor="accuracy",
         heading="Accuracy and loss",
         caption="The network learns while the solid line climbs from chance towards the references on the "
-        "same features; below, how far the aggregated update lies from the exact one (squared error per parameter, "
-        "lower is better) and how well it points the same way (cosine, 1 is perfect).",
+        "same features: logistic regression (dashed), and a circuit without entanglers that is trained without noise "
+        "(dash-dotted). Only what lies above both can be due to entanglement; below, how far "
+        "the aggregated update lies from the exact one (squared error per parameter, lower is better) and how well it "
+        "points the same way (cosine, 1 is perfect).",
         charts=(
             _accuracy_chart(run),
             line_chart(loss, title="Loss (cross-entropy)"),

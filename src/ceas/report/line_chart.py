@@ -10,11 +10,10 @@ from ceas.report.axes import Axis, fitted_axis
 from ceas.report.formatting import format_number
 from ceas.report.marks import band, cloud, hover_bands, polyline, tip
 from ceas.report.markup import Markup, tag
-from ceas.report.panel import HALF_WIDTH, Frame, Key, chart, reference
+from ceas.report.panel import DASHES, HALF_WIDTH, Frame, Key, chart, level_label, reference
 
 __all__ = ["Reference", "Series", "line_chart", "x_axis"]
 
-_DASH = {"line": None, "dash": "6 4", "dot": "2 3"}
 _MAXIMUM_DOTS = 40
 _NOTHING = np.zeros(0)
 
@@ -34,12 +33,23 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A level to compare with, drawn across the chart."""
+    """A level to compare with, drawn across the chart.
+
+    Attributes:
+        label: What it is of.
+        level: The value.
+        kind: How the line is drawn.
+        colour: Its colour.
+        end: Where its label stands at the line, `start` or `end`; empty to name it in the legend instead.
+        is_below: Whether the label stands below the line.
+    """
 
     label: str
     level: float
     kind: str
     colour: str
+    end: str = ""
+    is_below: bool = False
 
 
 def _marks(frame: Frame, series: Series) -> list[Markup]:
@@ -47,7 +57,7 @@ def _marks(frame: Frame, series: Series) -> list[Markup]:
     parts = []
     if series.low.size:
         parts.append(band(x, frame.y(series.low), frame.y(series.high), series.colour, 0.16))
-    parts.append(polyline(x, y, series.colour, dash=_DASH[series.kind], through_gaps=True))
+    parts.append(polyline(x, y, series.colour, dash=DASHES[series.kind], through_gaps=True))
     # Few evaluations are shown as what they are: points that a line joins.
     if np.isfinite(y).sum() <= _MAXIMUM_DOTS:
         parts.append(cloud(x, y, series.colour, diameter=5, opacity=1))
@@ -131,12 +141,17 @@ def line_chart(
         return [
             *(reference(frame, one.level, one.kind, one.colour) for one in references),
             *lines,
+            *(
+                level_label(frame, one.level, one.label, one.end, is_below=one.is_below)
+                for one in references
+                if one.end
+            ),
             *_note_of_absence(frame, series),
             _hover(frame, series, x_label, unit),
         ]
 
     keys = [Key(label=one.label, colour=one.colour, kind=one.kind) for one in series]
-    keys += [Key(label=one.label, colour=one.colour, kind=one.kind) for one in references]
+    keys += [Key(label=one.label, colour=one.colour, kind=one.kind) for one in references if not one.end]
     compared = [f"{one.label}: {format_number(one.level, unit)}." for one in references]
     return chart(
         draw,

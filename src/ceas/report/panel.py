@@ -27,12 +27,12 @@ _CHARACTER_WIDTHS = {
 }
 _UPPER_WIDTH, _USUAL_WIDTH = 8.6, 7.5
 _GLYPH_KEYS = frozenset(GLYPHS)
-_DASHES = {"dash": "6 4", "dot": "2 3"}
+DASHES = {"line": None, "dash": "6 4", "dot": "2 3", "dashdot": "9 3 2 3"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Key:
-    """One entry of a legend; `kind` is line, dash, dot, area, a glyph's name, or a glyph's name after `open-`."""
+    """One entry of a legend; `kind` is one of `DASHES`, area, a glyph's name, or a glyph's name after `open-`."""
 
     label: str
     colour: str
@@ -62,7 +62,7 @@ def _key_sample(key: Key, x: float, y: float) -> Markup:
     shape = key.kind.removeprefix("open-")
     if shape in _GLYPH_KEYS:
         return glyph(shape, x + 7, y, radius=4.5, colour=key.colour, filled=shape == key.kind)
-    dash = _DASHES.get(key.kind)
+    dash = DASHES.get(key.kind)
     return tag("path", class_="line", d=f"M{x:g} {y:g}h18", stroke=key.colour, stroke_width=2, stroke_dasharray=dash)
 
 
@@ -153,11 +153,19 @@ def chart(
 
 
 def reference(frame: Frame, level: float, kind: str, colour: str = INK) -> Markup:
-    """Return a level line across the plotting area, dashed or dotted; nothing where it lies outside the axis."""
+    """Return a level line across the plotting area of a kind of `DASHES`; nothing where it lies outside the axis."""
     if not frame.y.axis.low <= level <= frame.y.axis.high:
         return Markup("")
     d = f"M{frame.left:g} {frame.y.at(level):.1f}H{frame.right:g}"
-    return tag("path", class_="line", d=d, stroke=colour, stroke_width=1.3, stroke_dasharray=_DASHES[kind])
+    return tag("path", class_="line", d=d, stroke=colour, stroke_width=1.3, stroke_dasharray=DASHES[kind])
+
+
+def level_label(frame: Frame, level: float, text: str, end: str, *, is_below: bool = False) -> Markup:
+    """Return a text at the `start` or the `end` of a level line; nothing where the line lies outside the axis."""
+    if not frame.y.axis.low <= level <= frame.y.axis.high:
+        return Markup("")
+    x = frame.left + 4 if end == "start" else frame.right
+    return tag("text", text, class_="on-line", x=x, y=frame.y.at(level) + (13 if is_below else -4), text_anchor=end)
 
 
 def responsive(draw: Callable[[int], Markup]) -> Markup:

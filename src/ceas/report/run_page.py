@@ -1,5 +1,6 @@
 """The page of one run."""
 
+from ceas.report.circuit_section import circuit_section
 from ceas.report.figure import figures_markup
 from ceas.report.learning_figures import accuracy_figure, contraction_figure, weights_figure
 from ceas.report.lives_figure import lives_figure
@@ -113,7 +114,12 @@ def run_page(run: Run) -> str:
         lives_figure(run),
     )
     figures = [figure for figure in made if figure is not None]
-    entries = [*((figure.anchor, figure.heading) for figure in figures), ("tables", "Tables"), ("scenario", "Scenario")]
+    entries = [("circuit", "Circuit and data")]
+    entries += [
+        *((figure.anchor, figure.heading) for figure in figures),
+        ("tables", "Tables"),
+        ("scenario", "Scenario"),
+    ]
     header = page_header(
         "Run of a co-simulated training",
         str(result["scenario_name"]),
@@ -135,5 +141,5 @@ def run_page(run: Run) -> str:
     text = tag("details", tag("summary", "Complete scenario, as run"), tag("pre", run.scenario_text, tabindex=0))
     scenario = tag("section", tag("h2", "Scenario", id="scenario-heading"), text, id="scenario")
     title = f"{result['scenario_name']}, seed {result['seed']}"
-    body = join((figures_markup(figures), tables, scenario))
+    body = join((circuit_section(run), figures_markup(figures), tables, scenario))
     return document(title, header, body, version=str(result["ceas_version"]))

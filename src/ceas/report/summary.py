@@ -13,9 +13,11 @@ def _points(difference: float) -> str:
 
 def _what_was_run(run: Run) -> str:
     result, kind = run.result, run.scenario["topology"]["kind"]
+    n_qubits, n_rounds = int(result["circuit"]["qubits"]), int(result["rounds"])
     return (
         f"{format_number(int(result['learners']))} learners on {format_number(len(run.links))} links of the network "
-        f"“{kind}” trained one quantum neural network together for {format_number(int(result['rounds']))} rounds, "
+        f"“{kind}” trained one quantum neural network of {format_number(n_qubits)} qubits together for "
+        f"{format_number(n_rounds)} rounds, "
         f"{format_number(result['simulated_s'], 's')} of network time. Policy “{result['policy']}” scheduled the "
         f"Bell pairs and rule “{result['method']}” combined the updates."
     )
@@ -38,7 +40,8 @@ def _accuracy(run: Run) -> str:
     text += f"({format_number(logistic, '%')})."
     separable = result["test_accuracy_separable"]
     if separable is not None:
-        text += f" A circuit without entanglers, trained without noise, reaches {format_number(separable, '%')}."
+        text += " A separable circuit, without entanglers and trained without noise, reaches "
+        text += f"{format_number(separable, '%')}."
     return text if accuracy > chance else text + " It did not learn: the accuracy is no better than chance."
 
 

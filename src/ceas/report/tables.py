@@ -53,14 +53,29 @@ def sortable_table(heads: Sequence[str], rows: Sequence[Sequence[Cell]], *, capt
     return tag("div", tag("p", caption, class_="table-caption"), box)
 
 
-def plain_table(heads: Sequence[str], rows: Sequence[tuple[str, Sequence[object]]], *, caption: str) -> Markup:
-    """Return a table whose rows begin with a heading; a cell is a `Cell`, or markup that becomes its content."""
-    head = (tag("th", name, scope="col", class_=None if index else "text") for index, name in enumerate(heads))
+def plain_table(
+    heads: Sequence[str], rows: Sequence[tuple[str, Sequence[object]]], *, caption: str, is_text: bool = False
+) -> Markup:
+    """Return a table whose rows begin with a heading; a cell is a `Cell`, or markup that becomes its content.
+
+    Args:
+        heads: Headings.
+        rows: Heading and cells of each row.
+        caption: What the table shows.
+        is_text: Whether all cells are words, which stand to the left and break where they are long.
+    """
+    head = (
+        tag("th", name, scope="col", class_="text" if is_text or not index else None)
+        for index, name in enumerate(heads)
+    )
     body = (
         tag(
             "tr",
             tag("th", name, scope="row", class_="text"),
-            *(_cell(cell) if isinstance(cell, Cell) else tag("td", cell, class_="share") for cell in cells),
+            *(
+                _cell(cell) if isinstance(cell, Cell) else tag("td", cell, class_="words" if is_text else "share")
+                for cell in cells
+            ),
         )
         for name, cells in rows
     )

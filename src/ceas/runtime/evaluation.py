@@ -89,7 +89,7 @@ class Evaluator:
         found = self._encoded.get(part)
         if found is None or self._model.n_dressed_inputs is not None:
             samples, states = (getattr(self._dataset, f"{part}_{what}") for what in ("angles", "states"))
-            found = self._encoded[part] = encode_samples(self._model, theta, samples, states)
+            found = self._encoded[part] = encode_samples(self._model, theta, samples, states, by=self._by)
         return found
 
 

@@ -16,6 +16,7 @@ class ProgressEvent:
         rounds: Training rounds in all.
         test_accuracy: Latest test accuracy in [0, 1]; None before the first evaluation.
         utilisation: Share of the closed Bell pairs that were used, in [0, 1]; None before the first pair closed.
+        note: Something to say once, in one or more lines; empty for nothing.
     """
 
     phase: str
@@ -23,6 +24,7 @@ class ProgressEvent:
     rounds: int
     test_accuracy: float | None = None
     utilisation: float | None = None
+    note: str = ""
 
 
 Progress = Callable[[ProgressEvent], None]

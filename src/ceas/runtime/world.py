@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ceas.errors import DomainError
 from ceas.learning import Circuit, Classifier, Dataset, LearnerSamples, Partition
+from ceas.learning.engines import EngineChoice
 from ceas.learning.training import HEISENBERG, Computation
 from ceas.network import DemandTable, LinkTable, NetworkModel, NodeTable, RoundClock, Topology, pair_rate_hz
 from ceas.runtime.route_world import (
@@ -117,12 +118,12 @@ class Computations:
     Attributes:
         ideal: For losses, gradients and accuracy without noise.
         noisy: For what noise leaves of the learners' signals.
-        reasons: Why these, one sentence each.
+        choices: Why these, for `ideal` and `noisy`; empty where they were not chosen.
     """
 
     ideal: Computation = HEISENBERG
     noisy: Computation = HEISENBERG
-    reasons: tuple[str, str] = ("", "")
+    choices: tuple[EngineChoice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
