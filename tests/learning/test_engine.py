@@ -13,6 +13,7 @@ import pennylane as qml
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.experimental.compilation_cache import compilation_cache
 
 from ceas.errors import DomainError
 from ceas.learning.ansatz import hardware_efficient
@@ -588,7 +589,7 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
         heisenberg_coefficients(sampled, cut, jnp.zeros(sampled.n_parameters), noiseless(cut), observables=(0,))
 
 
-def test_compilation_cache_holds_programs(tmp_path: Path) -> None:
+def test_compilation_cache_holds_programs_in_the_folder_given_last(tmp_path: Path) -> None:
     before = {
         name: getattr(jax.config, name)
         for name in (
@@ -598,9 +599,12 @@ def test_compilation_cache_holds_programs(tmp_path: Path) -> None:
         )
     }
     try:
-        enable_compilation_cache(tmp_path)
-        jax.jit(lambda x: jnp.sin(x) * 3.25)(jnp.arange(7.0)).block_until_ready()
-        assert any(tmp_path.iterdir())
+        # Programs were compiled before, without a folder or with another.
+        for folder, factor in (("one", 3.25), ("other", 4.25)):
+            enable_compilation_cache(tmp_path / folder)
+            jax.jit(lambda x, factor=factor: jnp.sin(x) * factor)(jnp.arange(7.0)).block_until_ready()
+            assert any((tmp_path / folder).iterdir())
     finally:
+        compilation_cache.reset_cache()
         for name, value in before.items():
             jax.config.update(name, value)  # type: ignore[no-untyped-call]

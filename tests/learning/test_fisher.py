@@ -6,8 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from ceas.learning import trajectories
 from ceas.learning.ansatz import hardware_efficient
@@ -119,27 +117,16 @@ def test_mixed_information_of_ideal_learners_is_the_pure_one_even_in_float32() -
     np.testing.assert_allclose(trace, jnp.broadcast_to(pure.sum(axis=-1), (2, 3)), atol=2e-4)
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
-@given(
-    seed=st.integers(0, 1000),
-    error=st.floats(0, 0.3),
-    more=st.floats(0, 0.3),
-    werner=st.floats(0, 1),
-    loss=st.floats(0, 1),
-)
-def test_noise_lowers_the_information_of_usual_circuits(
-    seed: int, error: float, more: float, werner: float, loss: float
-) -> None:
-    """At random angles; `test_fisher_monotone` has what is a law, and where noise between gates adds information."""
-    rng = np.random.default_rng(seed)
-    theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode(rng.uniform(-2, 2, (2, 3)))
-    less = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, uniform_noise(error, werner))
-    worse = quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, uniform_noise(error + more, werner * loss))
-    pure = pure_quantum_fisher_diagonal(CIRCUIT, theta, features)
-    assert float(jnp.max(worse - less)) <= 2e-5
-    assert float(jnp.max(less - pure)) <= 2e-5
-    assert float(jnp.max(pure)) <= 1 + 1e-5
-    assert float(jnp.min(worse)) >= 0
+def test_noise_lowers_the_information_of_usual_circuits() -> None:
+    """All of it, at a few random angles; `test_fisher_monotone` has what is a law, and noise that adds information."""
+    tables = [uniform_noise(error, werner) for error, werner in ((0.0, 1.0), (0.02, 0.9), (0.1, 0.6), (0.3, 0.2))]
+    noise = jax.tree.map(lambda *rows: jnp.concatenate(rows), *tables)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        theta, features = jnp.asarray(rng.normal(size=12), dtype=float), encode(rng.uniform(-2, 2, (2, 3)))
+        found = np.asarray(quantum_fisher_diagonal(CIRCUIT, PARTITION, theta, features, noise)).sum(axis=(1, 2))
+        assert (np.diff(found) < -0.01).all()
+        np.testing.assert_allclose(found[0], pure_quantum_fisher_diagonal(CIRCUIT, theta, features).sum(), rtol=1e-4)
 
 
 SHARED = Circuit(

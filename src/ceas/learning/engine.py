@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from ceas.errors import DomainError
 from ceas.learning.angles import rotation_angles
@@ -51,6 +52,8 @@ T = TypeVar("T")
 
 def enable_compilation_cache(directory: str | Path) -> None:
     """Keep compiled programs in a directory, so that a later process need not compile them again."""
+    # JAX keeps the folder, or that there is none, from its first compilation on.
+    compilation_cache.reset_cache()
     jax.config.update("jax_compilation_cache_dir", str(directory))  # type: ignore[no-untyped-call]
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)  # type: ignore[no-untyped-call]
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)  # type: ignore[no-untyped-call]
