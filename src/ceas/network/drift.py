@@ -80,7 +80,7 @@ def _shift_stock(arena: Arena, constants: npt.NDArray[Any], link: int, minimum_f
     with np.errstate(divide="ignore"):
         shift[:] = logarithm - np.log(new["initial_werner"]) + new["decay_per_ns"] * age_ns
     margin = np.maximum(logarithm - np.log((4.0 * minimum_fidelity - 1.0) / 3.0), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         left_ns = np.where(margin > 0.0, margin / new["decay_per_ns"], 0.0)
     expiry_ns = now_ns + np.minimum(left_ns, float(NEVER // 4)).astype(np.int64)
     arena.stock_expiry_ns[link, :n_stored] = expiry_ns
