@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ceas.errors import DomainError, ScenarioError
+from ceas.experiments.hardware_presets import preset_defaults
 from ceas.experiments.scenario import (
     Scenario,
     built_in_scenarios,
@@ -20,7 +21,7 @@ from ceas.experiments.scenario import (
     scenario_from_mapping,
     scenario_from_toml,
 )
-from ceas.experiments.sections import HardwareSection, preset_defaults
+from ceas.experiments.sections import HardwareSection
 from ceas.network import HardwareParameters
 from ceas.physics import RelaxingMemory, load_preset, preset_names, relax_bell_diagonal
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from ceas.errors import ScenarioError
 from ceas.experiments.files import FILE_CHOICES, file_of
+from ceas.experiments.hardware_presets import preset_defaults
 from ceas.experiments.scenario_checks import derived_defaults
-from ceas.experiments.sections import TOPOLOGY_KEYS, HardwareSection, preset_defaults
+from ceas.experiments.sections import TOPOLOGY_KEYS, HardwareSection
 
 __all__ = ["apply_overrides", "located", "set_key"]
 
