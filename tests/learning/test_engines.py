@@ -116,7 +116,8 @@ def test_the_memory_of_the_exact_engine_is_predicted_within_a_factor_of_two(
 @pytest.mark.parametrize(
     ("n_qubits", "n_learners", "n_samples", "n_trajectories"),
     [
-        *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((12, 8, 16, 1), (13, 1, 40, 1))),
+        pytest.param(12, 8, 16, 1, marks=pytest.mark.slow),
+        (13, 1, 40, 1),
         (16, 1, 3, 1),
         (5, 10, 20, 60),
     ],

@@ -29,6 +29,7 @@ from ceas.experiments.benchmark_learning_contest import (
     hold_contest,
 )
 from ceas.experiments.benchmark_learning_peers import NOISY_PEERS, PURE_PEERS
+from ceas.experiments.benchmark_learning_record import ProcessRecord
 from ceas.experiments.benchmark_learning_work import Effort, Program, Work, make_work
 from ceas.experiments.limited_process import Limits, free_memory_mb, memory_size_mb, n_cores, run_within
 from ceas.experiments.results import output_folder, write_json
@@ -96,8 +97,9 @@ def benchmark(
     Args:
         only: Parts, comma-separated, for example `"noisy,pure"`; default: all.
         quick: Whether to do tiny work once, which shows that everything works and measures nothing.
-        out: Folder for `rows.json`, written after each part, of which `ceas report` makes a page. Default: nothing is
-            kept.
+        out: Folder that keeps what each process measured as soon as it has ended; a later call with the same limits,
+            program and machine does not repeat it. `rows.json` there, written after each part, holds all rows, and
+            `ceas report` makes a page of it. Default: nothing is kept.
         noisy_qubits: Sizes of noisy work; the short benchmark has its own.
         pure_qubits: Sizes of pure work, likewise.
         repetitions: Processes of each program's fastest option, at least 1; slow programs have one.
@@ -126,12 +128,14 @@ def benchmark(
         )
     directory = output_folder(out)
     sizes = _QUICK_SIZES if quick else _Sizes(contests={"noisy": tuple(noisy_qubits), "pure": tuple(pure_qubits)})
+    limits = time_limit_s, memory_limit_gb
     conduct = Conduct(
         limits=Limits(time_s=time_limit_s, memory_mb=min(1024 * memory_limit_gb, 0.75 * free_memory_mb())),
         effort=Effort(least=1, enough_s=0.0) if quick else Effort(),
         repetitions=1 if quick else repetitions,
         repeated_below_s=time_limit_s / 4,
         report=_reporter(progress),
+        record=None if directory is None else ProcessRecord(directory / "processes", [_machine_facts(), *limits]),
     )
     session = _Session(sizes=sizes, conduct=conduct, seed=seed, parts=parts)
     rows: list[Row] = list(_machine_rows(conduct.limits))
@@ -346,16 +350,22 @@ def _agreement(session: _Session) -> list[Row]:
 
 def _machine_rows(limits: Limits) -> list[Row]:
     facts = {
-        "processor": _processor(),
-        "cores": str(n_cores()),
-        "memory": f"{memory_size_mb() / 1024:.3g} GiB",
+        **_machine_facts(),
         "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "ceas": __version__,
-        **{name: _version(name) for name in _LIBRARIES},
         "limits of a process": f"{limits.time_s:.4g} s, {limits.memory_mb / 1024:.3g} GiB",
     }
     return [{"table": "machine", "fact": fact, "value": value} for fact, value in facts.items()]
+
+
+def _machine_facts() -> dict[str, str]:
+    return {
+        "processor": _processor(),
+        "cores": str(n_cores()),
+        "memory": f"{memory_size_mb() / 1024:.3g} GiB",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "ceas": __version__,
+        **{name: _version(name) for name in _LIBRARIES},
+    }
 
 
 def _processor() -> str:

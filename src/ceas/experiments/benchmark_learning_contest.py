@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ceas.experiments.benchmark_learning_record import ProcessRecord
 from ceas.experiments.benchmark_learning_work import Effort, Measured, Program, Work
 from ceas.experiments.limited_process import Limits, Outcome, run_within
 
@@ -43,6 +44,7 @@ class Conduct:
         repetitions: Processes of each program's fastest option.
         repeated_below_s: A program whose process took longer is not repeated (s).
         report: Told before each process, in a few words.
+        record: Keeps what processes measure; None if nothing is kept.
     """
 
     limits: Limits
@@ -50,11 +52,16 @@ class Conduct:
     repetitions: int
     repeated_below_s: float
     report: Callable[[str], None]
+    record: ProcessRecord | None = None
 
     def run(self, words: str, function: Callable[..., Any], *arguments: object) -> Outcome:
-        """Run a function in a process of its own."""
-        self.report(words)
-        return run_within(self.limits, function, *arguments)
+        """Run a function in a process of its own, unless what it measured is on record."""
+
+        def process() -> Outcome:
+            self.report(words)
+            return run_within(self.limits, function, *arguments)
+
+        return process() if self.record is None else self.record.outcome((function, *arguments), process)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -551,22 +551,27 @@ def _in_threads(
     program = program._replace(outcome=program.outcome[list(request.observables)])
     n_amplitudes, dtype = 1 << program.n_qubits, runs.angles.dtype
 
-    def share(part: tuple[int, int]) -> None:
-        room = Room(
+    def room() -> Room:
+        return Room(
             state=np.empty((n_amplitudes, 2 * lanes), dtype),
             co_state=np.empty((n_amplitudes if results.gradient.size else 0, 2 * lanes), dtype),
             matrix=np.empty((4, lanes), dtype),
             overlap=np.empty((3, lanes), dtype),
             sums=np.empty((len(request.observables) + 2, lanes)),
         )
-        work(part, program, runs, results, room)
 
-    n_parts = min(n_threads(), len(runs.angles) // lanes)
-    if n_parts <= 1:
-        share((0, 1))
+    n_parts = max(1, min(n_threads(), len(runs.angles) // lanes))
+    # All room is taken before the work starts, so that a call needs the same memory whichever thread is quicker.
+    rooms = [room() for _ in range(n_parts)]
+
+    def share(block: int) -> None:
+        work((block, n_parts), program, runs, results, rooms[block])
+
+    if n_parts == 1:
+        share(0)
         return
     with ThreadPoolExecutor(n_parts) as pool:
-        list(pool.map(share, [(block, n_parts) for block in range(n_parts)]))
+        list(pool.map(share, range(n_parts)))
 
 
 def n_threads() -> int:
