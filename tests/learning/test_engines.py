@@ -1,6 +1,7 @@
 """Predicted costs against what programs really take, and the choices that follow."""
 
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from ceas.errors import DomainError, UnknownNameError
-from ceas.learning import engine
+from ceas.learning import engine, engines
 from ceas.learning.ansatz import hardware_efficient
 from ceas.learning.encoding import Encoded
 from ceas.learning.engines import available_memory, choose_engine
@@ -77,10 +78,59 @@ def test_an_engine_that_is_asked_for_is_taken_or_refused() -> None:
 def test_what_fits_nowhere_is_refused_with_the_numbers() -> None:
     with pytest.raises(DomainError, match=r"memory of 0.5 GiB.*heisenberg needs .* GiB; trajectories needs .* GiB"):
         choose(24, memory_limit_bytes=GIB // 2)
-    # Without a limit, most of what is free counts.
+    with pytest.raises(DomainError, match=r"memory of 16 GiB.*heisenberg needs"):
+        choose(31, memory_limit_bytes=None)
+
+
+def test_the_choice_is_the_same_on_every_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads and free memory here decide nothing but whether there is room."""
+    sizes: list[tuple[int, dict[str, Any]]] = [(n, {"n_trajectories": m}) for n in (6, 8, 10, 13) for m in (1, 10, 100)]
+    found = [choose(n, memory_limit_bytes=None, **more) for n, more in sizes]
+    assert {one.name for one in found} == {"heisenberg", "trajectories"}
+    monkeypatch.setattr(engines, "n_threads", lambda: 4096)
+    monkeypatch.setattr(engines, "available_memory", lambda: 1 << 62)
+    again = [choose(n, memory_limit_bytes=None, **more) for n, more in sizes]
+    assert [(one.name, one.reason, one.seconds) for one in again] == [
+        (one.name, one.reason, one.seconds) for one in found
+    ]
+    monkeypatch.setattr(engines, "available_memory", lambda: 1 << 16)
+    with pytest.raises(DomainError, match=r"must fit the 4.88e-05 GiB that may be used here, but heisenberg"):
+        choose(8, memory_limit_bytes=None)
+
+
+def test_where_the_engine_finds_no_room_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    request: dict[str, Any] = {"n_trajectories": 10**4, "needs_gradient": False, "memory_limit_bytes": None}
+    choice = choose(11, **request)
+    assert choice.name == "heisenberg"
+    free = int(0.9 * choice.bytes["heisenberg"] / 0.8)
+    assert choice.bytes["trajectories"] < 0.8 * free
+    monkeypatch.setattr(engines, "available_memory", lambda: free)
+    with pytest.raises(DomainError, match=r"heisenberg, the engine for it, needs .* GiB; trajectories would fit\.$"):
+        choose(11, **request)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_free_memory_is_that_of_the_control_group(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_old: bool
+) -> None:
+    """File cache that would be given up is free, in both versions of control groups; so it is for the machine."""
+    monkeypatch.setattr(engines, "Path", lambda path: tmp_path / path.rpartition("/")[2])
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemFree: 1 kB\nMemAvailable: 5000 kB\n")
+    assert available_memory() == 5000 * 1024
+    group = tmp_path / "cgroup"
+    names = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat", "total_")
+    limit, usage, stat, prefix = names if is_old else ("memory.max", "memory.current", "memory.stat", "")
+    (group / limit).parent.mkdir(parents=True)
+    (group / limit).write_text("max\n")
+    (group / usage).write_text("900\n")
+    assert available_memory() == 5000 * 1024
+    (group / limit).write_text("1000\n")
+    (group / stat).write_text(f"anon 100\n{prefix}inactive_file 300\n")
+    assert available_memory() == 400
+
+
+def test_free_memory_is_known_somehow() -> None:
     assert 0 < available_memory() < 2**50
-    with pytest.raises(DomainError, match="heisenberg needs"):
-        choose(28, memory_limit_bytes=None)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from ceas.learning.fisher import (
     classical_fisher_matrix,
     contraction_error,
     effective_contraction,
+    has_signal,
     pure_quantum_fisher_diagonal,
     pure_quantum_fisher_matrix,
     quantum_fisher_diagonal,
@@ -218,6 +219,19 @@ def test_what_noise_adds_to_all_values_is_no_signal() -> None:
     ideal = jnp.asarray(rng.normal(size=(1, 5, 2)))
     noisy = 0.4 * ideal + jnp.array([0.3, -0.2])
     np.testing.assert_allclose(effective_contraction(noisy, ideal, has_offset=True), [0.4], rtol=1e-5)
+
+
+@pytest.mark.parametrize("has_offset", [False, True])
+@pytest.mark.parametrize("size", [0.0, 1e-7])
+def test_without_signal_nothing_is_told_apart_from_its_loss(has_offset: bool, size: float) -> None:
+    """Rounding around 0, or around a constant where noise may add one."""
+    rng = np.random.default_rng(0)
+    ideal = jnp.asarray(0.7 * has_offset + size * rng.normal(size=(1, 5, 2)))
+    noisy = jnp.asarray(rng.normal(size=(3, 5, 2)))
+    np.testing.assert_array_equal(effective_contraction(noisy, ideal, has_offset=has_offset), np.ones(3))
+    np.testing.assert_array_equal(contraction_error(0.1 * noisy**2, ideal, has_offset=has_offset), np.zeros(3))
+    assert not has_signal(ideal, has_offset=has_offset).any()
+    assert has_signal(ideal + rng.normal(size=(1, 5, 2)), has_offset=has_offset).all()
 
 
 def test_relaxation_to_zero_leaves_less_signal() -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from ceas.errors import DomainError, ScenarioError
 from ceas.experiments import Scenario, load_scenario
-from ceas.experiments.assemble import assemble_training, assemble_world
+from ceas.experiments.assemble import assemble_forecast, assemble_training, assemble_world
 from ceas.runtime import forecast
+from ceas.runtime.cosimulation import CoSimulation
 from ceas.runtime.forecast import Forecast, forecast_round
 
 
@@ -57,5 +58,26 @@ def test_what_does_not_fit_is_refused_with_the_numbers(monkeypatch: pytest.Monke
     scenario: Scenario = load_scenario("quickstart", sized(8))
     world = assemble_world(scenario, 0)
     monkeypatch.setattr(forecast, "available_memory", lambda: 1 << 16)
-    with pytest.raises(DomainError, match=r"must let a round fit .* GiB, but .* needs .* GiB with 8"):
-        forecast_round(replace(world), assemble_training(scenario))
+    with pytest.raises(DomainError, match=r"must let a round fit .* GiB .*, but .* needs .* GiB with 8 qubits"):
+        forecast_round(world, assemble_training(scenario))
+    with pytest.raises(ScenarioError, match=r"circuit.n_qubits: found 8, must let a round fit .* GiB"):
+        assemble_forecast(scenario, world)
+
+
+def test_a_metric_of_few_qubits_takes_little() -> None:
+    """Sixteen reference inputs, 2^4 amplitudes and 25 runs of each, four copies: 0.2 MiB, not what may be kept."""
+    assert predicted("learning.natural_damping=0.1").bytes < 8 << 20
+
+
+@pytest.mark.parametrize(("rounds", "every"), [(3, 10), (20, 10), (20, 1), (23, 7)])
+def test_tests_are_counted_as_often_as_they_are_made(rounds: int, every: int) -> None:
+    scenario = load_scenario("quickstart", [f"clock.rounds={rounds}", f"output.evaluate_rounds={every}"])
+    world = assemble_world(scenario, 0)
+    simulation = CoSimulation.__new__(CoSimulation)
+    simulation._training = assemble_training(scenario)
+    made = 0
+    for simulation.completed_rounds in range(1, rounds + 1):
+        made += simulation._is_evaluated()
+    each = forecast_round(world, replace(simulation._training, evaluate_rounds=1)).seconds["test"]
+    found = forecast_round(world, simulation._training).seconds["test"]
+    assert found == pytest.approx(each * made / rounds)

@@ -28,10 +28,12 @@ from ceas.learning import (
 from ceas.learning.circuits import without_encoding
 from ceas.learning.data import Preparation
 from ceas.learning.engines import Engine, EngineChoice, choose_engine
+from ceas.learning.gradients import trained_rotations
 from ceas.learning.training import Computation
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
 from ceas.network.hardware import PairValue, mean_squared_correlator, squared_werner
 from ceas.runtime.cosimulation import Method
+from ceas.runtime.forecast import Forecast, forecast_round
 from ceas.runtime.learners import N_REFERENCE_INPUTS, TrainingParameters
 from ceas.runtime.route_world import DriftParameters, RepeaterParameters, RouteKeyParameters, TrafficParameters
 from ceas.runtime.sources import SecurityParameters
@@ -48,6 +50,7 @@ from ceas.streams import stream
 
 __all__ = [
     "assemble_data",
+    "assemble_forecast",
     "assemble_method",
     "assemble_model",
     "assemble_partition",
@@ -55,7 +58,6 @@ __all__ = [
     "assemble_security",
     "assemble_training",
     "assemble_world",
-    "check_device",
     "choose_engines",
 ]
 
@@ -94,7 +96,8 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
         if dataset.train_states is not None and model.circuit.n_features:
             wanted = "must be amplitudes, because the samples of the file are states"
             raise ScenarioError(scenario.name, [f"data.encoding: found {scenario.data.encoding}, {wanted}"])
-        check_device(scenario, model)
+        _check_trainable(scenario, model)
+        _check_device(scenario, model)
         engines = choose_engines(
             scenario, model, partition, n_samples=len(dataset.train_labels), n_learners=topology.n_nodes
         )
@@ -186,7 +189,19 @@ def _told_by_key(scenario: Scenario, name: str) -> Iterator[None]:
         raise ScenarioError(scenario.name, [told]) from error
 
 
-def check_device(scenario: Scenario, model: Classifier) -> None:
+def _check_trainable(scenario: Scenario, model: Classifier) -> None:
+    try:
+        trained_rotations(model, has_relaxation=_has_relaxation(scenario))
+    except DomainError as error:
+        why = str(error).removeprefix("Argument `model` ").removesuffix(".")
+        raise ScenarioError(scenario.name, [f"circuit.ansatz: found {scenario.circuit.ansatz}, {why}"]) from error
+
+
+def _has_relaxation(scenario: Scenario) -> bool:
+    return scenario.processor.relaxation_time_s is not None or scenario.processor.dephasing_time_s is not None
+
+
+def _check_device(scenario: Scenario, model: Classifier) -> None:
     """Open the PennyLane device that some nodes shall use, so that one that cannot be opened stops nothing half-way.
 
     Raises:
@@ -229,7 +244,7 @@ def choose_engines(
     Raises:
         ScenarioError: No engine, or not the one that is asked for, can do it in the memory that is free.
     """
-    learning, processor = scenario.learning, scenario.processor
+    learning = scenario.learning
     wanted: Engine = learning.engine
     if model.n_dressed_inputs is not None:
         # Trajectories have no gradient by the inputs, which a layer in front needs.
@@ -253,7 +268,7 @@ def choose_engines(
             # The true ones, the believed ones and a few corners of what tests leave possible.
             n_learners=4 * n_learners,
             n_samples=N_REFERENCE_INPUTS,
-            has_relaxation=processor.relaxation_time_s is not None or processor.dephasing_time_s is not None,
+            has_relaxation=_has_relaxation(scenario),
             is_noiseless=False,
             n_trajectories=learning.n_trajectories,
             is_shared=True,
@@ -412,6 +427,20 @@ def assemble_training(scenario: Scenario) -> TrainingParameters:
         optimizer=optimizer,
         **section.model_dump(exclude=_NOT_OF_LEARNERS),
     )
+
+
+def assemble_forecast(scenario: Scenario, world: World) -> Forecast:
+    """Predict what a training round of the scenario takes in time and memory.
+
+    Raises:
+        ScenarioError: It takes more memory than is free.
+    """
+    try:
+        return forecast_round(world, assemble_training(scenario))
+    except DomainError as error:
+        why = str(error).removeprefix("Argument `world` ").removesuffix(".")
+        told = f"circuit.n_qubits: found {scenario.circuit.n_qubits}, {why}"
+        raise ScenarioError(scenario.name, [told]) from error
 
 
 def assemble_method(scenario: Scenario) -> Method:

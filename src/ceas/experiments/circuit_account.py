@@ -8,13 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ceas.experiments.assemble import (
-    assemble_data,
-    assemble_model,
-    assemble_partition,
-    check_device,
-    choose_engines,
-)
+from ceas.experiments.assemble import assemble_forecast, assemble_model, assemble_world
 from ceas.experiments.files import refuse_changed_files
 from ceas.experiments.scenario import Scenario
 from ceas.learning import Circuit, Partition, Telegate, count_pairs
@@ -80,7 +74,8 @@ def account_circuit(scenario: Scenario, *, width: int = DRAWING_WIDTH) -> dict[s
     """Tell all that is known of a scenario's circuit before it runs.
 
     Args:
-        scenario: The scenario; its data are loaded, for the engine depends on how many samples there are.
+        scenario: The scenario; its data are loaded and its network is drawn from seed 0, so that all is refused here
+            that a run would refuse.
         width: Columns of the drawing.
 
     Returns:
@@ -91,14 +86,11 @@ def account_circuit(scenario: Scenario, *, width: int = DRAWING_WIDTH) -> dict[s
     Raises:
         ScenarioError: The circuit cannot be built, cut or computed like this, or the data do not fit it.
     """
-    refuse_changed_files(scenario)
-    model = assemble_model(scenario)
-    circuit, section = model.circuit, scenario.circuit
-    partition = assemble_partition(scenario, model)
-    check_device(scenario, model)
-    dataset, _ = assemble_data(scenario, scenario.n_nodes, 0)
-    n_samples = len(dataset.train_labels)
-    engines = choose_engines(scenario, model, partition, n_samples=n_samples, n_learners=scenario.n_nodes)
+    world = assemble_world(scenario, 0)
+    assemble_forecast(scenario, world)
+    model, partition, section = world.model, world.partition, scenario.circuit
+    circuit = model.circuit
+    ideal, noisy = world.computations.choices
     return {
         "circuit": circuit_summary(circuit, partition, ansatz=section.ansatz, width=width),
         "partition": partition_summary(circuit, partition),
@@ -109,13 +101,13 @@ def account_circuit(scenario: Scenario, *, width: int = DRAWING_WIDTH) -> dict[s
             "readout": model.readout,
             "observables": list(model.observables),
             "trained_parameters": model.n_parameters,
-            "training_samples": n_samples,
-            "learners": scenario.n_nodes,
+            "training_samples": len(world.dataset.train_labels),
+            "learners": world.n_learners,
         },
         "partitions": _partitions(circuit, partition, is_sharing=section.is_sharing),
         "engines": [
-            _engine_row("loss, gradient and accuracy without noise", engines.ideal),
-            _engine_row("what noise leaves of the learners' signals", engines.noisy),
+            _engine_row("loss, gradient and accuracy without noise", ideal),
+            _engine_row("what noise leaves of the learners' signals", noisy),
         ],
     }
 

@@ -15,6 +15,7 @@ import numpy as np
 from ceas.consensus import parameter_digest
 from ceas.errors import DomainError, InterruptedRunError, RunDirectoryError, ScenarioError
 from ceas.experiments.assemble import (
+    assemble_forecast,
     assemble_method,
     assemble_policy,
     assemble_security,
@@ -30,9 +31,7 @@ from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.runtime.checkpoint import load_arrays, save_arrays
 from ceas.runtime.compilation import use_compilation_cache
 from ceas.runtime.cosimulation import CoSimulation, start_parameters
-from ceas.runtime.forecast import Forecast, forecast_round
 from ceas.runtime.interrupts import InterruptFlag, deferred_interrupts
-from ceas.runtime.learners import TrainingParameters
 from ceas.runtime.progress import Progress, ProgressEvent
 from ceas.runtime.sources import LiveSource, NetworkTrace, RecordedSource, Source, record_trace
 from ceas.runtime.world import World
@@ -146,13 +145,6 @@ def _trace_every(scenario: Scenario) -> int:
     return {"none": 0, "full": 1, "sampled": scenario.output.trace_every}[scenario.output.pair_trace]
 
 
-def _forecast(scenario: Scenario, world: World, training: TrainingParameters) -> Forecast:
-    try:
-        return forecast_round(world, training)
-    except DomainError as error:
-        raise ScenarioError(scenario.name, [str(error)]) from error
-
-
 class _Session:
     """One run in a process: the co-simulation, its directory and its clocks."""
 
@@ -177,7 +169,7 @@ class _Session:
         self._sampling = _trace_every(scenario)
         self._world = world or assemble_world(scenario, seed)
         training = assemble_training(scenario)
-        self._forecast = _forecast(scenario, self._world, training)
+        self._forecast = assemble_forecast(scenario, self._world)
         self._simulation = CoSimulation(
             self._world,
             training,

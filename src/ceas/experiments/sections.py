@@ -444,7 +444,7 @@ class DataSection(Section):
     lowest_angle: float = Field(default=-math.pi / 2, description="Least angle (rad)")
     highest_angle: float = Field(default=math.pi / 2, description="Greatest angle (rad)")
     test_fraction: float = Field(default=0.3, gt=0, lt=1, description="Share of the samples kept for testing")
-    validation_fraction: float = Field(default=0.1, ge=0, lt=1, description="Share of the samples kept for validation")
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1, description="Share of the samples kept for validation")
     split: Literal["iid", "dirichlet", "gamma_similarity", "by_class"] = Field(
         default="iid", description="How training samples are dealt to learners"
     )

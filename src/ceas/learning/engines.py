@@ -2,12 +2,13 @@
 
 The Heisenberg engine carries up to 4^n Pauli strings per learner and observable, those of the qubits that it
 reaches, whatever the samples; the pure-state engine carries 2^n amplitudes per learner, sample and trajectory. Both
-costs are predicted from the sizes, and the quicker one that fits the memory is taken. A request that fits neither is
-refused before anything starts.
+costs are predicted from the sizes for one kind of machine, and the quicker one that fits its memory is taken, so that
+the choice, and with it every number, is the same everywhere. A request that does not fit the memory which is free here
+is refused before anything starts.
 
-The rates below are processor time measured on two cores of an AMD EPYC processor (AVX2, half a megabyte of second-level
-cache each); an idle machine of that kind is meant to be within a factor of three of them. What decides is mostly 4^n
-against 2^n times the samples. `tests/learning/measure_engines.py` measures them anew.
+That machine has 16 GiB and two cores of an AMD EPYC processor (AVX2, half a megabyte of second-level cache each), on
+which the rates below were measured; an idle one is meant to be within a factor of three of them. What decides is mostly
+4^n against 2^n times the samples. `tests/learning/measure_engines.py` measures them anew.
 """
 
 import math
@@ -41,11 +42,16 @@ _GRADIENT_RUNS = 4.0
 _HEISENBERG_CALL_S, _TRAJECTORY_CALL_S = 1e-3, 3e-3
 # Part of the free memory that a request may take.
 _SHARE = 0.8
+# The machine for which engines are chosen.
+_NOMINAL_THREADS, _NOMINAL_BYTES = 2, 16 << 30
 
 
 class _Cost(NamedTuple):
+    """Time, memory on this machine, and memory on the one for which engines are chosen."""
+
     seconds: float
     bytes: int
+    nominal_bytes: int
 
 
 class _Sizes(NamedTuple):
@@ -105,7 +111,7 @@ def choose_engine(
         needs_gradient: Whether gradients are wanted.
         is_shared: Whether all learners have the same samples.
         has_states: Whether samples are states in place of inputs.
-        memory_limit_bytes: Memory that may be used; None for most of what is free on this machine.
+        memory_limit_bytes: Memory that may be used; None for 16 GiB, of which as much must be free here as is needed.
         engine: `"auto"`, or the engine that is wanted, which is then only checked.
 
     Returns:
@@ -124,8 +130,9 @@ def choose_engine(
         "heisenberg": _heisenberg_cost(circuit, partition, sizes, has_relaxation=has_relaxation),
         "trajectories": _trajectory_cost(circuit, partition, sizes, is_noiseless, has_relaxation),
     }
-    limit = int(_SHARE * available_memory()) if memory_limit_bytes is None else memory_limit_bytes
-    obstacles = {name: f"needs {_size(cost.bytes)}" for name, cost in costs.items() if cost.bytes > limit}
+    limit = _NOMINAL_BYTES if memory_limit_bytes is None else memory_limit_bytes
+    sizes_of = {name: cost.nominal_bytes if memory_limit_bytes is None else cost.bytes for name, cost in costs.items()}
+    obstacles = {name: f"needs {_size(size)}" for name, size in sizes_of.items() if size > limit}
     if has_relaxation and needs_gradient and not is_noiseless:
         obstacles["trajectories"] = "has no gradient with relaxation"
     names = list(costs) if engine == "auto" else [engine]
@@ -133,6 +140,8 @@ def choose_engine(
     if not able:
         why = "; ".join(f"{name} {obstacles[name]}" for name in names)
         raise DomainError(f"Argument `circuit` must fit the memory of {_size(limit)}, but does not: {why}.")
+    if memory_limit_bytes is None:
+        _refuse_beyond_free_memory(able, costs)
     seconds = {name: cost.seconds for name, cost in costs.items()}
     is_sampled = able[0] == "trajectories" and not is_noiseless
     sampled = f" Its {n_trajectories} runs a sample make it approximate." if is_sampled else ""
@@ -142,6 +151,18 @@ def choose_engine(
         seconds=seconds,
         bytes={name: cost.bytes for name, cost in costs.items()},
     )
+
+
+def _refuse_beyond_free_memory(able: list[str], costs: dict[str, _Cost]) -> None:
+    """Refuse what this machine has no room for; another engine is only named, as its numbers would be others."""
+    free = _SHARE * available_memory()
+    chosen, *others = able
+    if costs[chosen].bytes > free:
+        fitting = [f"; {name} would fit" for name in others if costs[name].bytes <= free]
+        raise DomainError(
+            f"Argument `circuit` must fit the {_size(free)} that may be used here, but {chosen}, the engine for it, "
+            f"needs {_size(costs[chosen].bytes)}{''.join(fitting)}."
+        )
 
 
 def _reason(name: str, engine: str, seconds: dict[str, float], obstacles: dict[str, str]) -> str:
@@ -171,7 +192,7 @@ def _heisenberg_cost(circuit: Circuit, partition: Partition, sizes: _Sizes, *, h
     n_rows = sizes.n_samples * (1 if sizes.is_shared else sizes.n_learners)
     # Strings are looked up in a table of all of them.
     size = expense.bytes + 4 * n_features * n_rows + 4 * strings
-    return _Cost(_HEISENBERG_CALL_S + expense.flops * _FLOP_S, int(size))
+    return _Cost(_HEISENBERG_CALL_S + expense.flops * _FLOP_S, int(size), int(size))
 
 
 def _trajectory_cost(
@@ -187,7 +208,7 @@ def _trajectory_cost(
     if sizes.needs_gradient:
         operations = operations * _GRADIENT_RUNS + circuit.n_qubits
     rate = _AMPLITUDE_S if circuit.n_qubits <= _CACHED_QUBITS else _FAR_AMPLITUDE_S
-    threads = n_threads()
+    threads = _NOMINAL_THREADS
     lanes = min(LANES, runs)
     # Small batches are padded to a few lanes, and the slowest thread counts.
     blocks = -(-runs // LANES)
@@ -195,30 +216,41 @@ def _trajectory_cost(
     work = busy * amplitudes * operations * rate
     n_words = 0 if is_noiseless else 2 * len(circuit.gates) + len(partition.uses)
     work += runs * (n_rotations * (2 if sizes.needs_gradient else 1) + n_words) * _ANGLE_S
-    states = min(threads, blocks) * (2 if sizes.needs_gradient else 1) * lanes * 8 * amplitudes
+    block_bytes = (2 if sizes.needs_gradient else 1) * lanes * 8 * amplitudes
     all_states = 8 * amplitudes * runs
     kept = all_states if sizes.needs_gradient and all_states <= MOST_KEPT else 0
     held = runs if sizes.needs_gradient else min(runs, max(MOST_RUNS, sizes.n_learners * sizes.n_samples))
     per_run = n_rotations * (24 if sizes.needs_gradient else 8) + 12 * n_words
-    return _Cost(_TRAJECTORY_CALL_S + work, int(states + kept + held * per_run))
+    here, nominal = (min(count, blocks) * block_bytes + kept + held * per_run for count in (n_threads(), threads))
+    return _Cost(_TRAJECTORY_CALL_S + work, int(here), int(nominal))
 
 
 def available_memory() -> int:
     """Return the bytes that are free for this process: of the machine, and of its control group where it has one."""
-    found = [os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
     meminfo = Path("/proc/meminfo")
-    if meminfo.exists():
+    free = _fields(meminfo).get("MemAvailable:")
+    if free is not None:
         # Unlike free pages, this counts the file cache that would be given up.
-        lines = [line.split() for line in meminfo.read_text().splitlines()]
-        found = [1024 * int(words[1]) for words in lines if words and words[0] == "MemAvailable:"] or found
+        found = [1024 * free]
+    else:
+        pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"
+        found = [os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE")]
     group = Path("/sys/fs/cgroup")
-    for limit, usage in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    for limit, usage, cache in (
+        (group / "memory.max", group / "memory.current", "inactive_file"),
+        (group / "memory/memory.limit_in_bytes", group / "memory/memory.usage_in_bytes", "total_inactive_file"),
     ):
-        if (group / limit).exists() and (text := (group / limit).read_text().strip()) != "max":
-            found.append(max(0, int(text) - int((group / usage).read_text())))
+        if limit.exists() and (text := limit.read_text().strip()) != "max":
+            given_up = _fields(limit.with_name("memory.stat")).get(cache, 0)
+            found.append(max(0, int(text) - int(usage.read_text()) + given_up))
     return min(found)
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Read lines of a name and a number; empty where there is no such file."""
+    if not path.exists():
+        return {}
+    return {words[0]: int(words[1]) for words in map(str.split, path.read_text().splitlines()) if len(words) >= 2}
 
 
 def _size(n_bytes: float) -> str:

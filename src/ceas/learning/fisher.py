@@ -30,6 +30,7 @@ __all__ = [
     "contraction_error",
     "density_matrix",
     "effective_contraction",
+    "has_signal",
     "pure_quantum_fisher_diagonal",
     "pure_quantum_fisher_matrix",
     "quantum_fisher_diagonal",
@@ -40,6 +41,9 @@ __all__ = [
 ]
 
 FloatArray = npt.NDArray[np.float64]
+
+# Root mean square of values from which single precision tells a ratio to a few percent.
+_LEAST_SIGNAL = 1e-5
 
 
 def density_matrix(pauli_vector: jax.Array) -> jax.Array:
@@ -261,7 +265,8 @@ def effective_contraction(noisy: jax.Array, ideal: jax.Array, *, has_offset: boo
     """Return the factor by which noise scales a learner's expectation values, in the least-squares sense.
 
     sum(noisy * ideal) / sum(ideal^2) over samples and observables, shape (L, S, K) to (L,): 1 without noise and 0 when
-    all signal is lost. Both arrays may have one learner for all.
+    all signal is lost. Both arrays may have one learner for all. It is 1 where the ideal values have no signal, that is
+    less than single precision tells from rounding; see `has_signal`.
 
     Args:
         noisy: Values with noise.
@@ -269,18 +274,35 @@ def effective_contraction(noisy: jax.Array, ideal: jax.Array, *, has_offset: boo
         has_offset: Whether noise also adds a constant to each observable, as relaxation to one of the basis states and
             readout of uneven errors do. It is fitted too then, so that it does not pass for signal.
     """
-    signal = ideal - ideal.mean(axis=-2, keepdims=True) if has_offset else ideal
-    return jnp.sum(noisy * signal, axis=(-2, -1)) / jnp.sum(signal**2, axis=(-2, -1))
+    signal = _signal(ideal, has_offset)
+    power = jnp.sum(signal**2, axis=(-2, -1))
+    is_told = has_signal(ideal, has_offset=has_offset)
+    return jnp.where(is_told, jnp.sum(noisy * signal, axis=(-2, -1)) / jnp.where(is_told, power, 1.0), 1.0)
+
+
+def has_signal(ideal: jax.Array, *, has_offset: bool = False) -> jax.Array:
+    """Tell of each learner whether noiseless values (L, S, K) differ enough from 0 to see by them what noise leaves.
+
+    Args:
+        ideal: Values without noise.
+        has_offset: Whether they must differ from their mean over the samples instead.
+    """
+    return jnp.mean(_signal(ideal, has_offset) ** 2, axis=(-2, -1)) > _LEAST_SIGNAL**2
+
+
+def _signal(ideal: jax.Array, has_offset: bool) -> jax.Array:
+    return ideal - ideal.mean(axis=-2, keepdims=True) if has_offset else ideal
 
 
 def contraction_error(errors: npt.ArrayLike, ideal: npt.ArrayLike, *, has_offset: bool = False) -> FloatArray:
     """Return the standard error of `effective_contraction` for noisy values with standard errors (L, S, K), shape (L,).
 
-    Samples are drawn independently; of the values of one sample, which share their runs, errors add up at worst.
+    Samples are drawn independently; of the values of one sample, which share their runs, errors add up at worst. It is
+    0 where there is no signal.
     """
-    exact = np.asarray(ideal, np.float64)
-    if has_offset:
-        exact = exact - exact.mean(axis=-2, keepdims=True)
+    exact = np.asarray(_signal(jnp.asarray(ideal), has_offset), np.float64)
     of_sample = (np.asarray(errors, np.float64) * np.abs(exact)).sum(axis=-1)
-    found: FloatArray = np.sqrt((of_sample**2).sum(axis=-1)) / (exact**2).sum(axis=(-2, -1))
+    is_told = np.asarray(has_signal(jnp.asarray(ideal), has_offset=has_offset))
+    power = np.where(is_told, (exact**2).sum(axis=(-2, -1)), 1.0)
+    found: FloatArray = np.where(is_told, np.sqrt((of_sample**2).sum(axis=-1)) / power, 0.0)
     return found

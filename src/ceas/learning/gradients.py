@@ -44,6 +44,7 @@ __all__ = [
     "RunShots",
     "debiased",
     "estimate_gradients",
+    "trained_rotations",
 ]
 
 FloatArray = npt.NDArray[np.float64]
@@ -286,6 +287,19 @@ def _terms(model: Classifier, settings: GradientSettings, *, has_relaxation: boo
     """Return the rotations that are worth shifting, or the numbers of the directions."""
     if settings.method == "spsa":
         return np.arange(settings.spsa_directions)
+    return trained_rotations(model, has_relaxation=has_relaxation)
+
+
+def trained_rotations(model: Classifier, *, has_relaxation: bool) -> IntArray:
+    """Return the indices of the rotations that training turns and that can change what is read.
+
+    Args:
+        model: The model.
+        has_relaxation: Whether the noise has relaxation, which lets more rotations count.
+
+    Raises:
+        DomainError: There is none.
+    """
     found = active_rotations(model.circuit, observables=model.observables, has_relaxation=has_relaxation)
     active = np.array(found, dtype=np.int64)
     is_dressed = model.n_dressed_inputs is not None

@@ -69,7 +69,8 @@ def forecast_round(world: World, training: TrainingParameters) -> Forecast:
     for what, choice in zip(("exact loss", "contraction"), choices, strict=False):
         seconds[what], sizes[what] = choice.seconds[choice.name], choice.bytes[choice.name]
     choose = partial(_pure_seconds, world)
-    seconds["test"] = choose(len(world.dataset.test_labels)).seconds[world.computations.ideal.engine]
+    test = choose(len(world.dataset.test_labels)).seconds[world.computations.ideal.engine]
+    seconds["test"] = test * _evaluations(training) / training.rounds
     counts = Counter(parameter for index in circuit.rotations for parameter in circuit.gates[index].parameters)
     n_runs = 1 + sum(bool(circuit.gates[index].parameters) for index in circuit.rotations)
     n_train = len(world.dataset.train_labels)
@@ -81,15 +82,16 @@ def forecast_round(world: World, training: TrainingParameters) -> Forecast:
         seconds["Fisher information"] += world.n_learners * _MIXED_STATE_S * 8.0 ** (n_qubits - MOST_FISHER_QUBITS)
     if training.natural_damping is not None:
         seconds["natural gradient"] = choose(N_REFERENCE_INPUTS * n_runs).seconds["trajectories"]
-    if is_shared or training.natural_damping is not None:
-        sizes["Fisher information"] = 4.0 * max(n_runs * states, MOST_KEPT / 4)
+    # Runs are held a few samples at a time, as many as fit into what may be kept.
+    n_held = (n_train if is_shared else 0, N_REFERENCE_INPUTS if training.natural_damping is not None else 0)
+    sizes["Fisher information"] = min(4.0 * max(n_runs * states, MOST_KEPT / 4), 4.0 * n_runs * states * max(n_held))
     found = Forecast(seconds=seconds, bytes=int(max(sizes.values())), reasons=_reasons(choices))
     limit = _SHARE * available_memory()
     if found.bytes > limit:
         what = max(sizes, key=lambda name: sizes[name])
         raise DomainError(
-            f"Argument `n_qubits` must let a round fit {limit / 2**30:.3g} GiB, but {what} needs "
-            f"{found.bytes / 2**30:.3g} GiB with {n_qubits}."
+            f"Argument `world` must let a round fit the {limit / 2**30:.3g} GiB that may be used here, but {what} "
+            f"needs {found.bytes / 2**30:.3g} GiB with {n_qubits} qubits."
         )
     return found
 
@@ -118,6 +120,12 @@ def _n_shots(world: World, training: TrainingParameters) -> float:
         return float(np.minimum(longest, training.max_shots_per_round).sum())
     rate = pair_rate_hz(network.links)[network.demand.learner_link]
     return float(np.minimum(longest, rate * network.clock.learning_ns * 1e-9 / world.pairs_per_shot).sum())
+
+
+def _evaluations(training: TrainingParameters) -> int:
+    """Return after how many rounds there is an evaluation: every few, and after the last five."""
+    early = max(training.rounds - 5, 0)
+    return early // training.evaluate_rounds + training.rounds - early
 
 
 def _reasons(choices: tuple[EngineChoice, ...]) -> tuple[str, ...]:

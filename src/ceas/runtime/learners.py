@@ -31,7 +31,7 @@ from ceas.learning import (
     sample_outcomes,
     split_parameters,
 )
-from ceas.learning.fisher import contraction_error
+from ceas.learning.fisher import contraction_error, has_signal
 from ceas.learning.training import HEISENBERG, Computation, sampled_values
 from ceas.network import WindowRecord
 from ceas.runtime.checkpoint import Arrays
@@ -49,8 +49,9 @@ N_REFERENCE_INPUTS = 16
 # A round of fifty learners takes 0.1 s at 6 qubits.
 MOST_FISHER_QUBITS = 6
 _PURE = Computation(engine="trajectories")
-# The certified bound is raised by this many standard errors of sampled noise: normal errors pass four in 3 of 10^5.
-_BOUND_ERRORS = 4.0
+# The certified bound is raised so far that errors of sampled noise pass it with this probability: four standard errors,
+# or more where few runs tell what a standard error is.
+_BOUND_RISK = 3e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,7 +154,10 @@ class Learners:
             estimated_werner: Estimated Werner parameter of each link at use, shape `(links,)`, or correlators of
                 Bell-diagonal pairs, shape `(links, 3)`.
             bounding_werner: What the tests leave possible of it, `(corners, ...)`, see `JointTests.corners`; the bound
-                is the largest contraction at any, raised by four standard errors where noise is sampled.
+                is the largest contraction at any, raised by its error where noise is sampled.
+
+        Where the noiseless values have no signal to compare with, as those of a circuit that starts at zero angles may,
+        they are taken at other parameters, which are the same in all rounds.
         """
         true = self._noise_of(local=True, pair_werner=self._mean_pair_werner(*self._shots(window)))
         believed = self._noise_of(local=True, pair_werner=self._at_learners(estimated_werner))
@@ -164,13 +168,17 @@ class Learners:
         by = replace(
             world.computations.noisy, seed=stream_seed(self._seed, "contraction", training_round=window.window)
         )
-        values, errors = sampled_values(world.model, world.partition, theta, self._reference, stacked, by=by)
         has_offset = true.relaxation is not None or true.readout_error.ndim == 3
+        values, errors = sampled_values(world.model, world.partition, theta, self._reference, stacked, by=by)
+        if not has_signal(values[-1:], has_offset=has_offset).all():
+            values, errors = sampled_values(
+                world.model, world.partition, self._displaced(theta), self._reference, stacked, by=by
+            )
         survival = np.array(effective_contraction(values[:-1], values[-1:], has_offset=has_offset), np.float64)
         survival = survival.reshape(2 + len(bounds), world.n_learners)
         if errors is not None:
             spread = contraction_error(errors[:-1], values[-1:], has_offset=has_offset).reshape(survival.shape)
-            survival[2:] += _BOUND_ERRORS * spread[2:]
+            survival[2:] += _bound_errors(by.n_trajectories) * spread[2:]
         parts = np.clip(survival, 0.0, 1.0)
         bound = parts[2:].max(axis=0)
         has_shots = np.isin(np.arange(self._world.n_learners), self._shots(window)[0])
@@ -234,6 +242,13 @@ class Learners:
             by = HEISENBERG if model.circuit.n_qubits <= MOST_FISHER_QUBITS else _PURE
             self._train_encoded = encode_samples(model, theta, dataset.train_angles, dataset.train_states, by=by)
         return self._train_encoded
+
+    def _displaced(self, theta: FloatArray) -> FloatArray:
+        """Return parameters of which those of the circuit are far away, the same distance in all rounds."""
+        n_angles = self._world.circuit.n_parameters
+        moved = theta.copy()
+        moved[:n_angles] += stream(self._seed, "displaced_parameters").uniform(-np.pi, np.pi, n_angles)
+        return moved
 
     def _noise_of(self, *, local: bool, pair_werner: FloatArray) -> NoiseTable:
         """Return all learners' noise, with the errors of their own and their lender's gates or without."""
@@ -307,6 +322,13 @@ class Learners:
         trace = quantum_fisher_trace(world.circuit, world.partition, self._angles(theta), chosen, noise)
         has_shots = np.isin(np.arange(world.n_learners), shot_learner)
         return np.where(has_shots, np.asarray(trace[:, 0], np.float64) / world.circuit.n_parameters, np.nan)
+
+
+def _bound_errors(n_trajectories: int) -> float:
+    """Return how many standard errors, each estimated from so many runs, a bound is raised."""
+    from scipy.stats import t  # noqa: PLC0415 - loaded where noise is sampled
+
+    return float(t.isf(_BOUND_RISK, n_trajectories - 1))
 
 
 def _ideal(table: NoiseTable) -> NoiseTable:
