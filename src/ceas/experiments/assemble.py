@@ -161,7 +161,8 @@ def _circuit(scenario: Scenario) -> Circuit:
         told = f"found {ansatz}, which raised {type(error).__name__}: {' '.join(str(error).split())}"
         raise ScenarioError(scenario.name, [f"circuit.ansatz: {told}"]) from error
     if not isinstance(circuit, Circuit):
-        hint = "; return measured_first(...) of it" if isinstance(circuit, ImportedCircuit) else ""
+        is_imported = isinstance(circuit, ImportedCircuit)
+        hint = "; return ceas.learning.imported.measured_first(...) of it" if is_imported else ""
         told = f"found {ansatz}, must return a `ceas.learning.Circuit`, but returned {type(circuit).__name__}{hint}"
         raise ScenarioError(scenario.name, [f"circuit.ansatz: {told}"])
     return circuit
@@ -169,8 +170,10 @@ def _circuit(scenario: Scenario) -> Circuit:
 
 def _built(scenario: Scenario) -> object:
     section, data = scenario.circuit, scenario.data
-    if not callable(registry.resolve("ansatz", section.ansatz)):
-        raise ScenarioError(scenario.name, [f"circuit.ansatz: found {section.ansatz}, must be a function, but is none"])
+    target = registry.resolve("ansatz", section.ansatz)
+    if not callable(target):
+        told = f"found {section.ansatz}, must be a function, but is of type {type(target).__name__}"
+        raise ScenarioError(scenario.name, [f"circuit.ansatz: {told}"])
     build = registry.bind("ansatz", section.ansatz, section.parameters)
     sizes = {"n_qubits": section.n_qubits, "n_layers": section.n_layers, "entangler": section.entangler}
     if data.n_features and not section.is_dressed:
@@ -180,7 +183,8 @@ def _built(scenario: Scenario) -> object:
     try:
         signature.bind(**given)
     except TypeError as error:
-        told = f"found {section.ansatz}, which cannot be called: {error}; set it in circuit.parameters"
+        hint = "; set it in circuit.parameters" if "missing" in str(error) else ""
+        told = f"found {section.ansatz}, which cannot be called: {error}{hint}"
         raise ScenarioError(scenario.name, [f"circuit.ansatz: {told}"]) from error
     return build(**given)
 

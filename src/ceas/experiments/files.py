@@ -53,7 +53,8 @@ def path_mistake(path: str) -> str:
     """Say why no file can have a path, or a recorded scenario not name it; empty where neither is so."""
     if "\0" not in path and not any("\ud800" <= character <= "\udfff" for character in path):
         return ""
-    return f"found {describe_value(path)}, must be a path in UTF-8 without the NUL character"
+    shown = describe_value(path).encode("utf-8", "backslashreplace").decode()
+    return f"found {shown}, must be a path in UTF-8 without the NUL character"
 
 
 def absolute_path(directory: Path, path: str) -> str:
