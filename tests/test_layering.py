@@ -26,6 +26,7 @@ MAY_IMPORT["runtime"] = frozenset(MAY_IMPORT)
 MAY_IMPORT["experiments"] = frozenset(MAY_IMPORT)
 MAY_IMPORT["report"] = frozenset({"experiments"})
 MAY_IMPORT["cli"] = frozenset({"experiments", "report"})
+MAY_IMPORT["__main__"] = frozenset({"cli"})
 
 # Scheduling sees what the network is and what happened in it, not the machine that makes it happen.
 CLOSED_MODULES = {"scheduling": ("ceas.network.kernel", "ceas.network.simulation")}

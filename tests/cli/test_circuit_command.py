@@ -1,9 +1,11 @@
 """`ceas circuit`: what it prints of a scenario's circuit, what it writes, and how mistakes end."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,32 @@ def test_qasm_that_cannot_be_written_is_told() -> None:
     )
 
 
+def test_qasm_is_there_whole_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("real.qasm").write_text("before")
+    Path("link.qasm").symlink_to("real.qasm")
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("os.fsync", fail)
+        done = call("circuit", "quickstart", "--qasm", "link.qasm")
+    assert done.exit_code == 2
+    assert done.stderr.endswith("but is link.qasm: No space left on device.\n")
+    assert Path("real.qasm").read_text() == "before"
+    assert not list(Path().glob(".*"))
+    assert call("circuit", "quickstart", "--qasm", "link.qasm").exit_code == 0
+    assert Path("link.qasm").is_symlink()
+    assert Path("real.qasm").read_text().startswith("OPENQASM 3")
+    # A pipe is written to and stays one.
+    os.mkfifo("pipe")
+    with ThreadPoolExecutor() as threads:
+        reading = threads.submit(Path("pipe").read_text)
+        assert call("circuit", "quickstart", "--qasm", "pipe").exit_code == 0
+        assert reading.result(60) == Path("real.qasm").read_text()
+    assert Path("pipe").is_fifo()
+
+
 MISTAKES = {
     "circuit.ansatz=iqpp": 'circuit.ansatz: found "iqpp" (string), must be one of hardware_efficient, ',
     "circuit.ansatz=iqp circuit.parameters.n_repeats=0": "circuit.parameters.n_repeats: must be at least 1, but is 0",
@@ -133,6 +161,18 @@ MISTAKES = {
     "circuit.ansatz=iqp circuit.parameters.repeats=2": "circuit.parameters.repeats: unknown parameter of ansatz `iqp`",
     "circuit.ansatz=strongly_entangling circuit.parameters.gate=swap": "circuit: unknown gate `swap`. Known: cnot, cz.",
     "circuit.ansatz=qasm": "circuit.parameters.path: missing, ansatz qasm needs an OpenQASM file",
+    "circuit.ansatz=qasm circuit.parameters.path=broken.qasm circuit.parameters.inputs=3": (
+        "circuit.parameters.inputs: found 3 (integer), must be a list of strings"
+    ),
+    "circuit.ansatz=qasm circuit.parameters.path=broken.qasm circuit.parameters.parameters=true": (
+        "circuit.parameters.parameters: found true (boolean), must be a list of strings"
+    ),
+    "circuit.ansatz=qasm circuit.parameters.path=broken.qasm circuit.parameters.parameters=[1]": (
+        "circuit.parameters.parameters: found [1] (list), must be a list of strings"
+    ),
+    "data.dataset=file data.classes=[0,1] data.parameters.path=own.csv data.parameters.drop_columns=3": (
+        "data.parameters.drop_columns: found 3 (integer), must be a list"
+    ),
     "circuit.ansatz=qasm circuit.parameters.path=no.qasm": "circuit.parameters.path: cannot read ",
     "circuit.ansatz=qasm circuit.parameters.path=broken.qasm": "circuit: ",
     "circuit.partition=layer circuit.n_layers=1": "circuit.partition: found layer, but a single layer cannot be cut",

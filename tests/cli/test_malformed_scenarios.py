@@ -330,6 +330,15 @@ def test_a_broken_network_file(content: str, tmp_path: Path) -> None:
     assert result.exit_code == 2
 
 
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    for arguments, status in ((["--help"], 0), (["run", "nowhere.toml"], 2)):
+        call = [sys.executable, "-m", "ceas", *arguments]
+        done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == status
+        assert ("python -m ceas" in done.stdout) == (status == 0)
+        assert done.stderr.startswith("nowhere.toml: no such file") == (status == 2)
+
+
 def test_the_installed_command_exits_with_2_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text('[hardware]\ncoherence_time_s = "abc"\nvisibilty = 1.0\n')
     call = [sys.executable, "-c", "from ceas.cli import main; main()", "run", "bad.toml"]

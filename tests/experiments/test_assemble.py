@@ -1,5 +1,6 @@
 """Circuits and data of a user's own in a scenario: what fits together, and what is refused by its key."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +70,97 @@ def test_a_circuit_of_a_file_is_read_where_it_measures(tmp_path: Path) -> None:
         assemble_model(load_scenario("quickstart", [*sets, "data.n_features=2"]))
     with pytest.raises(ScenarioError, match=r"data\.n_features: found 3, must be 2"):
         assemble_model(load_scenario("quickstart", [*sets, "circuit.n_qubits=3"]))
+
+
+OWN_CIRCUITS = """
+from ceas.learning.ansatz import hardware_efficient
+from ceas.learning.import_qasm import from_qasm
+from ceas.learning.imported import measured_first
+
+number = 3
+
+
+def _imported():
+    text = "input float theta_0; input float[64] x_0; qubit[4] q; ry(x_0 + theta_0) q[3]; bit c = measure q[3];"
+    return from_qasm(text, parameters=["theta_0"], inputs=["x_0"])
+
+
+def forgetful():
+    return _imported()
+
+
+def good():
+    return measured_first(_imported())
+
+
+def nothing():
+    pass
+
+
+def demanding(n_qubits, depth):
+    return hardware_efficient(n_qubits, depth)
+
+
+def wrong_value():
+    raise ValueError("no such\\nlayout")
+
+
+def wrong_key():
+    return {}["depth"]
+
+
+def wrong_size(n_qubits):
+    return hardware_efficient(n_qubits, 0)
+"""
+REFUSED = {
+    "forgetful": "must return a `ceas.learning.Circuit`, but returned ImportedCircuit; return "
+    "ceas.learning.imported.measured_first(...) of it",
+    "nothing": "must return a `ceas.learning.Circuit`, but returned NoneType",
+    "number": "must be a function, but is of type int",
+    "demanding": "which cannot be called: missing a required argument: 'depth'; set it in circuit.parameters",
+    "wrong_value": "which raised ValueError: no such layout",
+    "wrong_key": "which raised KeyError: 'depth'",
+}
+
+
+@pytest.fixture
+def own_circuits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_circuits", raising=False)
+    (tmp_path / "own_circuits.py").write_text(OWN_CIRCUITS, "utf-8")
+    return "own_circuits"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_function_of_a_users_own_that_gives_no_circuit_is_told_by_its_key(name: str, own_circuits: str) -> None:
+    scenario = load_scenario("quickstart", [f"circuit.ansatz={own_circuits}:{name}"])
+    with pytest.raises(ScenarioError) as caught:
+        assemble_model(scenario)
+    assert caught.value.mistakes == (f"circuit.ansatz: found {own_circuits}:{name}, {REFUSED[name]}",)
+    if name.startswith("wrong"):
+        assert type(caught.value.__cause__).__name__ in REFUSED[name]
+
+
+def test_a_function_of_a_users_own_is_built_with_what_it_takes(own_circuits: str) -> None:
+    sets = [f"circuit.ansatz={own_circuits}:good", "data.classes=[0,1]", "data.n_features=1"]
+    assert assemble_model(load_scenario("quickstart", sets)).circuit.gates[0].qubits == (0,)
+    sets = [f"circuit.ansatz={own_circuits}:demanding", "circuit.parameters.depth=3"]
+    assert assemble_model(load_scenario("quickstart", sets)).circuit.n_parameters == 24
+    with pytest.raises(ScenarioError, match=r"^quickstart: circuit\.n_layers: must be at least 1, but is 0$"):
+        assemble_model(load_scenario("quickstart", [f"circuit.ansatz={own_circuits}:wrong_size"]))
+
+
+def test_a_module_of_a_users_own_that_cannot_be_imported_is_told(tmp_path: Path, own_circuits: str) -> None:
+    (tmp_path / "own_broken.py").write_text("def (", "utf-8")
+    scenario = load_scenario("quickstart", ["circuit.ansatz=own_broken:circuit"])
+    with pytest.raises(ScenarioError, match=r"circuit\.ansatz: found own_broken:circuit, which raised SyntaxError"):
+        assemble_model(scenario)
+
+
+def test_a_defect_of_a_built_in_circuit_is_none_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise KeyError("defect")
+
+    monkeypatch.setattr("ceas.learning.ansatz.iqp", broken)
+    with pytest.raises(KeyError, match="defect"):
+        assemble_model(load_scenario("quickstart", ["circuit.ansatz=iqp"]))

@@ -1,5 +1,6 @@
 """Data and circuit files of a scenario: their content is part of its identity, their place is not."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -125,3 +126,30 @@ def test_missing_and_unused_files_are_mistakes(name: str) -> None:
         load_scenario("quickstart", [*SETTINGS[name], f"{name}.parameters.path=3"])
     with pytest.raises(ScenarioError, match=rf"{name}\.sha256: not used by .*, only by {choice[1]}"):
         load_scenario("quickstart", [f"{name}.sha256={'0' * 64}"])
+
+
+def test_paths_that_no_file_can_have_are_told_by_their_key(name: str) -> None:
+    for path, shown in (("a\\u0000b", "a\\u0000b"), ("a\udcffb", "a\\udcffb")):
+        with pytest.raises(ScenarioError) as refused:
+            load_scenario("quickstart", [*SETTINGS[name], f'{name}.parameters.path="{path}"'])
+        wanted = "must be a path in UTF-8 without the NUL character"
+        assert refused.value.mistakes == (f'{name}.parameters.path: found "{shown}" (string), {wanted}',)
+    with pytest.raises(ScenarioError) as refused:
+        load_scenario("quickstart", ["topology.kind=file", 'topology.path="a\\u0000b"'])
+    assert refused.value.mistakes == (f'topology.path: found "a\\u0000b" (string), {wanted}',)
+    with pytest.raises(OSError, match="no file can have this path"):
+        digest_of("a\0b")
+
+
+def test_what_never_ends_is_not_read(name: str) -> None:
+    os.mkfifo("pipe")
+    os.symlink("circle", "circle")
+    for path, why in (
+        ("pipe", "not a regular file"),
+        ("/dev/zero", "not a regular file"),
+        ("circle", "Too many levels"),
+    ):
+        with pytest.raises(ScenarioError, match=rf"{name}\.parameters\.path: cannot read .*{path}: {why}"):
+            load(name, Path(path))
+        with pytest.raises(ScenarioError, match=rf"topology\.path: cannot read .*{path}: {why}"):
+            load_scenario("quickstart", ["topology.kind=file", f"topology.path={path}"])

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from ceas.errors import DomainError, UnknownNameError
@@ -88,6 +90,8 @@ def test_sizes_below_one_are_refused(n_qubits: int, n_layers: int) -> None:
         ((Gate(kind="cnot", qubits=(1, 1), layer=0),), 0),
         ((Gate(kind="cnot", qubits=(0,), layer=0),), 0),
         ((Gate(kind="cnot", qubits=(0, 1), angle=(Term(parameter=0),), layer=0),), 0),
+        ((Gate(kind="rx", qubits=(0,), angle=(Term(math.inf, 0),), layer=0),), 1),
+        ((Gate(kind="rx", qubits=(0,), angle=(Term(math.nan),), layer=0),), 0),
     ],
 )
 def test_malformed_gates_are_refused(gates: tuple[Gate, ...], n_parameters: int) -> None:

@@ -1,5 +1,6 @@
 import itertools
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -314,11 +315,11 @@ REFUSED = {
     "qubit[2] q;\nh q[2];": "line 2: an index must be inside its register of 2, but is 2",
     "qubit[2] q; qubit[3] r;\ncx q, r;": "line 2: a gate must act on registers of one length",
     "qubit q;\nrx q;": "line 2: gate `rx` must have 1 angles and 1 qubits, but has 0 and 1",
-    "qubit q;\nrx(1 / 0) q;": "line 2: `/` must combine",
+    "qubit q;\nrx(1 / 0) q;": "line 2: the right side of `/` must not be 0, but is",
     "qubit q;\nrx(sqrt(-1)) q;": "line 2: `sqrt` must be defined",
     "qubit q;\nrx(a) q;": "line 2: `a` must be declared",
     "qubit q;\npow(0.5) @ x q;": "line 2: a size, an index or an exponent must be a constant integer",
-    "qubit q;\nctrl(2) @ x q;": "line 2: a gate must have 2 controls",
+    "qubit q;\nctrl(2) @ x q;": "line 2: a gate with 2 controls must have a qubit for each, but has 1 in all",
     'include "mine.inc";': "line 1: only stdgates.inc and qelib1.inc can be included",
     "input int k;\nqubit q;": "line 1: an input must be a float",
     "": "line 1: the program is empty",
@@ -328,6 +329,10 @@ REFUSED = {
     "qubit q;\nfor int k in {1, 0.5} { rx(k) q; }": "line 2: a value must be an integer as declared, but is 0.5",
     "qubit q;\nrx(bool(2)) q;": "line 2: a number must be a float, an angle, an int or a uint, but is BoolType",
     "qubit[2] q;\nqubit q;\nh q;": "line 2: `q` must be declared once, but is declared again",
+    "qubit q;\nctrl(0) @ x q;": "line 2: `ctrl` must be by at least 1 qubit, but is by 0",
+    "qubit q;\nrx(1 < 2) q;": "line 2: an expression must have the operators + - * / ** %, but has `<`",
+    "qubit[0] q;": "line 1: a register must have at least one qubit, but has 0",
+    "input array[float, 2, 0] a;\nqubit q;": "line 1: an array must have at least one element in each dimension",
 }
 
 
@@ -337,11 +342,89 @@ def test_what_is_refused_names_its_line(text: str) -> None:
         from_qasm(text)
 
 
+def gates_of_gates(n_levels: int, body: str, first: str) -> str:
+    """Each gate calls the one before; with two calls each, the last one is 2^levels of the first."""
+    return f"gate g0 u {{ {first} }}\n" + "".join(
+        f"gate g{k} u {{ {body.format(k - 1)} }}\n" for k in range(1, n_levels)
+    )
+
+
+NOT_FINITE = "a number must be finite and at most 1.8e+308 in size, but one is not"
+DEEPER = "expressions and gates must be nested less deeply than these"
+ENDLESS = {
+    "rx(10**400*a) q[0];": f"OpenQASM line 3: {NOT_FINITE}: 10 to the power of 400",
+    "rx(9**9**9**9) q[0];": f"OpenQASM line 3: {NOT_FINITE}: 9 to the power of 387420489",
+    "rx(2**1024) q[0];": f"OpenQASM line 3: {NOT_FINITE}",
+    "rx(int(1e308*10)) q[0];": f"OpenQASM line 3: {NOT_FINITE}",
+    "rx((1e308*10-1e308*10)*a) q[0];": f"OpenQASM line 3: {NOT_FINITE}",
+    "\nrx(1e308*a*10) q[0];": f"OpenQASM line 4: {NOT_FINITE}",
+    "rx(a/1e-320) q[0];": f"OpenQASM line 3: {NOT_FINITE}",
+    "rx(1e999) q[0];": f"OpenQASM line 3: {NOT_FINITE}",
+    "pow(1000000000000) @ rx(1e300*a) q[0];": "OpenQASM line 3: an angle must have finite coefficients, but has inf",
+    f"rx({'9' * 5000}) q[0];": "OpenQASM line 3: a number must have fewer digits to be read",
+    f"\nrx({'(' * 3000}1{')' * 3000}) q[0];": "OpenQASM line 4: brackets must be at most 100 deep, but are deeper",
+    f"\nrx({'1+' * 3000}1) q[0];": f"OpenQASM line 4: {DEEPER}",
+    "inv @ " * 3000 + "x q[0];": f"OpenQASM line 3: {DEEPER}",
+    gates_of_gates(400, "g{0} u;", "x u;") + "g399 q[0];": DEEPER,
+    gates_of_gates(60, "g{0} u; g{0} u;", "x u;")
+    + "g59 q[0];": "must have at most 100000 calls of gates, but has more",
+    gates_of_gates(60, "g{0} u; g{0} u;", "") + "g59 q[0];": "must have at most 100000 calls of gates, but has more",
+    "for int i in [0:1000000000] { x q[0]; }": "OpenQASM line 3: a program must have at most 100000 turns of loops",
+    "for int i in [0:10**100] { x q[0]; }": "OpenQASM line 3: a program must have at most 100000 turns of loops",
+    "for int i in [0:999] { for int j in [0:999] { } }": "a program must have at most 100000 turns of loops",
+    "for int i in [0:9999] { ccx q[0], q[1], q[2]; }": "OpenQASM line 3: a program must have at most 100000 gates",
+    "pow(1000000000) @ x q[0];": "OpenQASM line 3: a program must have at most 100000 operations of powers",
+    "pow(-1000000000) @ x q[0];": "OpenQASM line 3: a program must have at most 100000 operations of powers",
+    "ctrl @ " * 29 + "rx(1) " + ", ".join(f"q[{k}]" for k in range(30)) + ";": "at most 100000 operations of powers",
+    "qubit[1000000000] r;": "OpenQASM line 3: a program must have at most 100000 qubits",
+    "let b0 = q;"
+    + "".join(f"let b{k} = b{k - 1} ++ b{k - 1};" for k in range(1, 50)): "at most 100000 qubits of aliases",
+    "float y0 = a;" + "".join(f"float y{k} = y{k - 1} * y{k - 1};" for k in range(1, 50)): (
+        "OpenQASM line 3: a product must have at most 64 parameters or inputs, but has 128"
+    ),
+    "float y0 = 1 + a;" + "".join(f"float y{k} = y{k - 1} * y{k - 1};" for k in range(1, 50)): (
+        "OpenQASM line 3: a product must have at most 64 parameters or inputs, but has "
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", ENDLESS, ids=range(len(ENDLESS)))
+def test_what_is_too_large_is_refused_at_once_with_its_line(statement: str) -> None:
+    text = "input float a;\nqubit[30] q; ry(a) q[0];\n" + statement
+    start = time.process_time()
+    with pytest.raises(DomainError, match=r"^(?=OpenQASM line \d+: ).*" + re.escape(ENDLESS[statement])):
+        from_qasm(text, parameters=["a"])
+    # Some are limited after 100000 turns, which takes a second; none of them would end in an hour.
+    assert time.process_time() - start < 20
+
+
+def test_sums_of_many_terms_are_refused_and_large_programs_are_not() -> None:
+    many = "input array[float, 101] a;\nqubit q;\nfloat s = " + " + ".join(f"a[{k}]" for k in range(101)) + ";\n"
+    with pytest.raises(DomainError, match="line 4: a product of sums must have at most 10000 terms, but has 10201"):
+        from_qasm(many + "rx(s * s) q;", inputs=["a"])
+    deep = (
+        f"qubit q; rx({'(' * 90}1{')' * 90}) q; rx(2**1023) q; rx((-1)**(9**9)) q; rx({'1+' * 99}1) q; // {'(' * 200}"
+    )
+    angles = [gate.angle[0].coefficient for gate in from_qasm(deep).circuit.gates]
+    assert angles == [1, 2.0**1023, -1, 100]
+    # Powers of a single turn scale it, so that they may be any.
+    assert from_qasm("qubit q; pow(10**9) @ rx(0.5) q;").circuit.gates[0].angle == (Term(5e8),)
+    assert len(from_qasm("qubit q; for int k in [1:20000] { x q; }").circuit.gates) == 20_000
+
+
 SYMBOLIC = "input float a;\ninput float b;\nqubit q;\nrx({}) q;\nry(a) q; rz(b) q;"
 
 
 @pytest.mark.parametrize(
-    ("angle", "message"), [("a * b", "at most one parameter"), ("sin(a)", "`sin`"), ("1 / a", "`/`")]
+    ("angle", "message"),
+    [
+        ("a * b", "at most one parameter"),
+        ("sin(a)", "`sin`"),
+        ("1 / a", "the right side of `/` must be a constant, but depends on inputs"),
+        ("a / 0", "the right side of `/` must not be 0, but is"),
+        ("a % 2", "the left side of `%` must be a constant, but depends on inputs"),
+        ("a ** 4", "the exponent of what depends on inputs must be 1, 2 or 3, but is 4"),
+    ],
 )
 def test_angles_that_are_no_sums_are_refused(angle: str, message: str) -> None:
     with pytest.raises(DomainError, match=f"line 4: .*{message}"):
@@ -354,7 +437,10 @@ def test_roles_of_inputs_are_checked() -> None:
         ({"parameters": ["a"]}, "must name all inputs, but lack b"),
         ({"parameters": ["a", "b"], "inputs": ["b"]}, "`b` has two"),
         ({"parameters": ["a", "c"]}, "`c` must name a declared input of the program, which has a, b"),
-        ({"parameters": "ab"}, "must be lists of names"),
+        ({"parameters": "ab"}, "Argument `parameters` must be a list of names, but is 'ab'"),
+        ({"parameters": True}, "Argument `parameters` must be a list of names, but is True"),
+        ({"parameters": ["a", 1]}, "Argument `parameters` must be a list of names, but is .'a', 1."),
+        ({"parameters": ["a"], "inputs": 3}, "Argument `inputs` must be a list of names, but is 3"),
         ({"inputs": ["a", "b"], "first_layer": -2}, "`first_layer`"),
     ):
         with pytest.raises(DomainError, match=message):

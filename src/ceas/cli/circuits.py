@@ -51,8 +51,13 @@ def _width() -> int:
 
 
 def _write(path: Path, text: str) -> None:
+    from ceas.experiments.result_tables import write_atomically
+
     try:
-        path.write_text(text, "utf-8")
+        if path.exists() and not path.is_file():
+            path.write_text(text, "utf-8")  # a pipe or a terminal is written to, not replaced
+        else:
+            write_atomically(path.resolve(), lambda temporary: temporary.write_text(text, "utf-8"))
     except OSError as error:
         raise DomainError(
             f"Option `--qasm` must name a file that can be written, but is {path}: {error.strerror}."

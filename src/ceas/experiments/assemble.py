@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ceas.errors import DomainError, ScenarioError, UnknownNameError
+from ceas.errors import CeasError, DomainError, ScenarioError, UnknownNameError
 from ceas.experiments import registry
 from ceas.experiments.files import refuse_changed_files
 from ceas.experiments.scenario import Scenario
@@ -29,6 +29,7 @@ from ceas.learning.circuits import without_encoding
 from ceas.learning.data import Preparation
 from ceas.learning.engines import Engine, EngineChoice, choose_engine
 from ceas.learning.gradients import trained_rotations
+from ceas.learning.imported import ImportedCircuit
 from ceas.learning.training import Computation
 from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
 from ceas.network.hardware import PairValue, mean_squared_correlator, squared_werner
@@ -151,14 +152,44 @@ def assemble_model(scenario: Scenario) -> Classifier:
 
 
 def _circuit(scenario: Scenario) -> Circuit:
+    """Build the circuit; what a user's own function raises or returns is told, for it may be anything."""
+    ansatz = scenario.circuit.ansatz
+    try:
+        circuit = _built(scenario)
+    except CeasError:
+        raise
+    except Exception as error:
+        if ansatz in registry.names("ansatz"):
+            raise
+        told = f"found {ansatz}, which raised {type(error).__name__}: {' '.join(str(error).split())}"
+        raise ScenarioError(scenario.name, [f"circuit.ansatz: {told}"]) from error
+    if not isinstance(circuit, Circuit):
+        is_imported = isinstance(circuit, ImportedCircuit)
+        hint = "; return ceas.learning.imported.measured_first(...) of it" if is_imported else ""
+        told = f"found {ansatz}, must return a `ceas.learning.Circuit`, but returned {type(circuit).__name__}{hint}"
+        raise ScenarioError(scenario.name, [f"circuit.ansatz: {told}"])
+    return circuit
+
+
+def _built(scenario: Scenario) -> object:
     section, data = scenario.circuit, scenario.data
+    target = registry.resolve("ansatz", section.ansatz)
+    if not callable(target):
+        told = f"found {section.ansatz}, must be a function, but is of type {type(target).__name__}"
+        raise ScenarioError(scenario.name, [f"circuit.ansatz: {told}"])
     build = registry.bind("ansatz", section.ansatz, section.parameters)
     sizes = {"n_qubits": section.n_qubits, "n_layers": section.n_layers, "entangler": section.entangler}
     if data.n_features and not section.is_dressed:
         sizes["n_features"] = data.n_features
-    takes = inspect.signature(build).parameters
-    circuit: Circuit = build(**{name: value for name, value in sizes.items() if name in takes})
-    return circuit
+    signature = inspect.signature(build)
+    given = {name: value for name, value in sizes.items() if name in signature.parameters}
+    try:
+        signature.bind(**given)
+    except TypeError as error:
+        hint = "; set it in circuit.parameters" if "missing" in str(error) else ""
+        told = f"found {section.ansatz}, which cannot be called: {error}{hint}"
+        raise ScenarioError(scenario.name, [f"circuit.ansatz: {told}"]) from error
+    return build(**given)
 
 
 def assemble_partition(scenario: Scenario, model: Classifier) -> Partition:

@@ -4,6 +4,7 @@ Their digests are keys of the scenario, filled when it is read first and kept fr
 names the very files it had. Another file in their place is refused where it would be used.
 """
 
+import errno
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,11 +12,21 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ceas.errors import ScenarioError
+from ceas.experiments.scenario_text import describe_value
 
 if TYPE_CHECKING:
     from ceas.experiments.scenario import Scenario
 
-__all__ = ["FILE_CHOICES", "changed_files", "digest_of", "file_of", "file_path", "refuse_changed_files"]
+__all__ = [
+    "FILE_CHOICES",
+    "absolute_path",
+    "changed_files",
+    "digest_of",
+    "file_of",
+    "file_path",
+    "path_mistake",
+    "refuse_changed_files",
+]
 
 FILE_CHOICES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {"data": ("dataset", "file"), "circuit": ("ansatz", "qasm")}
@@ -38,12 +49,34 @@ def file_of(document: Mapping[str, Any], name: str) -> str | None:
     return file_path(name, document.get(name))
 
 
+def path_mistake(path: str) -> str:
+    """Say why no file can have a path, or a recorded scenario not name it; empty where neither is so."""
+    if "\0" not in path and not any("\ud800" <= character <= "\udfff" for character in path):
+        return ""
+    shown = describe_value(path).encode("utf-8", "backslashreplace").decode()
+    return f"found {shown}, must be a path in UTF-8 without the NUL character"
+
+
+def absolute_path(directory: Path, path: str) -> str:
+    """Return a path that starts at a folder as an absolute one; one that no file can have stays as it is."""
+    if path_mistake(path):
+        return path
+    try:
+        return str(directory.joinpath(path).resolve())
+    except RuntimeError:  # symbolic links in a circle, which reading it tells
+        return str(directory.joinpath(path).absolute())
+
+
 def digest_of(path: str) -> str:
     """Return the SHA-256 of a file, in hexadecimal digits.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: It cannot be read, or is a device or a pipe, which may never end.
     """
+    if path_mistake(path):
+        raise OSError(errno.EINVAL, "no file can have this path", path)
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise OSError(errno.EINVAL, "not a regular file", path)
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

@@ -255,6 +255,12 @@ def _wrong_type(value: Any, parameter: inspect.Parameter) -> str:
             fits = isinstance(value, kinds) and isinstance(value, bool) == isinstance(parameter.default, bool)
             # A column may have a name or a number, whichever the default is.
             return "" if fits or type(value) in others else f"found {describe_value(value)}, must be {word}"
+    if isinstance(parameter.default, tuple):
+        is_of_strings = bool(parameter.default) and all(isinstance(item, str) for item in parameter.default)
+        items = value if isinstance(value, list | tuple) else [None]
+        fits = None not in items and (not is_of_strings or all(isinstance(item, str) for item in items))
+        word = "a list of strings" if is_of_strings else "a list"
+        return "" if fits or type(value) in others else f"found {describe_value(value)}, must be {word}"
     return ""
 
 

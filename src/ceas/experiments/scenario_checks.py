@@ -1,6 +1,5 @@
 """Checks that involve more than one key of a scenario, and the defaults that follow from other keys."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from ceas.errors import CeasError, DomainError, ScenarioError
 from ceas.experiments import registry
-from ceas.experiments.files import FILE_CHOICES, digest_of, file_of
+from ceas.experiments.files import FILE_CHOICES, digest_of, file_of, path_mistake
 from ceas.experiments.scenario_text import describe_value
 from ceas.experiments.sections import (
     TOPOLOGY_KEYS,
@@ -100,7 +99,7 @@ def _node_count(topology: Mapping[str, Any]) -> int | None:
 
 def _read_topology_file(path: Path) -> dict[str, Any]:
     """Read the number of nodes and the digest of a topology file, and refuse one with a node that has no link."""
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = digest_of(str(path))
     from ceas.network import load_topology  # noqa: PLC0415  only a file needs the reader
 
     topology = load_topology(path)
@@ -154,6 +153,9 @@ def _topology_keys(topology: TopologySection) -> Mistakes:
 def _topology_file(topology: TopologySection) -> Mistakes:
     if topology.path is None:
         yield "topology.path", "missing, topology kind file needs a GraphML or JSON file"
+        return
+    if mistake := path_mistake(topology.path):
+        yield "topology.path", mistake
         return
     if topology.n_nodes is not None and topology.sha256 is not None and not Path(topology.path).exists():
         # A recorded scenario stays readable where its file is gone; only building its network needs the file.
@@ -224,6 +226,8 @@ def _file(name: str, section: DataSection | CircuitSection) -> Mistakes:
         yield f"{name}.parameters.path", f"missing, {key} {value} needs {wanted}"
     elif not isinstance(path, str):
         yield f"{name}.parameters.path", f"found {describe_value(path)}, must be a string"
+    elif mistake := path_mistake(path):
+        yield f"{name}.parameters.path", mistake
     elif section.sha256 is None:
         try:
             digest_of(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ceas.errors import ScenarioError
-from ceas.experiments.files import FILE_CHOICES, file_of
+from ceas.experiments.files import FILE_CHOICES, absolute_path, file_of
 from ceas.experiments.hardware_presets import preset_defaults
 from ceas.experiments.scenario_checks import derived_defaults
 from ceas.experiments.sections import TOPOLOGY_KEYS, HardwareSection
@@ -19,12 +19,12 @@ def located(document: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     placed = dict(document)
     topology = document.get("topology")
     if isinstance(topology, Mapping) and isinstance(topology.get("path"), str):
-        placed["topology"] = {**topology, "path": str(directory.joinpath(topology["path"]).resolve())}
+        placed["topology"] = {**topology, "path": absolute_path(directory, topology["path"])}
     for name in FILE_CHOICES:
         if (path := file_of(document, name)) is not None:
             section = document[name]
-            absolute = str(directory.joinpath(path).resolve())
-            placed[name] = {**section, "parameters": {**section["parameters"], "path": absolute}}
+            parameters = {**section["parameters"], "path": absolute_path(directory, path)}
+            placed[name] = {**section, "parameters": parameters}
     return placed
 
 

@@ -1,5 +1,6 @@
 """Angles as polynomials of parameters and inputs, for programs whose expressions are read symbolically."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -7,6 +8,11 @@ from ceas.errors import DomainError
 from ceas.learning.circuits import Term
 
 __all__ = ["AngleSum", "input_sum", "parameter_sum", "sum_terms"]
+
+
+# Products of sums grow without end otherwise; circuits have a few terms of a few factors an angle.
+_MOST_TERMS = 10_000
+_MOST_FACTORS = 64
 
 
 class _Monomial(NamedTuple):
@@ -29,12 +35,21 @@ class AngleSum:
         return AngleSum(tuple(item for item in sorted(total.items()) if item[1]))
 
     def __mul__(self, other: "AngleSum | float") -> "AngleSum":
-        result = AngleSum(())
+        others = _as_sum(other).coefficients
+        if len(self.coefficients) * len(others) > _MOST_TERMS:
+            count = len(self.coefficients) * len(others)
+            raise DomainError(f"a product of sums must have at most {_MOST_TERMS} terms, but has {count}")
+        total: dict[_Monomial, float] = {}
         for (parameters, features), left in self.coefficients:
-            for (more_parameters, more_features), right in _as_sum(other).coefficients:
+            for (more_parameters, more_features), right in others:
                 product = _Monomial(_merged(parameters, more_parameters), _merged(features, more_features))
-                result += AngleSum(((product, left * right),))
-        return result
+                total[product] = total.get(product, 0.0) + left * right
+        return AngleSum(tuple(item for item in sorted(total.items()) if item[1]))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether all coefficients are."""
+        return all(math.isfinite(coefficient) for _, coefficient in self.coefficients)
 
     def __truediv__(self, number: float) -> "AngleSum":
         return AngleSum(tuple((monomial, coefficient / number) for monomial, coefficient in self.coefficients))
@@ -66,10 +81,12 @@ def sum_terms(angle: AngleSum | float) -> tuple[Term, ...]:
     """Return the terms of an angle.
 
     Raises:
-        DomainError: It multiplies two parameters.
+        DomainError: It multiplies two parameters, or a coefficient is not finite.
     """
     terms = []
     for (parameters, features), coefficient in _as_sum(angle).coefficients:
+        if not math.isfinite(coefficient):
+            raise DomainError(f"an angle must have finite coefficients, but has {coefficient}")
         if len(parameters) > 1:
             raise DomainError("an angle must have at most one parameter in each product, but multiplies two")
         terms.append(Term(coefficient, parameters[0] if parameters else -1, features))
@@ -83,4 +100,8 @@ def _as_sum(value: AngleSum | float) -> AngleSum:
 
 
 def _merged(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[int, ...]:
+    if len(left) + len(right) > _MOST_FACTORS:
+        raise DomainError(
+            f"a product must have at most {_MOST_FACTORS} parameters or inputs, but has {len(left) + len(right)}"
+        )
     return tuple(sorted(left + right))

@@ -6,6 +6,7 @@ features (the sample's inputs), so that data encoding, re-uploading with trained
 the same thing. RX(t) = exp(-i t X / 2), RZZ(t) = exp(-i t Z Z / 2) and so on.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -201,6 +202,8 @@ def _check_angle(angle: Sequence[Term], n_features: int) -> None:
     parameters = [term.parameter for term in angle if term.parameter >= 0]
     if any(term.parameter < -1 for term in angle):
         raise DomainError(f"Argument `gates` must name parameters of at least -1, but has the angle {tuple(angle)}.")
+    if not all(math.isfinite(term.coefficient) for term in angle):
+        raise DomainError(f"Argument `gates` must have finite coefficients, but has the angle {tuple(angle)}.")
     # Two terms of one parameter are one term unless they multiply different inputs.
     if len({(term.parameter, term.features) for term in angle if term.parameter >= 0}) != len(parameters):
         raise DomainError(f"Argument `gates` must name each term once, but has the angle {tuple(angle)}.")

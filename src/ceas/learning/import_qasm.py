@@ -7,10 +7,13 @@ keeps declared inputs as symbols.
 import contextlib
 import io
 import itertools
+import re
+import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from math import pi
+from math import pi, prod
 from typing import Any
 
 from ceas.errors import DomainError
@@ -18,13 +21,29 @@ from ceas.learning.angle_sums import input_sum, parameter_sum
 from ceas.learning.circuits import GateKind
 from ceas.learning.imported import ImportedCircuit, Step, build_circuit
 from ceas.learning.qasm_expressions import CONSTANTS, Value, as_declared, evaluate, evaluate_integer, evaluate_range
-from ceas.learning.qasm_gates import GATES, Angle, Operation, control, global_phase, invert, power, to_steps
+from ceas.learning.qasm_gates import (
+    GATES,
+    MOST_CONTROLS,
+    Angle,
+    Operation,
+    control,
+    global_phase,
+    invert,
+    is_one_turn,
+    power,
+    to_steps,
+)
 
 __all__ = ["from_qasm"]
 
 _LIBRARIES = ("stdgates.inc", "qelib1.inc")
 # How programs usually define these: by the gates before an RZ between CNOTs, and by the gates themselves.
 _USUAL_CHANGES: dict[str, tuple[GateKind, ...]] = {"rxx": ("h",), "ryy": ("sx",), "rzz": (), "sxdg": ("s", "h", "s")}
+# Of each kind, more than any engine computes; loops, registers and gates of gates are next to endless otherwise.
+_MOST_PARTS = 100_000
+_MOST_BRACKETS = 100  # one within another; the parser calls itself several times for each
+_EXPANDED = "operations of powers and controlled gates"
+_TOO_DEEP = "expressions and gates must be nested less deeply than these"
 
 
 @dataclass
@@ -40,6 +59,13 @@ class _Program:
     input_values: dict[str, Value] = field(default_factory=dict)
     measured: list[int] = field(default_factory=list)
     touched: set[int] = field(default_factory=set)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def count(self, what: str, number: int) -> None:
+        """Count parts before they are made, and refuse too many of a kind."""
+        self.counts[what] += number
+        if self.counts[what] > _MOST_PARTS:
+            raise DomainError(f"a program must have at most {_MOST_PARTS} {what}, but has more from here on")
 
 
 def from_qasm(
@@ -52,7 +78,8 @@ def from_qasm(
     modifiers; `const` and other initialised numbers; `for` over constants; expressions of numbers and inputs that make
     angles sums of coefficient * (at most one parameter) * (inputs); `barrier`, which begins a new layer of gates (for
     noise alone); `reset` of untouched qubits; measurements at the end. Global phases are dropped. A program's own
-    definition of rxx, ryy, rzz or sxdg by its usual circuit is taken to be that gate.
+    definition of rxx, ryy, rzz or sxdg by its usual circuit is taken to be that gate. Numbers are finite,
+    and there are at most 100000 qubits, elements of inputs, turns of loops and gates.
 
     Args:
         text: The program.
@@ -69,6 +96,7 @@ def from_qasm(
         DomainError: The program cannot be parsed or has something else in it; the message names the line.
         ModuleNotFoundError: The parser is not installed.
     """
+    _check_names(parameters=parameters, inputs=inputs)
     program = _Program()
     tree = _parse(text)
     _declare_inputs(program, tree, parameters, inputs)
@@ -88,7 +116,36 @@ def from_qasm(
     return ImportedCircuit(circuit, tuple(program.measured) or None, *names)
 
 
+def _check_names(**roles: Any) -> None:
+    for role, names in roles.items():
+        is_list = isinstance(names, Sequence) and not isinstance(names, str)
+        if not is_list or not all(isinstance(name, str) for name in names):
+            raise DomainError(f"Argument `{role}` must be a list of names, but is {names!r}.")
+
+
+def _check_brackets(text: str) -> None:
+    """Refuse brackets so deep that the parser would take very long to give up; those of comments do not count."""
+    depth = 0
+    for found in re.finditer(r"//[^\n]*|/\*.*?\*/|[(\[{]|[)\]}]", text, re.DOTALL):
+        depth += (found[0] in "([{") - (found[0] in ")]}")
+        if depth > _MOST_BRACKETS:
+            line = text.count("\n", 0, found.start()) + 1
+            raise DomainError(f"OpenQASM line {line}: brackets must be at most {_MOST_BRACKETS} deep, but are deeper.")
+
+
+def _deepest_line(error: Exception) -> int:
+    """Return the line that the parser had come to; its functions hold their part of the program as a context."""
+    contexts = [
+        frame.f_locals.get("ctx") or frame.f_locals.get("localctx")
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    starts = [getattr(context, "start", None) for context in contexts]
+    lines: list[int] = [start.line for start in starts if start is not None]
+    return lines[-1] if lines else 1
+
+
 def _parse(text: str) -> Any:
+    _check_brackets(text)
     try:
         from openqasm3 import parser  # noqa: PLC0415 - optional
     except ModuleNotFoundError as error:
@@ -99,6 +156,12 @@ def _parse(text: str) -> Any:
             return parser.parse(text)
     except parser.QASM3ParsingError as error:
         raise DomainError(_syntax_message(error)) from None
+    except RecursionError as error:
+        raise DomainError(f"OpenQASM line {_deepest_line(error)}: {_TOO_DEEP}.") from None
+    except ValueError as error:
+        # Python reads no decimal integer of more than some thousand digits.
+        told = "a number must have fewer digits to be read, but one has more"
+        raise DomainError(f"OpenQASM line {_deepest_line(error)}: {told}.") from None
     except AttributeError:
         # This is what the parser makes of a text without a single statement.
         raise DomainError("OpenQASM line 1: the program is empty.") from None
@@ -144,12 +207,14 @@ def _note_shape(program: _Program, node: Any) -> None:
     if node.identifier.name in program.input_shapes:
         raise DomainError(f"`{node.identifier.name}` must be declared once, but is declared again")
     sizes = node.type.dimensions if kind == "ArrayType" else []
-    program.input_shapes[node.identifier.name] = tuple(evaluate_integer(size, program.names) for size in sizes)
+    shape = tuple(evaluate_integer(size, program.names) for size in sizes)
+    if any(size < 1 for size in shape):
+        raise DomainError(f"an array must have at least one element in each dimension, but has {min(shape)}")
+    program.count("elements of inputs", prod(shape))
+    program.input_shapes[node.identifier.name] = shape
 
 
 def _matching(program: _Program, patterns: Iterable[str]) -> list[str]:
-    if isinstance(patterns, str):
-        raise DomainError(f"Arguments `parameters` and `inputs` must be lists of names, but one is {patterns!r}.")
     names = []
     for pattern in patterns:
         found = [name for name in program.input_shapes if fnmatchcase(name, pattern)]
@@ -176,6 +241,8 @@ def _at(node: Any, act: Callable[..., Any], *arguments: Any) -> Any:
     """Act, and name the line of the node in the message of an error that has none yet."""
     try:
         return act(*arguments)
+    except RecursionError:
+        raise DomainError(f"OpenQASM line {node.span.start_line}: {_TOO_DEEP}.") from None
     except DomainError as error:
         message = str(error)
         if message.startswith("OpenQASM line"):
@@ -206,6 +273,9 @@ def _declare_qubits(program: _Program, node: Any) -> None:
         program.qubit_names.append(name)
         return
     size = evaluate_integer(node.size, program.names)
+    if size < 1:
+        raise DomainError(f"a register must have at least one qubit, but has {size}")
+    program.count("qubits", size)
     program.registers[name] = tuple(range(first, first + size))
     program.qubit_names.extend(f"{name}[{index}]" for index in range(size))
 
@@ -238,6 +308,7 @@ def _alias(program: _Program, node: Any) -> None:
         parts = [parts[0].lhs, parts[0].rhs, *parts[1:]]
     resolved = [_qubits_of(program, part) for part in parts]
     is_one = len(parts) == 1 and isinstance(resolved[0], int)
+    program.count("qubits of aliases", sum(1 if isinstance(part, int) else len(part) for part in resolved))
     qubits = tuple(q for part in resolved for q in ((part,) if isinstance(part, int) else part))
     program.registers[node.target.name] = qubits[0] if is_one else qubits
 
@@ -246,11 +317,13 @@ def _loop(program: _Program, node: Any) -> None:
     domain = node.set_declaration
     kind = type(domain).__name__
     if kind == "RangeDefinition":
-        values: Iterable[Value] = evaluate_range(domain, program.names)
+        values: Sequence[Value] = evaluate_range(domain, program.names)
     elif kind == "DiscreteSet":
         values = [evaluate(value, program.names) for value in domain.values]
     else:
         raise DomainError(f"a loop must be over constants, but is over {kind}")
+    # A range may be longer than what has a length.
+    program.count("turns of loops", len(values[: _MOST_PARTS + 1]))
     for value in [as_declared(node.type, value) for value in values]:
         inner = replace(program, names=program.names | {node.identifier.name: value}, registers=dict(program.registers))
         _run(inner, node.block)
@@ -290,7 +363,9 @@ def _apply_gate(program: _Program, node: Any) -> None:
         if late:
             raise DomainError(f"{program.qubit_names[min(late)]} must be measured last, but has a gate after it")
         program.touched.update(qubits)
-        program.steps.extend(to_steps(_modified(program, node, program.names, qubits)))
+        steps = to_steps(_modified(program, node, program.names, qubits))
+        program.count("gates", len(steps))
+        program.steps.extend(steps)
 
 
 def _modified(program: _Program, node: Any, names: dict[str, Value], qubits: tuple[int, ...]) -> list[Operation]:
@@ -311,14 +386,21 @@ def _with_modifiers(
         return invert(_with_modifiers(program, node, inner, names, qubits))
     number = 1 if argument is None else evaluate_integer(argument, names)
     if kind == "pow":
-        return power(_with_modifiers(program, node, inner, names, qubits), number)
-    if not 1 <= number <= len(qubits):
-        raise DomainError(f"a gate must have {number} controls, but has {len(qubits)} qubits in all")
+        operations = _with_modifiers(program, node, inner, names, qubits)
+        if not is_one_turn(operations):
+            program.count(_EXPANDED, len(operations) * abs(number))
+        return power(operations, number)
+    if number < 1:
+        raise DomainError(f"`{kind}` must be by at least 1 qubit, but is by {number}")
+    if number > len(qubits):
+        raise DomainError(f"a gate with {number} controls must have a qubit for each, but has {len(qubits)} in all")
     operations = _with_modifiers(program, node, inner, names, qubits[number:])
+    program.count(_EXPANDED, len(operations) * 2 ** min(number, MOST_CONTROLS))
     return control(operations, qubits[:number], [kind == "ctrl"] * number)
 
 
 def _plain(program: _Program, node: Any, names: dict[str, Value], qubits: tuple[int, ...]) -> list[Operation]:
+    program.count("calls of gates", 1)
     if type(node).__name__ == "QuantumPhase":
         if qubits:
             raise DomainError("`gphase` must have a qubit for each control, but has more")

@@ -2,6 +2,7 @@
 
 import math
 import operator
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ CONSTANTS: dict[str, Value] = {
 
 _INTEGER_TYPES = ("IntType", "UintType")
 _NUMBER_TYPES = (*_INTEGER_TYPES, "FloatType", "AngleType")
+
+_TOO_LARGE = f"a number must be finite and at most {sys.float_info.max:.2g} in size, but one is not"
 
 _FUNCTIONS: dict[str, Callable[..., float]] = {
     "arccos": math.acos,
@@ -45,12 +48,23 @@ def evaluate(node: Any, names: Mapping[str, Value]) -> Value:
     A quotient of integers is a real number, as in the specification's own pow(1/2), and an integer where it is whole.
 
     Raises:
-        DomainError: The expression is not one of numbers and polynomials, or a name is not known.
+        DomainError: The expression is not one of numbers and polynomials, a name is not known, or a number is beyond
+            those of double precision.
     """
     kind = type(node).__name__
     if kind not in _RULES:
         raise DomainError(f"an expression must consist of numbers, inputs, + - * / ** % and functions, but has {kind}")
-    return _RULES[kind](node, names)
+    value = _RULES[kind](node, names)
+    if not _is_finite(value):
+        raise DomainError(_TOO_LARGE)
+    return value
+
+
+def _is_finite(value: Value) -> bool:
+    if isinstance(value, AngleSum):
+        return value.is_finite
+    # Unlike a conversion, a comparison takes integers of any size.
+    return isinstance(value, tuple) or abs(value) <= sys.float_info.max
 
 
 def evaluate_integer(node: Any, names: Mapping[str, Value]) -> int:
@@ -147,15 +161,25 @@ def _binary(symbol: str, left: AngleSum | float, right: AngleSum | float) -> Val
         return left * right
     if isinstance(right, AngleSum):
         raise DomainError(f"the right side of `{symbol}` must be a constant, but depends on inputs")
-    if symbol == "/" and right != 0:
-        quotient = left / right
-        is_whole = isinstance(left, int) and isinstance(right, int) and left % right == 0
-        return left // right if is_whole else quotient  # type: ignore[operator]
-    if symbol in ("**", "%") and not isinstance(left, AngleSum):
+    if symbol == "/":
+        return _quotient(left, right)
+    if symbol not in ("**", "%"):
+        raise DomainError(f"an expression must have the operators + - * / ** %, but has `{symbol}`")
+    if not isinstance(left, AngleSum):
         return _call("pow" if symbol == "**" else "mod", [left, right])
-    if symbol == "**" and right in (1, 2, 3):
-        return left if right == 1 else left * _binary(symbol, left, right - 1)  # type: ignore[operator]
-    raise DomainError(f"`{symbol}` must combine constants it is defined for, but has {left} and {right}")
+    if symbol == "%":
+        raise DomainError("the left side of `%` must be a constant, but depends on inputs")
+    if right not in (1, 2, 3):
+        raise DomainError(f"the exponent of what depends on inputs must be 1, 2 or 3, but is {right}")
+    return left if right == 1 else left * _binary(symbol, left, right - 1)  # type: ignore[operator]
+
+
+def _quotient(left: AngleSum | float, right: float) -> AngleSum | float:
+    if right == 0:
+        raise DomainError("the right side of `/` must not be 0, but is")
+    if isinstance(left, int) and isinstance(right, int) and left % right == 0:
+        return left // right
+    return left / right
 
 
 def _call(name: str, arguments: list[AngleSum | float]) -> float:
@@ -165,6 +189,8 @@ def _call(name: str, arguments: list[AngleSum | float]) -> float:
         raise DomainError(
             f"`{name}` must be of constants, but depends on inputs: an angle is a sum of products of them"
         )
+    if name == "pow" and len(arguments) == 2:
+        _check_power(*arguments)
     try:
         result = _FUNCTIONS[name](*arguments)
     except (ArithmeticError, TypeError, ValueError) as error:
@@ -172,6 +198,16 @@ def _call(name: str, arguments: list[AngleSum | float]) -> float:
     if isinstance(result, complex):
         raise DomainError(f"`{name}` must be real, but is not for {arguments}")
     return result
+
+
+def _check_power(base: Any, exponent: Any) -> None:
+    """Refuse an integer power that is too large before it takes all time and memory."""
+    if (
+        isinstance(base, int)
+        and isinstance(exponent, int)
+        and (base.bit_length() - 1) * exponent >= sys.float_info.max_exp
+    ):
+        raise DomainError(f"{_TOO_LARGE}: {base} to the power of {exponent}")
 
 
 def _element(collection: Value, index: Any, names: Mapping[str, Value]) -> Value:

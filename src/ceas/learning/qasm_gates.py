@@ -16,11 +16,23 @@ from ceas.learning.angle_sums import AngleSum, sum_terms
 from ceas.learning.circuits import CLIFFORDS, GateKind
 from ceas.learning.imported import Step
 
-__all__ = ["GATES", "Angle", "GateRule", "Operation", "control", "global_phase", "invert", "power", "to_steps"]
+__all__ = [
+    "GATES",
+    "MOST_CONTROLS",
+    "Angle",
+    "GateRule",
+    "Operation",
+    "control",
+    "global_phase",
+    "invert",
+    "is_one_turn",
+    "power",
+    "to_steps",
+]
 
 Angle = AngleSum | float
 
-_MOST_CONTROLS = 6  # a turn becomes 2^controls of them
+MOST_CONTROLS = 6  # a turn becomes 2^controls of them
 _INVERSE: dict[GateKind, GateKind] = {"s": "sdg", "sdg": "s", "sx": "sxdg", "sxdg": "sx"}
 _TURN_KINDS: dict[str, GateKind] = {"X": "rx", "Y": "ry", "Z": "rz", "XX": "rxx", "YY": "ryy", "ZZ": "rzz"}
 _SHORT: dict[GateKind, GateKind] = {"x": "cnot", "z": "cz"}
@@ -72,9 +84,14 @@ def invert(operations: Sequence[Operation]) -> list[Operation]:
     return [_inverse(operation) for operation in reversed(operations)]
 
 
+def is_one_turn(operations: Sequence[Operation]) -> bool:
+    """Tell whether a gate is a single turn, whose powers are turns."""
+    return len(operations) == 1 and operations[0].kind is None
+
+
 def power(operations: Sequence[Operation], exponent: int) -> list[Operation]:
     """Return an integer power of a gate; a single turn is scaled, others are repeated."""
-    if len(operations) == 1 and operations[0].kind is None:
+    if is_one_turn(operations):
         return [operations[0]._replace(angle=operations[0].angle * exponent)]
     return (list(operations) if exponent >= 0 else invert(operations)) * abs(exponent)
 
@@ -85,8 +102,8 @@ def control(operations: Iterable[Operation], controls: Sequence[int], on: Sequen
     Raises:
         DomainError: There are more than six controls, or a qubit occurs twice.
     """
-    if len(controls) > _MOST_CONTROLS:
-        raise DomainError(f"a gate must have at most {_MOST_CONTROLS} controls, but has {len(controls)}")
+    if len(controls) > MOST_CONTROLS:
+        raise DomainError(f"a gate must have at most {MOST_CONTROLS} controls, but has {len(controls)}")
     flips = [Operation((qubit,), kind="x") for qubit, is_on in zip(controls, on, strict=True) if not is_on]
     return [*flips, *(part for operation in operations for part in _controlled(operation, controls)), *flips]
 
