@@ -113,8 +113,8 @@ def _gaps(comparison: Comparison, n_expected: int) -> str:
     if missing:
         text += f" {format_number(missing)} runs of the full table are missing."
     if other := comparison.n_elsewhere:
-        runs = "1 run of another scenario" if other == 1 else f"{format_number(other)} runs of other scenarios"
-        text += f" The folder also holds {runs}, which cannot be compared with these and are not shown."
+        runs = "1 run" if other == 1 else f"{format_number(other)} runs"
+        text += f" Not shown: {runs} in this folder under other settings, which cannot be compared with these."
     return text
 
 
