@@ -135,7 +135,18 @@ def test_compare_adds_rows_and_repeats_none(tmp_path: Path) -> None:
     assert set(more["references"]) == {"test_accuracy_logistic", "test_accuracy_separable"}
     assert all(found["n_values"] == 2 and 0 < found["mean"] <= 1 for found in more["references"].values())
     run("report", str(tmp_path))
-    assert (tmp_path / "report.html").stat().st_size > 10_000
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "8 runs compare 2 methods under 2 attacks over 2 seeds" in page
+    assert "Not shown" not in page
+    # Other data in the same folder: the page shows them alone, and says what it leaves out.
+    settings = (*SET, "--set", "clock.rounds=2", "--set", "data.dataset=wine")
+    run("compare", "quickstart", "--methods", "ceas", "--seeds", "1", *settings, "--out", str(tmp_path))
+    run("report", str(tmp_path))
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "Not shown: 8 runs in this folder under other settings" in page
+    assert page.count("(n = 1)") > 0
+    assert "(n = 2)" not in page
+    assert "1 methods under 1 attacks" in page
 
 
 def test_schedule_adds_seeds_after_an_interruption_and_reports(tmp_path: Path) -> None:

@@ -226,6 +226,79 @@ def test_another_scenario_in_the_same_folder_keeps_its_own_rows(
     assert len(finished_keys(tmp_path)) == 16
 
 
+def test_what_was_compared_last_is_noted_even_when_nothing_is_left_to_run(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    other = scenario.with_overrides(["clock.rounds=7"])
+    compare(runtime, scenario, tmp_path, range(2), command="first")
+    compare(runtime, other, tmp_path, range(1), command="second")
+    first, second = read_comparison(tmp_path).compared
+    assert [(one.scenario_id, one.command) for one in (first, second)] == [
+        (scenario.scenario_id, "first"),
+        (other.scenario_id, "second"),
+    ]
+    runtime.fail_after = 0
+    compare(runtime, scenario, tmp_path, range(1), command="again")
+    tables = read_comparison(tmp_path)
+    assert [(one.scenario_id, one.command) for one in tables.compared] == [
+        (other.scenario_id, "second"),
+        (scenario.scenario_id, "again"),
+    ]
+    np.testing.assert_array_equal(tables.compared[1].rows_of(tables.rows), [True] * 8 + [False] * 4)
+    np.testing.assert_array_equal(tables.compared[0].rows_of(tables.rows), [False] * 8 + [True] * 4)
+    assert tables.compared[0].rows_of(tables.curves).sum() == 4
+
+
+def test_methods_attacks_and_seeds_of_one_scenario_go_together(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    for methods, attacks, n_seeds in ((["mean"], ["none"], 1), (["trimmed_mean"], ["sign_flip"], 2)):
+        compare_methods(
+            scenario,
+            methods=methods,
+            attacks=attacks,
+            seeds=range(n_seeds),
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+    tables = read_comparison(tmp_path)
+    [compared] = tables.compared
+    assert list(compared.variants) == [("mean", "none"), ("trimmed_mean", "sign_flip")]
+    assert compared.rows_of(tables.rows).all()
+    assert len(tables.rows["seed"]) == 3
+
+
+def test_a_row_that_two_scenarios_share_belongs_to_both_and_runs_once(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    # The other scenario differs in the policy alone, which the method fills in again.
+    other = scenario.with_policy("oldest_first")
+    for base, methods in ((scenario, ["mean@oldest_first", "mean"]), (other, ["mean", "mean@oldest_first"])):
+        compare_methods(
+            base,
+            methods=methods,
+            attacks=["none"],
+            seeds=[0],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+    tables = read_comparison(tmp_path)
+    assert len(runtime.simulated) == len(tables.rows["seed"]) == 3
+    # Rows: mean under both policies from the first scenario, then mean as the second means it.
+    assert sum(one.rows_of(tables.rows) for one in tables.compared).tolist().count(2) == 1  # type: ignore[attr-defined]
+    assert [int(one.rows_of(tables.rows).sum()) for one in tables.compared] == [2, 2]
+
+
+def test_what_was_compared_must_be_readable(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
+    compare(runtime, scenario, tmp_path, range(1))
+    path = tmp_path / "compare.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata({"compared": '[{"name": "x"}]'}), path)
+    with pytest.raises(RunDirectoryError, match="what it says was compared cannot be read"):
+        read_comparison(tmp_path)
+
+
 def test_curves_hold_the_evaluated_rounds(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
     compare(runtime, scenario, tmp_path, range(2))
     curves = read_comparison(tmp_path).curves
@@ -256,10 +329,8 @@ def test_adding_a_run_twice_keeps_the_first(make_result: MakeResult, scenario: S
 def test_byzantine_weight_is_the_mean_over_rounds(make_result: MakeResult, scenario: Scenario, tmp_path: Path) -> None:
     result = make_result(scenario)
     result.rounds["byzantine_weight"][:] = [0.1, 0.3, np.nan]
-    add_run(tmp_path, result, command="ceas compare x")
-    tables = read_comparison(tmp_path)
-    np.testing.assert_allclose(tables.rows["byzantine_weight"], [0.2])
-    assert tables.command == "ceas compare x"
+    add_run(tmp_path, result)
+    np.testing.assert_allclose(read_comparison(tmp_path).rows["byzantine_weight"], [0.2])
 
 
 def test_all_mistakes_are_told_before_anything_runs(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:

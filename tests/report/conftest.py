@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ceas.experiments.comparison_store import ComparedScenario, note_compared
 from ceas.experiments.result_tables import TABLE_COLUMNS, write_table
 from ceas.experiments.results import RunResult, write_run
 from ceas.experiments.scenario import load_scenario
@@ -351,8 +352,12 @@ def write_comparison(directory: Path, *, n_seeds: int = 5, scenario_ids: tuple[s
                 value = accuracy - (accuracy - 0.25) * np.exp(-r / 18) + rng.normal(0, 0.01)
                 curves.append({**key, "round": r, "test_accuracy": float(value)})
     command = "ceas compare headline --methods fidelity_weighted,mean --seeds 5"
-    write_table(directory / "compare.parquet", "compare", completed("compare", columns(rows)), {"command": command})
+    write_table(directory / "compare.parquet", "compare", completed("compare", columns(rows)))
     write_table(directory / "compare_curves.parquet", "compare_curves", columns(curves))
+    for scenario_id in scenario_ids:
+        variants = dict.fromkeys(product(METHODS, ATTACKS), scenario_id)
+        compared = ComparedScenario(scenario_id=scenario_id, name="headline", command=command, variants=variants)
+        note_compared(directory, compared)
     return directory
 
 

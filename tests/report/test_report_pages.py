@@ -17,7 +17,8 @@ import pytest
 from scipy import stats
 
 from ceas.errors import DomainError, RunDirectoryError
-from ceas.experiments.result_tables import Columns, read_table, write_table
+from ceas.experiments.comparison_store import ComparedScenario, note_compared, read_comparison
+from ceas.experiments.result_tables import Columns, read_metadata, read_table, write_table
 from ceas.experiments.results import RunResult, write_run
 from ceas.report import write_report
 from ceas.report.lives_figure import _chosen
@@ -608,9 +609,10 @@ def test_a_comparison_shows_heat_curves_differences_and_its_command(compare_page
 
 def with_references(directory: Path, target: Path, **levels: float) -> Path:
     shutil.copytree(directory, target)
-    rows = read_table(target / "compare.parquet", "compare")
+    path = target / "compare.parquet"
+    rows = read_table(path, "compare")
     given = {name: np.full(len(rows["seed"]), level) for name, level in levels.items()}
-    write_table(target / "compare.parquet", "compare", {**rows, **given})
+    write_table(path, "compare", {**rows, **given}, read_metadata(path))
     return target
 
 
@@ -673,9 +675,10 @@ def test_the_page_of_a_comparison_without_the_columns_of_references_is_refused(
 def cut_rows(directory: Path, target: Path, keep: Callable[[Columns], np.ndarray]) -> Path:
     shutil.copytree(directory, target)
     for name in ("compare", "compare_curves"):
-        columns = read_table(target / f"{name}.parquet", name)
+        path = target / f"{name}.parquet"
+        columns = read_table(path, name)
         chosen = keep(columns)
-        write_table(target / f"{name}.parquet", name, {key: values[chosen] for key, values in columns.items()})
+        write_table(path, name, {key: values[chosen] for key, values in columns.items()}, read_metadata(path))
     return target
 
 
@@ -701,17 +704,41 @@ def test_a_comparison_of_one_method_has_no_differences(compare_directory: Path, 
     assert len(page.all("figure")) == 2
 
 
-def test_rows_of_an_earlier_scenario_are_left_out_and_said_to_be(compare_directory: Path, tmp_path: Path) -> None:
-    target = shutil.copytree(compare_directory, tmp_path / "both")
+def test_rows_of_another_scenario_are_left_out_of_all_numbers_and_said_to_be(
+    compare_directory: Path, tmp_path: Path
+) -> None:
+    # The other scenario has one method more, accuracies of zero, and data on which logistic regression reaches half.
+    both = shutil.copytree(compare_directory, tmp_path / "both")
+    [mine] = read_comparison(both).compared
     for name in ("compare", "compare_curves"):
-        new = read_table(target / f"{name}.parquet", name)
-        old = {**new, "scenario_id": np.full(len(new["seed"]), "older", dtype=object)}
-        score = "test_accuracy_last5" if name == "compare" else "test_accuracy"
-        old[score] = np.zeros(len(new["seed"]))
-        write_table(target / f"{name}.parquet", name, {key: np.concatenate([old[key], new[key]]) for key in new})
-    page, alone = page_of(target), page_of(compare_directory)
-    assert "60 runs of earlier scenarios" in page.one("p", class_="summary")["text"]
+        path = both / f"{name}.parquet"
+        own, metadata = read_table(path, name), read_metadata(path)
+        levels = {"test_accuracy": 0.0, "test_accuracy_last5": 0.0, "test_accuracy_logistic": 0.5}
+        other = {key: values * 0 + levels[key] if key in levels else values for key, values in own.items()}
+        other["scenario_id"] = np.full(len(own["seed"]), "other", dtype=object)
+        other["method"] = np.where(own["method"] == "krum", "bulyan", own["method"])
+        write_table(path, name, {key: np.concatenate([own[key], other[key]]) for key in own}, metadata)
+    variants = {(method.replace("krum", "bulyan"), attack): "other" for method, attack in mine.variants}
+    note_compared(both, ComparedScenario(scenario_id="other", name="digits", variants=variants))
+    shown = page_of(both)
+    assert "digits (other)" in shown.one("p", class_="meta")["text"]
+    assert "50.0" in shown.one("section", id="table")["text"]
+    assert "bulyan" in shown.source
+    assert "krum" not in shown.source
+    note_compared(both, mine)
+    page, alone = page_of(both), page_of(compare_directory)
+    assert "Not shown: 60 runs in this folder under other settings" in page.one("p", class_="summary")["text"]
+    assert "Not shown" not in alone.one("p", class_="summary")["text"]
     assert page.one("section", id="table")["text"] == alone.one("section", id="table")["text"]
+    assert page.chart("Without attack")["aria-label"] == alone.chart("Without attack")["aria-label"]
+    assert "bulyan" not in page.source
+
+
+def test_a_comparison_that_does_not_say_what_was_compared_is_refused(compare_directory: Path, tmp_path: Path) -> None:
+    target = shutil.copytree(compare_directory, tmp_path / "old")
+    write_table(target / "compare.parquet", "compare", read_table(target / "compare.parquet", "compare"))
+    with pytest.raises(RunDirectoryError, match="repeat its `ceas compare` command"):
+        write_report([target])
 
 
 def test_runs_side_by_side_show_both_and_where_their_scenarios_differ(side_page: Page) -> None:

@@ -58,7 +58,8 @@ def compare(
 ) -> None:
     """Compare methods under attacks, on the same networks, with 95 % confidence intervals.
 
-    Finished runs are kept: repeat the command to go on after an interruption, or with more seeds to add them.
+    Finished runs are kept: repeat the command to go on after an interruption, or with more seeds, methods or attacks to
+    add them. The page of a folder shows the scenario compared last; runs under other settings stay apart.
     """
     from ceas.experiments import load_scenario
 

@@ -3,7 +3,7 @@
 A method is an aggregation rule, or `rule@policy` for a rule under another scheduling policy than the scenario's. The
 network does not depend on rule or attack, so it is simulated once per seed and policy and its trace replayed for all
 that share it. Rows are kept as they finish; running the same comparison again does only what is missing, with more
-seeds it adds them.
+seeds, methods or attacks it adds them. Rows of other scenarios in the same directory stay apart.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.errors import DomainError, RunDirectoryError, ScenarioError
-from ceas.experiments.comparison_store import add_run, finished_keys, read_comparison, reference_intervals
+from ceas.experiments.comparison_store import (
+    ComparedScenario,
+    add_run,
+    finished_keys,
+    note_compared,
+    read_comparison,
+    reference_intervals,
+)
 from ceas.experiments.result_tables import Columns
 from ceas.experiments.results import RunResult
 from ceas.experiments.scenario import Scenario
@@ -130,6 +137,7 @@ def compare_methods(
         for key in sorted(variants, key=lambda key: variants[key].network_id)
         if not _is_done(variants[key], seed, key, done)
     ]
+    note_compared(out, _compared(scenario, variants, command))
     traces: dict[tuple[int, str], Trace] = {}
     for count, (seed, key) in enumerate(missing):
         variant = variants[key]
@@ -141,7 +149,7 @@ def compare_methods(
             phase = f"{key[0]}, {key[1]}, seed {seed}"
             progress(ProgressEvent(phase=phase, training_round=count, rounds=len(missing)))
         result = simulate(variant, seed=seed, network_trace=traces[network])
-        add_run(out, result, method=key[0], command=command)
+        add_run(out, result, method=key[0])
     return summarise(scenario, methods=methods, attacks=attacks, seeds=seeds, out=out)
 
 
@@ -160,6 +168,15 @@ def _variants(scenario: Scenario, methods: Iterable[str], attacks: Iterable[str]
     if mistakes:
         raise ScenarioError(scenario.name, list(dict.fromkeys(mistakes)))
     return variants
+
+
+def _compared(scenario: Scenario, variants: Mapping[tuple[str, str], Scenario], command: str) -> ComparedScenario:
+    return ComparedScenario(
+        scenario_id=scenario.scenario_id,
+        name=scenario.name,
+        command=command,
+        variants={key: variant.scenario_id for key, variant in variants.items()},
+    )
 
 
 def _is_done(variant: Scenario, seed: int, key: tuple[str, str], done: set[tuple[str, str, str, int]]) -> bool:

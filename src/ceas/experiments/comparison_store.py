@@ -1,7 +1,12 @@
-"""The rows of a comparison on disk: keyed, appended as runs finish, never repeated."""
+"""The rows of comparisons on disk: keyed, appended as runs finish, never repeated.
 
+A directory may hold comparisons of several scenarios. A row's own scenario has a method and an attack filled in, so the
+rows alone do not tell which of them share everything else; the file says beside them which were compared.
+"""
+
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +20,11 @@ from ceas.experiments.statistics import MeanInterval, mean_interval
 __all__ = [
     "REFERENCES",
     "ROW_KEY",
+    "ComparedScenario",
     "ComparisonTables",
     "add_run",
     "finished_keys",
+    "note_compared",
     "read_comparison",
     "reference_intervals",
 ]
@@ -25,10 +32,33 @@ __all__ = [
 # What names one row; a curve has one row for each of its evaluated rounds.
 ROW_KEY = ("scenario_id", "method", "attack", "seed")
 _ROWS, _CURVES = "compare", "compare_curves"
+_COMPARED = "compared"
 # Columns of what else reaches on the features of a seed's data, whatever the method and the attack.
 REFERENCES = ("test_accuracy_logistic", "test_accuracy_separable")
 
 RowKey = tuple[str, str, str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedScenario:
+    """A scenario that was compared, and the scenarios of its rows.
+
+    Attributes:
+        scenario_id: Identity of what was given to compare, before methods and attacks were filled in.
+        name: Its name.
+        command: Latest command that compared it, empty if it was not the command line.
+        variants: Identity of its rows by method and attack, over all commands that compared it.
+    """
+
+    scenario_id: str
+    name: str
+    command: str = ""
+    variants: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def rows_of(self, columns: Columns) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Tell which rows of a table of rows or curves belong to this scenario."""
+        keys = _row_keys(columns)
+        return np.array([self.variants.get((method, attack)) == name for name, method, attack, _ in keys], bool)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +68,12 @@ class ComparisonTables:
     Attributes:
         rows: One row per run, columns `TABLE_COLUMNS["compare"]`.
         curves: One row per run and evaluated round, columns `TABLE_COLUMNS["compare_curves"]`.
-        command: Command that added the last row, empty if it was not the command line.
+        compared: Scenarios that were compared here, the latest last; empty if the file does not say.
     """
 
     rows: Columns
     curves: Columns
-    command: str
+    compared: tuple[ComparedScenario, ...]
 
 
 def read_comparison(directory: Path) -> ComparisonTables:
@@ -57,7 +87,7 @@ def read_comparison(directory: Path) -> ComparisonTables:
     return ComparisonTables(
         rows=read_table(_path(directory, _ROWS), _ROWS),
         curves=read_table(_path(directory, _CURVES), _CURVES),
-        command=read_metadata(_path(directory, _ROWS)).get("command", ""),
+        compared=_compared(directory),
     )
 
 
@@ -66,7 +96,23 @@ def finished_keys(directory: Path) -> set[RowKey]:
     return _keys(_read_or_empty(directory, _ROWS))
 
 
-def add_run(directory: Path, result: RunResult, *, method: str | None = None, command: str = "") -> None:
+def note_compared(directory: Path, scenario: ComparedScenario) -> None:
+    """Note that a scenario is the latest one compared; its methods and attacks join those compared before.
+
+    Rows that are there already then belong to it too, without being computed again.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    known = {one.scenario_id: one for one in _compared(directory)}
+    before = known.pop(scenario.scenario_id, None)
+    merged = replace(scenario, variants={**(before.variants if before else {}), **scenario.variants})
+    listed = json.dumps([_listed(one) for one in (*known.values(), merged)])
+    # Read both first: a file that does not fit this version is refused before anything is written.
+    curves, rows = _read_or_empty(directory, _CURVES), _read_or_empty(directory, _ROWS)
+    _write(directory, _CURVES, curves, {})
+    _write(directory, _ROWS, rows, {_COMPARED: listed})
+
+
+def add_run(directory: Path, result: RunResult, *, method: str | None = None) -> None:
     """Add a finished run under the name of its method, by default its rule, unless a run with its key is there already.
 
     The curve is written before the row: the row is what says that a run is complete.
@@ -83,13 +129,15 @@ def add_run(directory: Path, result: RunResult, *, method: str | None = None, co
     curves = {name: column[kept] for name, column in curves.items()}
     _write(directory, _CURVES, _joined(_CURVES, curves, _curve(result, key)), {})
     single = {name: np.array([value], dtype=rows[name].dtype) for name, value in row.items()}
-    _write(directory, _ROWS, _joined(_ROWS, rows, single), {"command": command} if command else {})
+    _write(directory, _ROWS, _joined(_ROWS, rows, single), _metadata(directory))
 
 
 def reference_intervals(rows: Columns) -> dict[str, MeanInterval]:
     """Return the mean over the seeds, with its 95 % interval, of each of `REFERENCES` that every row has.
 
-    All rows of a seed hold the same reference, so a seed counts once, however many methods and attacks it has.
+    Args:
+        rows: Rows of one compared scenario. Those of a seed then share their data and with it their references, so a
+            seed counts once, however many methods and attacks it has.
     """
     seeds = np.unique(rows["seed"])
     known = {name: rows[name] for name in REFERENCES if len(seeds) and np.isfinite(rows[name]).all()}
@@ -100,6 +148,34 @@ def reference_intervals(rows: Columns) -> dict[str, MeanInterval]:
 
 def _path(directory: Path, name: str) -> Path:
     return directory / f"{name}.parquet"
+
+
+def _metadata(directory: Path) -> dict[str, str]:
+    path = _path(directory, _ROWS)
+    return read_metadata(path) if path.is_file() else {}
+
+
+def _compared(directory: Path) -> tuple[ComparedScenario, ...]:
+    path = _path(directory, _ROWS)
+    try:
+        return tuple(
+            ComparedScenario(
+                scenario_id=one["scenario_id"],
+                name=one["name"],
+                command=one["command"],
+                variants={(method, attack): scenario_id for method, attack, scenario_id in one["variants"]},
+            )
+            for one in json.loads(_metadata(directory).get(_COMPARED, "[]"))
+        )
+    except (ValueError, TypeError, KeyError) as error:
+        raise RunDirectoryError(
+            f"{path}: what it says was compared cannot be read; choose another directory"
+        ) from error
+
+
+def _listed(scenario: ComparedScenario) -> dict[str, Any]:
+    head = {"scenario_id": scenario.scenario_id, "name": scenario.name, "command": scenario.command}
+    return {**head, "variants": [[*key, scenario_id] for key, scenario_id in scenario.variants.items()]}
 
 
 def _row(result: RunResult, method: str | None) -> dict[str, Any]:

@@ -112,8 +112,9 @@ def _gaps(comparison: Comparison, n_expected: int) -> str:
     missing, text = n_expected - len(comparison.rows), ""
     if missing:
         text += f" {format_number(missing)} runs of the full table are missing."
-    if comparison.n_superseded:
-        text += f" {format_number(comparison.n_superseded)} runs of earlier scenarios in this directory are left out."
+    if other := comparison.n_elsewhere:
+        runs = "1 run" if other == 1 else f"{format_number(other)} runs"
+        text += f" Not shown: {runs} in this folder under other settings, which cannot be compared with these."
     return text
 
 
@@ -155,6 +156,7 @@ def comparison_page(comparison: Comparison) -> str:
         ("metrics", "All metrics"),
     ]
     facts = [
+        ("scenario", f"{comparison.scenario_name} ({comparison.scenario_id})"),
         ("runs", format_number(len(rows))),
         ("seeds", format_number(len(np.unique(rows.integers("seed"))))),
         ("ceas", ", ".join(versions)),

@@ -88,16 +88,20 @@ class Comparison:
     """A comparison.
 
     Attributes:
-        rows: One row a run. Of each method under each attack only the runs of its latest scenario.
+        rows: One row a run of the scenario that was compared last.
         curves: Accuracy curves of these runs.
-        command: Command that added the last row, empty where none did.
-        n_superseded: Rows of earlier scenarios, which are not comparable and are left out.
+        scenario_name: Name of that scenario.
+        scenario_id: Its identity, before methods and attacks were filled in.
+        command: Latest command that compared it, empty where none did.
+        n_elsewhere: Rows of other scenarios, which are not comparable and are left out.
     """
 
     rows: Table
     curves: Table
+    scenario_name: str
+    scenario_id: str
     command: str
-    n_superseded: int
+    n_elsewhere: int
 
 
 def is_benchmark(directory: Path) -> bool:
@@ -173,20 +177,23 @@ def load_comparison(directory: Path) -> Comparison:
         RunDirectoryError: A file is missing, unreadable or of another version.
     """
     found = read_comparison(directory)
-    if len(found.rows["seed"]) == 0:
-        raise RunDirectoryError(f"{directory}: the comparison holds no finished run")
-    rows, curves = Table(found.rows), Table(found.curves)
-    # A scenario's identity covers method and attack, so each of their combinations has its own.
-    latest = {(method, attack): name for name, method, attack in _variants(rows)}
-    kept, kept_curves = (
-        table.where(np.array([latest.get((method, attack)) == name for name, method, attack in _variants(table)], bool))
-        for table in (rows, curves)
+    if not found.compared:
+        raise RunDirectoryError(
+            f"{directory}: an earlier version did not note which rows share a scenario; repeat its `ceas compare` "
+            "command, which keeps finished runs and notes it"
+        )
+    latest, rows, curves = found.compared[-1], Table(found.rows), Table(found.curves)
+    kept = rows.where(latest.rows_of(rows.columns))
+    if not len(kept):
+        raise RunDirectoryError(f"{directory}: the comparison of {latest.name} holds no finished run")
+    return Comparison(
+        rows=kept,
+        curves=curves.where(latest.rows_of(curves.columns)),
+        scenario_name=latest.name,
+        scenario_id=latest.scenario_id,
+        command=latest.command,
+        n_elsewhere=len(rows) - len(kept),
     )
-    return Comparison(rows=kept, curves=kept_curves, command=found.command, n_superseded=len(rows) - len(kept))
-
-
-def _variants(table: Table) -> list[tuple[str, str, str]]:
-    return list(zip(table.texts("scenario_id"), table.texts("method"), table.texts("attack"), strict=True))
 
 
 def known_mean(values: NDArray[np.float64]) -> float | None:
