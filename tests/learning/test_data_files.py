@@ -110,6 +110,8 @@ def test_labels_of_any_kind_are_numbered_in_order(labels: list[str], names: tupl
         ("1,2,a\n", {"label_column": 3}, "column 3 must be one of the 3 columns"),
         ("1,2,a\n", {"label_column": 0, "drop_columns": [-3]}, "there must be a label and a feature"),
         ("1,a\n", {"drop_columns": [0]}, "there must be a label and a feature"),
+        ("1,2,a\n", {"drop_columns": [1.5]}, "`drop_columns` must tell columns by name or whole number, but has 1.5"),
+        ("1,2,a\n", {"label_column": True}, "`label_column` must tell columns by name or whole number, but has True"),
         ('1,2,"a\n3,4,b\n', {}, "must be CSV, but"),
         ("1,2,a\n", {"delimiter": ", "}, "`delimiter` must be one character"),
     ],
