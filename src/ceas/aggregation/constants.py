@@ -1,7 +1,7 @@
 """The bounds' constants from a run's data or from the circuit, and what weights cost in variance.
 
-A bound is as good as its constants. `CONFIDENCE` says of each estimate on which side of the truth it lies, and why:
-`upper` may be put into a bound, `estimate` and `lower` may not without a margin that the user answers for.
+A bound is as good as its constants. `CONFIDENCE` says of each estimate on which side of the truth it lies, why, and
+whether a bound may use it as it is; the others need a margin that the user answers for.
 
 Weights. Node k's update has noise variance v_k, its gradient differs from the mean by D^2 in the mean square. The best
 linear unbiased estimate of a common gradient weighs by 1/v_k; by 1/(D^2 + v_k) of the mean of random effects; and
@@ -45,36 +45,38 @@ FloatArray = NDArray[np.float64]
 
 
 class Confidence(NamedTuple):
-    """On which side of the truth an estimate lies, and the reason."""
+    """On which side of the truth an estimate lies, whether a bound may use it as it is, and the reason."""
 
     side: Literal["upper", "estimate", "lower"]
+    is_safe: bool
     reason: str
 
 
 CONFIDENCE: dict[str, Confidence] = {
-    "circuit_smoothness": Confidence("upper", "proved for all parameters; usually far above the curvature that is met"),
+    "circuit_smoothness": Confidence(
+        "upper", True, "proved for all parameters; usually far above the curvature that is met"
+    ),
     "curvature_by_power_iteration": Confidence(
-        "lower", "the curvature at one point, approached from below; L is the largest over all points of the path"
+        "lower", False, "curvature at one point, approached from below; L is the largest over all points of the path"
     ),
     "dissimilarity_fit": Confidence(
-        "estimate", "least squares: about half of the points lie above the line; exact where the relation is linear"
+        "estimate", False, "least squares: about half of the points lie above the line, unless they all lie on it"
     ),
     "dissimilarity_envelope": Confidence(
-        "upper", "of the points that are given, none lies above; nothing is said of points that training never met"
+        "upper", True, "no given point lies above; nothing is said of points that training never met"
     ),
-    "split_half_variance": Confidence("estimate", "unbiased; its relative deviation is at most sqrt(2 / rounds)"),
+    "split_half_variance": Confidence(
+        "estimate", False, "unbiased; for Gaussian noise its relative standard deviation is at most sqrt(2 / rounds)"
+    ),
     "split_half_limits": Confidence(
-        "upper",
-        "at the stated level for Gaussian noise, counting one degree of freedom a round whatever the parameters",
+        "upper", True, "the upper limit, at its level, for Gaussian noise; one degree of freedom a round"
     ),
     "pl_constant": Confidence(
-        "upper", "the least over visited points, so at least the true mu; bounds want mu from below: an estimate only"
+        "upper", False, "the least over visited points is at least the true mu, and a bound wants mu from below"
     ),
-    "kappa_of_rounds": Confidence(
-        "lower", "the worst that happened, not the worst that can; `kappa_bound` is the upper one"
-    ),
+    "kappa_of_rounds": Confidence("lower", False, "the worst that happened, not the worst that can: see `kappa_bound`"),
 }
-"""Side and reason by function. `pl_constant` is above the truth, which for a bound is the unsafe side."""
+"""Of each estimate by its function's name. Exact inputs are assumed; see the functions on what noise does to them."""
 
 
 class Dissimilarity(NamedTuple):
