@@ -186,9 +186,9 @@ def nonconvex_bound(constants: TrainingConstants, *, step_size: float, n_steps: 
     Source:
         Allouah et al., NeurIPS 2023, arXiv 2309.13591 (deterministic); otherwise derived in the head of this module.
     """
-    steps = np.arange(1, _checked_steps(n_steps) + 1)
+    choices, steps = _choices(constants, step_size), np.arange(1, _checked_steps(n_steps) + 1)
     start = 2 * constants.initial_gap / (step_size * steps)
-    return _least((start + floor) / slope for slope, floor in _choices(constants, step_size))
+    return _least((start + floor) / slope for slope, floor in choices)
 
 
 def pl_bound(constants: TrainingConstants, *, step_size: float, n_steps: int) -> FloatArray:
