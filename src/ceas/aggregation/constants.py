@@ -325,6 +325,8 @@ def kappa_of_rounds(aggregates: ArrayLike, updates: ArrayLike, weights: ArrayLik
     if not (np.all(mass >= 0) and np.all(total > 0)):
         raise DomainError("Argument `weights` must be nonnegative and not all 0 in any round, but is not.")
     shares = mass / total
+    # About one of the rows, so that rows which coincide have no spread by rounding.
+    values, rows = values - rows[:, 0], rows - rows[:, :1]
     mean = np.einsum("ti,tip->tp", shares, rows)
     spread = np.einsum("ti,tip->t", shares, (rows - mean[:, None]) ** 2)
     deviation = np.sum((values - mean) ** 2, axis=1)

@@ -226,6 +226,8 @@ def deviation_ratio(value: ArrayLike, rows: ArrayLike, weights: ArrayLike | None
     if not (np.all(mass >= 0) and mass.sum() > 0):
         raise DomainError(f"Argument `weights` must be nonnegative and not all 0, but is {mass.tolist()}.")
     mass = mass / mass.sum()
+    # About one of the rows, so that rows which coincide have no spread by rounding.
+    result, points = result - points[0], points - points[0]
     mean = mass @ points
     return _ratio(float(np.sum((result - mean) ** 2)), float(mass @ np.sum((points - mean) ** 2, axis=1)))
 
