@@ -210,26 +210,28 @@ def test_the_suite_stays_below_the_constants_at_fifty_nodes(f: int) -> None:
 def test_the_suite_agrees_with_an_earlier_measurement() -> None:
     """Worst ratios measured elsewhere with the same attacks, n = 50, P = 16, on four clouds that were not recorded.
 
-    Clouds matter: what depends on them least agrees within 20 %; the median at f = 15 within 25 %; mixing at f = 5,
-    .063 and .123 there, does not (.035 and .044 here) and is left out.
+    Means over three draws of four clouds agree within 20 % at f = 15. At f = 5 they do for the trimmed mean alone:
+    clouds decide there, and the others are 28 to 51 % lower on these.
     """
     elsewhere = {
-        ("trimmed_mean", 5): (0.056, 0.2),
-        ("trimmed_mean", 15): (0.515, 0.2),
-        ("geometric_median", 15): (0.339, 0.2),
-        ("nnm_trimmed_mean", 15): (0.432, 0.2),
-        ("nnm_geometric_median", 15): (0.612, 0.2),
-        ("coordinate_median", 15): (0.527, 0.25),
+        ("trimmed_mean", 5): 0.056,
+        ("trimmed_mean", 15): 0.515,
+        ("coordinate_median", 15): 0.527,
+        ("geometric_median", 15): 0.339,
+        ("nnm_trimmed_mean", 15): 0.432,
+        ("nnm_geometric_median", 15): 0.612,
     }
-    for (name, f), (kappa, tolerance) in elsewhere.items():
-        rule = RULES[name]
-        found = measured_kappa(
-            lambda rows, run=rule, declared=f: run(rows, n_byzantine=declared).value,
-            n_nodes=50,
-            n_byzantine=f,
-            seed=1,
-        )
-        assert found.kappa == pytest.approx(kappa, rel=tolerance), (name, f)
+    for (name, f), kappa in elsewhere.items():
+        found = [
+            measured_kappa(
+                lambda rows, run=RULES[name], declared=f: run(rows, n_byzantine=declared).value,
+                n_nodes=50,
+                n_byzantine=f,
+                seed=seed,
+            ).kappa
+            for seed in range(3)
+        ]
+        assert np.mean(found) == pytest.approx(kappa, rel=0.2), (name, f)
 
 
 def test_the_suite_finds_that_the_mean_is_not_robust() -> None:

@@ -172,7 +172,8 @@ def split_half_variance(first: ArrayLike, second: ArrayLike) -> FloatArray:
     Raises:
         DomainError: Shapes differ or are not (T, n, P).
     """
-    return _half_differences(first, second).mean(axis=0)
+    variance: FloatArray = _half_differences(first, second).mean(axis=0)
+    return variance
 
 
 def split_half_limits(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> VarianceLimits:

@@ -49,7 +49,7 @@ FloatArray = NDArray[np.float64]
 # Grids of Young's parameters. They are fixed, not optimised: only so is the least over them monotone.
 _YOUNG = np.geomspace(1.0, 1e6, 241)
 _ETA = np.geomspace(1e-6, 1e6, 121)
-_MOMENTUM_ETA = np.geomspace(1e-4, 1e4, 161)
+_MOMENTUM_GRID = np.geomspace(1e-2, 1e2, 33)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +188,7 @@ def nonconvex_bound(constants: TrainingConstants, *, step_size: float, n_steps: 
     """
     choices, steps = _choices(constants, step_size), np.arange(1, _checked_steps(n_steps) + 1)
     start = 2 * constants.initial_gap / (step_size * steps)
-    return _least((start + floor) / slope for slope, floor in choices)
+    return _least(np.asarray((start + floor) / slope) for slope, floor in choices)
 
 
 def pl_bound(constants: TrainingConstants, *, step_size: float, n_steps: int) -> FloatArray:
@@ -222,28 +222,31 @@ def pl_bound(constants: TrainingConstants, *, step_size: float, n_steps: int) ->
     return _least(curve(slope, floor) for slope, floor in _choices(constants, step_size))
 
 
-def momentum_bound(constants: TrainingConstants, *, step_size: float, n_steps: int, momentum: float) -> FloatArray:
-    """Return the bound on the mean of E |grad L|^2 when nodes send `m <- beta m + (1 - beta) g`, from m = 0.
+def momentum_bound(
+    constants: TrainingConstants, *, step_size: float, n_steps: int, momentum: float, is_corrected: bool = True
+) -> FloatArray:
+    """Return the bound on the mean of E |grad L|^2 when nodes send `m <- beta m + (1 - beta) g` in place of gradients.
 
-    Lyapunov function: L - L_* plus a multiple of the squared distance of the honest mean momentum from the gradient.
-    For every eta > 0 with `(1 + 1/eta) (beta phi / (1 - beta))^2 <= 1 - phi`,
-    `a = 1 - (1 + eta) kappa B'^2` and `C = step_size (1 + 1/eta) / (2 (1 - beta))` the mean over t steps is at most
-    `[2 (L_0 - L_* + C (2 beta^2 L (L_0 - L_*) + (1 - beta)^2 V)) / (step_size t)
-    + (1 + eta) kappa S + (1 + 1/eta)(1 - beta) V] / a`.
-    S and B'^2 bound the momenta's spread: G^2 + Q and B^2 (convexity), or (1 + zeta) G^2 + (1 + 1/zeta) Q', and
-    (1 + zeta) B^2, with Q' = Q (1 - beta)/(1 + beta). The least over grids of eta and zeta is returned.
+    Lyapunov function: L - L_* and C times the squared distance d of the honest mean momentum from the gradient, where
+    `C = step_size (1 + 1/eta) / (2 (1 - beta))`, for every eta with `(1 + 1/eta) (beta phi / (1 - beta))^2 <= 1 - phi`.
+    With u_t = 1 - beta, or (1 - beta)/(1 - beta^(t+1)) when corrected, and means over the first t steps, it gives
+    `[2 (L_0 - L_* + C D) / (step_size t) + (1 + eta) kappa S + (1 + 1/eta) V mean(u^2) / (1 - beta)] / a` with
+    `a = 1 - (1 + eta) kappa B'^2`. D is 0 when corrected, else 2 beta^2 L (L_0 - L_*). S and B'^2 bound the momenta's
+    spread: G^2 + Q and omega B^2 by convexity, or `(1 + zeta) G^2 + (1 + 1/zeta) Q'` and (1 + zeta) omega B^2, where Q'
+    is the noise left in momenta. omega is the weight that the first gradient has in all momenta together: 1, or when
+    corrected about log(1/(1 - beta)) + 0.6. The least over grids of eta and zeta is returned.
 
-    Proved: this, for constant beta, no correction of the start, every honest node sending in every step. Not proved:
-    that Q may simply be divided by (1 + beta)/(1 - beta) (noise so far and gradients later are correlated, hence zeta);
-    momenta corrected by 1/(1 - beta^t), as a run uses, in their first 1/(1 - beta) steps; nodes that miss steps;
-    a bound under the Polyak-Lojasiewicz inequality; that momentum protects from attacks coupled over time beyond what
-    the bound states for every attack.
+    Proved: this, for constant beta and every honest node sending in every step. Not proved: that Q may simply be
+    divided by (1 + beta)/(1 - beta) (noise so far and later gradients are correlated, hence zeta); nodes that miss
+    steps; a bound under the Polyak-Lojasiewicz inequality; that momentum protects from attacks coupled over time better
+    than this bound, which is for any attack, says.
 
     Args:
         constants: As for `nonconvex_bound`; `miscalibration` must be 0.
         step_size: Positive; at most about (1 - beta)/(2 L).
         n_steps: T >= 1.
         momentum: beta in [0, 1).
+        is_corrected: Whether momenta are divided by 1 - beta^t, as those of a run are; else they start from 0.
 
     Returns:
         Shape (T,).
@@ -255,34 +258,50 @@ def momentum_bound(constants: TrainingConstants, *, step_size: float, n_steps: i
         raise DomainError(f"Argument `momentum` must be in [0, 1), but is {momentum}.")
     if constants.miscalibration > 0:
         raise DomainError(f"Argument `miscalibration` must be 0 with momentum, but is {constants.miscalibration}.")
+    usable = _usable_eta(constants, step_size, momentum)
+    steps = np.arange(1, _checked_steps(n_steps) + 1)
+    fresh = (1 - momentum) / (1 - momentum**steps) if is_corrected else np.full(n_steps, 1 - momentum)
+    # Of the first gradient in the momentum of each step; later gradients have less in all steps together.
+    share = float(np.sum(momentum ** (steps - 1) * fresh)) if is_corrected else 1.0
+    reduced = constants.noise_of_spread * (1 - momentum) / (1 + momentum)
+    remaining = reduced * (1 + momentum**steps) / (1 - momentum**steps) if is_corrected else np.full(n_steps, reduced)
+    noise = constants.noise_of_mean * np.cumsum(fresh**2) / steps / (1 - momentum)
+    remaining = np.cumsum(remaining) / steps
+    gap = constants.initial_gap
+    lag = 0.0 if is_corrected else 2 * momentum**2 * constants.smoothness * gap
+
+    def curve(eta: float, slope: float, spread: FloatArray) -> FloatArray:
+        start = gap + lag * step_size * (1 + 1 / eta) / (2 * (1 - momentum))
+        rule = (1 + eta) * constants.kappa * spread
+        bound: FloatArray = (2 * start / (step_size * steps) + rule + (1 + 1 / eta) * noise) / slope
+        return bound
+
+    slope_of_spread = share * constants.dissimilarity_slope
+    spreads = [(1.0, np.full(n_steps, constants.dissimilarity + constants.noise_of_spread))]
+    spreads += [
+        (1 + zeta, (1 + zeta) * constants.dissimilarity + (1 + 1 / zeta) * remaining)
+        for zeta in _MOMENTUM_GRID.tolist()
+    ]
+    found = [
+        (eta, 1 - (1 + eta) * constants.kappa * slope_of_spread * factor, spread)
+        for eta in usable
+        for factor, spread in spreads
+    ]
+    _refuse_without_slope(constants, max(slope for _, slope, _ in found), share)
+    return _least(curve(eta, slope, spread) for eta, slope, spread in found if slope > 0)
+
+
+def _usable_eta(constants: TrainingConstants, step_size: float, momentum: float) -> list[float]:
     phi = _relative_step(constants, step_size)
     drift = (momentum * phi / (1 - momentum)) ** 2
-    usable = _MOMENTUM_ETA[(1 + 1 / _MOMENTUM_ETA) * drift <= 1 - phi]
+    usable = _MOMENTUM_GRID[(1 + 1 / _MOMENTUM_GRID) * drift <= 1 - phi]
     if not len(usable):
         raise DomainError(
             f"Argument `step_size` is too long for momentum {momentum}: (beta step L / (1 - beta))^2 must be below "
             f"1 - step L, but is {drift:g} against {1 - phi:g}."
         )
-    spread, slope_factor = _momentum_spread(constants, momentum)
-    eta = usable[:, None]
-    slopes = 1 - (1 + eta) * constants.kappa * constants.dissimilarity_slope * slope_factor
-    noise = (1 + 1 / eta) * (1 - momentum) * constants.noise_of_mean
-    floors = (1 + eta) * constants.kappa * spread + noise
-    gap, weight = constants.initial_gap, step_size * (1 + 1 / eta) / (2 * (1 - momentum))
-    first = 2 * momentum**2 * constants.smoothness * gap + (1 - momentum) ** 2 * constants.noise_of_mean
-    starts = np.broadcast_to(2 * (gap + weight * first) / step_size, slopes.shape)
-    _refuse_without_slope(constants, float(slopes.max()))
-    steps = np.arange(1, _checked_steps(n_steps) + 1)
-    found = _undominated(slopes, (starts * _inverse(slopes), floors * _inverse(slopes)))
-    return _least(start / steps + floor for start, floor in found)
-
-
-def _momentum_spread(constants: TrainingConstants, momentum: float) -> tuple[FloatArray, FloatArray]:
-    """Spread of momenta at a zero gradient and factor on B^2, one entry per zeta and, first, by convexity."""
-    zeta, reduced = _MOMENTUM_ETA, constants.noise_of_spread * (1 - momentum) / (1 + momentum)
-    joined = (1 + zeta) * constants.dissimilarity + (1 + 1 / zeta) * reduced
-    plain = constants.dissimilarity + constants.noise_of_spread
-    return np.concatenate([[plain], joined]), np.concatenate([[1.0], 1 + zeta])
+    found: list[float] = usable.tolist()
+    return found
 
 
 def _choices(constants: TrainingConstants, step_size: float) -> list[tuple[float, float]]:
@@ -340,11 +359,12 @@ def _relative_step(constants: TrainingConstants, step_size: float) -> float:
     return min(phi, 1.0)
 
 
-def _refuse_without_slope(constants: TrainingConstants, slope: float) -> None:
+def _refuse_without_slope(constants: TrainingConstants, slope: float, share: float = 1.0) -> None:
     if slope <= 0:
+        momentum = f" times {share:.3g} by the start of momentum" if share > 1 else ""
         raise DomainError(
-            f"Beyond breakdown: a = 1 - kappa B^2 (with miscalibration, less still) must be positive, but is "
-            f"{slope:g} for kappa={constants.kappa:g}, B^2={constants.dissimilarity_slope:g}, "
+            f"Beyond breakdown: a = 1 - kappa B^2, less what miscalibration and momentum cost, must be positive, but "
+            f"is {slope:g} for kappa={constants.kappa:g}, B^2={constants.dissimilarity_slope:g}{momentum}, "
             f"epsilon={constants.miscalibration:g}: nothing is guaranteed."
         )
 
