@@ -245,7 +245,7 @@ def test_training_with_momentum_stays_below_its_bound(problem: dict[str, float],
         settings_of_momentum = {"step_size": step_size, "momentum": momentum, "is_corrected": is_corrected}
         squares, _ = simulate(quadratic, ATTACKS[attack], **settings_of_momentum)  # type: ignore[arg-type]
         if is_corrected and problem["tilt"] == 1:  # kappa B^2 = 1/3 times the first gradient's share is too much
-            with pytest.raises(DomainError, match=r"B\^2=1 times 2\.8"):
+            with pytest.raises(DomainError, match=r"B\^2=1 times 3\.01"):
                 momentum_bound(quadratic.constants(), n_steps=STEPS, **settings_of_momentum)  # type: ignore[arg-type]
             continue
         bound = momentum_bound(quadratic.constants(), n_steps=STEPS, **settings_of_momentum)  # type: ignore[arg-type]

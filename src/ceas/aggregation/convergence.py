@@ -234,7 +234,7 @@ def momentum_bound(
     `a = 1 - (1 + eta) kappa B'^2`. D is 0 when corrected, else 2 beta^2 L (L_0 - L_*). S and B'^2 bound the momenta's
     spread: G^2 + Q and omega B^2 by convexity, or `(1 + zeta) G^2 + (1 + 1/zeta) Q'` and (1 + zeta) omega B^2, where Q'
     is the noise left in momenta. omega is the weight that the first gradient has in all momenta together: 1, or when
-    corrected about log(1/(1 - beta)) + 0.6. The least over grids of eta and zeta is returned.
+    corrected 1.61 at beta = 0.5 and 3.01 at 0.9. The least over grids of eta and zeta is returned.
 
     Proved: this, for constant beta and every honest node sending in every step. Not proved: that Q may simply be
     divided by (1 + beta)/(1 - beta) (noise so far and later gradients are correlated, hence zeta); nodes that miss
