@@ -1,8 +1,8 @@
 """Robust and information-weighted aggregation of the learners' updates. Arrays in, arrays out.
 
 Every rule has the signature `rule(updates, *, n_byzantine, information=None, contraction=None) -> Aggregate`; here
-`n_byzantine` is the declared number of attackers. `debiased(rule)` divides the contraction out before `rule`. What a rule and training with it are
-guaranteed: `resilience`, `convergence` and `constants`.
+`n_byzantine` is the declared number of attackers. `debiased(rule)` divides the contraction out before `rule`. What is
+guaranteed of rules and of training with them: `resilience`, `convergence` and `constants`.
 """
 
 from ceas.aggregation.admission import Aggregate, Rule, debiased
