@@ -20,6 +20,7 @@ from ceas.aggregation import (
     resilience,
     trimmed_mean,
 )
+from ceas.aggregation.median import geometric_median_weights, median_of_coordinates
 from ceas.aggregation.resilience import (
     attack_suite,
     deviation_ratio,
@@ -269,6 +270,25 @@ def test_weighted_trimmed_mean_stays_below_its_constant(seed: int, n: int, sprea
     value = np.array([weighted_trimmed_mean(values, weights, mass)])
     ratio = deviation_ratio(value, values[f:, None], weights[f:])
     assert ratio <= weighted_kappa_bound("trimmed_mean", mass) * (1 + 1e-9)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10**6), n=st.integers(3, 12), n_far=st.integers(1, 6))
+def test_weighted_geometric_median_stays_below_its_constant(seed: int, n: int, n_far: int) -> None:
+    """Attackers sit with the `n_far` honest rows that are farthest out; in one parameter it is the weighted median."""
+    rng = np.random.default_rng(seed)
+    f = int(rng.integers(1, (n + 1) // 2))
+    weights, width = np.exp(0.5 * rng.normal(size=n)), int(rng.integers(1, 4))
+    rows = rng.normal(size=(n, width)) * 0.3
+    rows[: min(n, f + n_far)] += 2.0
+    rows[:f] = rows[f]
+    mass = weights[:f].sum() / weights.sum()
+    if mass >= 0.49:
+        return
+    value = geometric_median_weights(rows, start=median_of_coordinates(rows), weights=weights) @ rows
+    ratio = deviation_ratio(value, rows[f:], weights[f:])
+    for name in ("geometric_median", "coordinate_median")[: 1 + (width == 1)]:
+        assert ratio <= weighted_kappa_bound(name, mass) * (1 + 1e-6)
 
 
 def test_weighted_constants_with_equal_weights() -> None:
