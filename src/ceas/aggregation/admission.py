@@ -305,6 +305,9 @@ def debiased(rule: Rule, *, contraction_floor: float = CONTRACTION_FLOOR) -> Rul
                 name: None if column is None else _checked_column(column, name, len(rows))[kept]
                 for column, name in (*columns, (samples, "samples"))
             }
+            # Only to a rule that weighs by it: any other would divide by it once more.
+            if "contraction" in getattr(rule, "needs", ()):
+                shares["contraction"] = survival[kept]
             inner = rule(
                 _debias(rows[kept], survival[kept]),
                 n_byzantine=min(n_byzantine, (len(kept) - 1) // 2),

@@ -97,7 +97,7 @@ def _selected_by_krum(squared: FloatArray, n_byzantine: int) -> NDArray[np.intp]
     """Return the n - 2f rows that Krum selects one after the other, each time without those already selected.
 
     Each selection takes one row out of the game and one neighbour off every score. So a score loses either the selected
-    row or its farthest neighbour, and never gains one: O(n) per selection.
+    row or its farthest neighbour, and never gains one; nothing has to be sorted again.
     """
     n_nodes, n_selected = len(squared), len(squared) - 2 * n_byzantine
     if n_byzantine == 0:
@@ -106,16 +106,17 @@ def _selected_by_krum(squared: FloatArray, n_byzantine: int) -> NDArray[np.intp]
     order = np.argsort(squared - np.eye(n_nodes), axis=1, kind="stable")
     place_of, by_place = np.argsort(order, axis=1), np.take_along_axis(squared, order, axis=1)
     farthest = np.full(n_nodes, n_nodes - n_byzantine - 2)
-    scores = by_place[:, : n_nodes - n_byzantine - 1].sum(axis=1)
+    # Summed anew every time: two rows that are each other's only neighbour must tie exactly, not up to rounding.
+    by_place[:, n_nodes - n_byzantine - 1 :] = 0.0
     is_left = np.ones(n_nodes, dtype=bool)
     chosen: list[int] = []
     while True:
-        chosen.append(int(np.argmin(np.where(is_left, scores, np.inf))))
+        chosen.append(int(np.argmin(np.where(is_left, by_place.sum(axis=1), np.inf))))
         is_left[chosen[-1]] = False
         if len(chosen) == n_selected:
             return np.array(chosen, dtype=np.intp)
         place = place_of[:, chosen[-1]]
-        scores -= np.take_along_axis(by_place, np.minimum(place, farthest)[:, None], axis=1)[:, 0]
+        np.put_along_axis(by_place, np.minimum(place, farthest)[:, None], 0.0, axis=1)
         farthest = _farthest_left(order, is_left, farthest - (place > farthest))
 
 

@@ -12,6 +12,9 @@ FloatArray = NDArray[np.float64]
 
 TINY = 1e-300
 
+NEGLIGIBLE = 1e-9
+"""Mass below which a row counts as filtered out."""
+
 
 @robust_rule()
 def caf(admitted: Admitted) -> Estimate:
@@ -38,6 +41,8 @@ def caf(admitted: Admitted) -> Estimate:
         largest = projections[mass > 0].max()
         # Rows without mass no longer count, or a huge one that is long gone would shield all others.
         mass = mass * (1 - projections / largest).clip(0) if largest > 0 else np.zeros(n_nodes)
+        # What rounding leaves of a row that should be gone must not count when the row is huge.
+        mass = np.where(mass > NEGLIGIBLE, mass, 0.0)
         if mass.sum() <= n_nodes - 2 * admitted.n_byzantine or mass.sum() <= 0:
             return Estimate(value=best_mean, weights=best_mass)
 

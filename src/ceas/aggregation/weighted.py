@@ -34,6 +34,9 @@ FloatArray = NDArray[np.float64]
 LARGEST_RATIO = 1e9
 """Claims this far above or below the median one count as just so far: sums of weights then lose nobody to rounding."""
 
+NEGLIGIBLE = 1e-12
+"""Part of the weight below which a row counts as trimmed."""
+
 TIE = 1e-9
 """Part of the weight within which half of it counts as exactly half."""
 
@@ -122,15 +125,15 @@ def _largest_cap(descending: FloatArray, n_byzantine: int) -> float:
     allowed = (f / n_nodes + 0.5) / 2
     # With j weights capped at U: the f heaviest hold max(j, f) of them and what of the first f is below U.
     n_capped = np.arange(n_nodes)
-    beyond = descending.sum() - np.concatenate([[0.0], np.cumsum(descending)[:-1]])
-    heavy = np.where(n_capped < f, descending[:f].sum() - (descending.sum() - beyond), 0.0)
+    beyond = np.cumsum(descending[::-1])[::-1]
+    heavy = np.concatenate([np.cumsum(descending[:f][::-1])[::-1], np.zeros(n_nodes - f)])
     # Share at the cap U = descending[j], at which j + 1 weights are U and the others are as claimed.
     top = np.minimum(n_capped, f) * descending + heavy
     fits = top <= allowed * (n_capped * descending + beyond)
-    first = int(np.argmax(fits))
-    if first == 0 and fits[0]:
+    if fits[0]:
         return np.inf
     # Between two claims the share is a ratio of linear functions of the cap. The last fits always: all equal, f/n.
+    first = int(np.argmax(fits)) or n_nodes - 1
     return float((allowed * beyond[first] - heavy[first]) / (min(first, f) - allowed * first))
 
 
@@ -156,7 +159,7 @@ def _trimmed_mean(given: Weighted) -> tuple[FloatArray, FloatArray]:
     order, cumulative = _sorted_weight(given)
     before = np.concatenate([np.zeros_like(cumulative[:1]), cumulative[:-1]])
     low, high = given.byzantine_share, 1 - given.byzantine_share
-    inside = np.clip(np.minimum(cumulative, high) - np.maximum(before, low), 0.0, None)
+    inside = _without_rounding(np.minimum(cumulative, high) - np.maximum(before, low))
     inside = inside / inside.sum(axis=0)
     value = (np.take_along_axis(given.rows, order, axis=0) * inside).sum(axis=0)
     shares = np.bincount(order.ravel(), inside.ravel(), minlength=len(order)) / order.shape[1]
@@ -195,6 +198,11 @@ def _around(anchor: Estimator, admitted: Admitted) -> Estimate:
 def _nearest_share(weights: FloatArray, byzantine_share: float) -> FloatArray:
     """Share of the first weights along the last axis that hold all but the byzantine share; the last counts in part."""
     cumulative = np.cumsum(weights, axis=-1)
-    inside = np.clip(np.minimum(weights, 1 - byzantine_share - (cumulative - weights)), 0.0, None)
+    inside = _without_rounding(np.minimum(weights, 1 - byzantine_share - (cumulative - weights)))
     shares: FloatArray = inside / inside.sum(axis=-1, keepdims=True)
     return shares
+
+
+def _without_rounding(weights: FloatArray) -> FloatArray:
+    """Set to 0 what is negative, and what rounding leaves of a weight that should be 0: its row may be huge."""
+    return np.where(weights > NEGLIGIBLE, weights, 0.0)
