@@ -33,18 +33,23 @@ def caf(admitted: Admitted) -> Estimate:
     mass = np.ones(n_nodes)
     best_spread, best_mean, best_mass = np.inf, admitted.updates[0], mass
     while True:
-        centre = mass @ admitted.updates / mass.sum()
-        residuals = admitted.updates - centre
-        spread, projections = _leading(residuals * np.sqrt(mass / mass.sum())[:, None], residuals)
+        # Rows without mass are left out, or a huge one that is long gone would shield all others.
+        alive = np.flatnonzero(mass)
+        shares = mass[alive] / mass.sum()
+        centre = shares @ admitted.updates[alive]
+        residuals = admitted.updates[alive] - centre
+        spread, projections = _leading(residuals * np.sqrt(shares)[:, None], residuals)
         if spread < best_spread:
             best_spread, best_mean, best_mass = spread, centre, mass
-        largest = projections[mass > 0].max()
-        # Rows without mass no longer count, or a huge one that is long gone would shield all others.
-        mass = mass * (1 - projections / largest).clip(0) if largest > 0 else np.zeros(n_nodes)
+        if projections.max() <= 0:
+            break
+        mass = mass.copy()
+        mass[alive] *= 1 - projections / projections.max()
         # What rounding leaves of a row that should be gone must not count when the row is huge.
-        mass = np.where(mass > NEGLIGIBLE, mass, 0.0)
-        if mass.sum() <= n_nodes - 2 * admitted.n_byzantine or mass.sum() <= 0:
-            return Estimate(value=best_mean, weights=best_mass)
+        mass[mass < NEGLIGIBLE] = 0.0
+        if mass.sum() <= n_nodes - 2 * admitted.n_byzantine:
+            break
+    return Estimate(value=best_mean, weights=best_mass)
 
 
 def _dnc_mistake(
