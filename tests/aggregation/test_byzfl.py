@@ -21,7 +21,7 @@ OURS: dict[str, Callable[..., FloatArray]] = {
     "Average": lambda rows: aggregation.mean(rows, n_byzantine=0).value,
     "Median": lambda rows: aggregation.coordinate_median(rows, n_byzantine=0).value,
     "TrMean": lambda rows, f: aggregation.trimmed_mean(rows, n_byzantine=f).value,
-    "GeometricMedian": lambda rows, nu, T: aggregation.geometric_median(rows, n_byzantine=0).value,
+    "GeometricMedian": lambda rows, **_smoothing: aggregation.geometric_median(rows, n_byzantine=0).value,
     "Krum": lambda rows, f: aggregation.krum(rows, n_byzantine=f).value,
     "MultiKrum": lambda rows, f: aggregation.multi_krum(rows, n_byzantine=f).value,
     "CenteredClipping": lambda rows, L=1, tau=100.0: (

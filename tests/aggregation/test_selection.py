@@ -4,6 +4,7 @@
 in its spectral rules, ties), the definition here decides.
 """
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -402,3 +403,27 @@ def test_arc_shortens_as_many_as_it_should() -> None:
     np.testing.assert_array_equal(aggregation.adaptive_robust_clipping(rows, n_byzantine=0), rows)
     nothing = np.array([[0.0, 0], [0, 0], [0, 0], [0, 0], [3, 4]])
     assert not aggregation.adaptive_robust_clipping(nothing, n_byzantine=2).any()
+
+
+def test_reasons_to_refuse_are_known_before_there_are_updates() -> None:
+    assert aggregation.reason_to_refuse(aggregation.bulyan, n_nodes=50, n_byzantine=11) == ""
+    assert "n >= 4f + 3, but f=12, n=50" in aggregation.reason_to_refuse(aggregation.bulyan, n_nodes=50, n_byzantine=12)
+    assert "2f >= n" in aggregation.reason_to_refuse(aggregation.mean, n_nodes=50, n_byzantine=25)
+    three = partial(aggregation.bucketing_krum, size=3)
+    assert "in buckets of 3 make 17" in aggregation.reason_to_refuse(three, n_nodes=50, n_byzantine=9)
+    # Bulyan sees 10 buckets, too few for f = 2; the same without any look at the updates and with them.
+    rule = aggregation.preceded_by(aggregation.bucketing, aggregation.bulyan)
+    assert "f=2, n=10" in aggregation.reason_to_refuse(rule, n_nodes=20, n_byzantine=2)
+    with pytest.raises(DomainError, match="f=2, n=10"):
+        rule(np.full((20, 1), np.nan), n_byzantine=2)
+    assert aggregation.needs_of(partial(aggregation.q_rail_style, floor=0.2)) == ("contraction",)
+
+
+def test_debiased_lowers_what_it_tolerates_to_what_the_rule_can_do_with_those_left() -> None:
+    rows = np.random.default_rng(13).normal(size=(11, 2))
+    contraction = np.where(np.arange(11) < 8, 0.5, 0.01)
+    result = aggregation.debiased(aggregation.bulyan)(rows, n_byzantine=2, contraction=contraction)
+    assert result.n_byzantine == 1
+    np.testing.assert_allclose(result.value, aggregation.bulyan(2 * rows[:8], n_byzantine=1).value)
+    with pytest.raises(DomainError, match="f=3, n=11"):
+        aggregation.debiased(aggregation.bulyan)(rows, n_byzantine=3, contraction=contraction)

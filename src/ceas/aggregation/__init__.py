@@ -9,6 +9,8 @@ from ceas.aggregation.admission import (
     Aggregate,
     Rule,
     debiased,
+    needs_of,
+    reason_to_refuse,
 )
 from ceas.aggregation.claim_weighted import (
     fidelity_weighted_mean,
@@ -130,6 +132,7 @@ __all__ = [
     "monna",
     "multi_krum",
     "nearest_neighbor_mixing",
+    "needs_of",
     "nnm_caf",
     "nnm_centered_clipping",
     "nnm_coordinate_median",
@@ -142,6 +145,7 @@ __all__ = [
     "preceded_by",
     "q_rail_style",
     "qfi_weighted_mean",
+    "reason_to_refuse",
     "sample_weighted_mean",
     "smea",
     "trimmed_mean",

@@ -9,6 +9,7 @@ bit: neither the order of summation nor a tie depends on who sent what.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -28,7 +29,9 @@ __all__ = [
     "Rule",
     "debiased",
     "draws_of",
+    "needs_of",
     "own_parameters",
+    "reason_to_refuse",
     "robust_rule",
     "run_core",
     "with_signature",
@@ -165,10 +168,12 @@ class AdjustableRule(Protocol):
 
     Attributes:
         needs: Columns, and "root", that it cannot do without.
+        refuses: Maps (n, f) with 2f < n and its own parameters to the reason why it refuses, "" if it does not.
     """
 
     __name__: str
     needs: tuple[str, ...]
+    refuses: Callable[..., str]
 
     def __call__(
         self,
@@ -206,11 +211,16 @@ def robust_rule(
     """
 
     def decorate(core: Callable[..., Estimate]) -> AdjustableRule:
+        def refuses(n_nodes: int, n_byzantine: int, **parameters: Any) -> str:
+            if n_byzantine > condition.tolerated(n_nodes):
+                need = f"n >= {condition.per_byzantine}f + {condition.surplus}"
+                return f"Rule `{core.__name__}` needs {need}, but f={n_byzantine}, n={n_nodes}."
+            return refusal(n_nodes, n_byzantine, **parameters) if refusal is not None else ""
+
         def rule(updates: ArrayLike, *, n_byzantine: int, **given: Any) -> Aggregate:
             parameters = own_parameters(rule, given)
             rows = _checked_updates(updates, n_byzantine)
-            _check_condition(getattr(rule, "__name__"), condition, len(rows), n_byzantine)  # noqa: B009
-            if refusal is not None and (reason := refusal(len(rows), n_byzantine, **parameters)):
+            if reason := refuses(len(rows), n_byzantine, **parameters):
                 raise DomainError(reason)
             return run_core(
                 lambda admitted: core(admitted, **parameters),
@@ -226,7 +236,7 @@ def robust_rule(
 
         own = [p for p in inspect.signature(core).parameters.values() if p.kind is inspect.Parameter.KEYWORD_ONLY]
         made = with_signature(rule, core, own)
-        made.needs = needs
+        made.needs, made.refuses = needs, refuses
         return made
 
     return decorate
@@ -272,6 +282,22 @@ def draws_of(admitted: Admitted, seed: int) -> tuple[np.random.Generator, dict[s
     return np.random.default_rng([seed, int(n_before)]), {"n_draws": np.asarray(n_before + 1)}
 
 
+def needs_of(rule: Rule) -> tuple[str, ...]:
+    """Return the columns, and "root", that a rule cannot do without; none for a rule that does not say."""
+    needs: tuple[str, ...] = getattr(rule.func if isinstance(rule, partial) else rule, "needs", ())
+    return needs
+
+
+def reason_to_refuse(rule: Rule, *, n_nodes: int, n_byzantine: int, **parameters: Any) -> str:
+    """Say why a rule refuses n nodes with f declared attackers, before there are any updates; "" when it does not."""
+    if not 0 <= 2 * n_byzantine < n_nodes:
+        return f"Cannot tolerate 2f >= n: f={n_byzantine}, n={n_nodes}."
+    bound = rule.keywords if isinstance(rule, partial) else {}
+    refuses = getattr(rule.func if isinstance(rule, partial) else rule, "refuses", None)
+    own = {name: value for name, value in (bound | parameters).items() if name not in _SHARED}
+    return str(refuses(n_nodes, n_byzantine, **own)) if refuses is not None else ""
+
+
 def debiased(rule: Rule, *, contraction_floor: float = CONTRACTION_FLOOR) -> Rule:
     """Return `rule` run on updates divided by their certified contraction; those below the floor are left out.
 
@@ -294,6 +320,8 @@ def debiased(rule: Rule, *, contraction_floor: float = CONTRACTION_FLOOR) -> Rul
         memory: Mapping[str, NDArray[Any]] | None = None,
     ) -> Aggregate:
         rows = _checked_updates(updates, n_byzantine)
+        if reason := reason_to_refuse(rule, n_nodes=len(rows), n_byzantine=n_byzantine):
+            raise DomainError(reason)
         survival = _checked_column(contraction, "contraction", len(rows))
         usable = survival >= contraction_floor
         kept = np.flatnonzero(usable)
@@ -306,11 +334,11 @@ def debiased(rule: Rule, *, contraction_floor: float = CONTRACTION_FLOOR) -> Rul
                 for column, name in (*columns, (samples, "samples"))
             }
             # Only to a rule that weighs by it: any other would divide by it once more.
-            if "contraction" in getattr(rule, "needs", ()):
+            if "contraction" in needs_of(rule):
                 shares["contraction"] = survival[kept]
             inner = rule(
                 _debias(rows[kept], survival[kept]),
-                n_byzantine=min(n_byzantine, (len(kept) - 1) // 2),
+                n_byzantine=_most_tolerated(rule, len(kept), n_byzantine),
                 root=root,
                 nodes=_checked_nodes(nodes, len(rows))[kept],
                 memory=memory,
@@ -328,6 +356,12 @@ def debiased(rule: Rule, *, contraction_floor: float = CONTRACTION_FLOOR) -> Rul
         )
 
     return rule_on_debiased
+
+
+def _most_tolerated(rule: Rule, n_nodes: int, n_byzantine: int) -> int:
+    """Largest f, no more than declared, that the rule withstands with the nodes that are left."""
+    accepted = (f for f in range(n_byzantine, 0, -1) if not reason_to_refuse(rule, n_nodes=n_nodes, n_byzantine=f))
+    return next(accepted, 0)
 
 
 def run_core(
@@ -427,12 +461,6 @@ def _checked_updates(updates: ArrayLike, n_byzantine: int) -> FloatArray:
     if 2 * n_byzantine >= len(rows):
         raise DomainError(f"Cannot tolerate 2f >= n: f={n_byzantine}, n={len(rows)}.")
     return rows
-
-
-def _check_condition(name: str, condition: Condition, n_nodes: int, n_byzantine: int) -> None:
-    if n_byzantine > condition.tolerated(n_nodes):
-        need = f"n >= {condition.per_byzantine}f + {condition.surplus}"
-        raise DomainError(f"Rule `{name}` needs {need}, but f={n_byzantine}, n={n_nodes}.")
 
 
 def _checked_claims(

@@ -18,6 +18,8 @@ from ceas.aggregation.admission import (
     Estimate,
     Rule,
     draws_of,
+    needs_of,
+    reason_to_refuse,
     robust_rule,
 )
 from ceas.aggregation.distances import squared_distances
@@ -41,11 +43,13 @@ class Preaggregation(Protocol):
     Attributes:
         matrix: Maps the admitted rows (m, P) to the matrix (m', m) of the new rows in terms of them.
         refusal: Maps (n, f) and the parameters to the reason why it refuses, "" if it does not.
+        n_rows: Maps n and the parameters to the number of new rows.
     """
 
     __name__: str
     matrix: Callable[..., FloatArray]
     refusal: Callable[..., str]
+    n_rows: Callable[..., int]
 
     def __call__(self, updates: ArrayLike, *, n_byzantine: int, **parameters: Any) -> FloatArray:
         """Return the new rows, shape (m', P), for finite updates (m, P).
@@ -60,8 +64,12 @@ def _never(_n_nodes: int, _n_byzantine: int, **_parameters: Any) -> str:
     return ""
 
 
+def _as_many(n_nodes: int, **_parameters: Any) -> int:
+    return n_nodes
+
+
 def _preaggregation(
-    refusal: Callable[..., str] = _never,
+    refusal: Callable[..., str] = _never, n_rows: Callable[..., int] = _as_many
 ) -> Callable[[Callable[..., FloatArray]], Preaggregation]:
     def decorate(matrix: Callable[..., FloatArray]) -> Preaggregation:
         def preaggregation(updates: ArrayLike, *, n_byzantine: int, **parameters: Any) -> FloatArray:
@@ -84,7 +92,8 @@ def _preaggregation(
             setattr(preaggregation, attribute, getattr(matrix, attribute))
         shared = list(inspect.signature(preaggregation).parameters.values())[:2]
         signature = inspect.Signature([*shared, *_own(matrix)])
-        for attribute, value in (("matrix", matrix), ("refusal", refusal), ("__signature__", signature)):
+        attributes = {"matrix": matrix, "refusal": refusal, "n_rows": n_rows, "__signature__": signature}
+        for attribute, value in attributes.items():
             setattr(preaggregation, attribute, value)
         return cast(Preaggregation, preaggregation)
 
@@ -115,18 +124,23 @@ def nearest_neighbor_mixing(admitted: Admitted) -> FloatArray:
     return mixing
 
 
+def _n_buckets(n_nodes: int, *, size: int = 2, **_parameters: Any) -> int:
+    return -(-n_nodes // size)
+
+
 def _bucketing_mistake(n_nodes: int, n_byzantine: int, *, size: int = 2, seed: int = 0) -> str:
     if size < 1 or seed < 0:
         return f"Argument `size` must be at least 1 and `seed` at least 0, but are {size} and {seed}."
-    if n_byzantine and 2 * n_byzantine >= -(-n_nodes // size):
+    n_buckets = _n_buckets(n_nodes, size=size)
+    if 2 * n_byzantine >= n_buckets:
         return (
             f"Bucketing needs more than 2f buckets, but f={n_byzantine} and n={n_nodes} in buckets of {size} make "
-            f"{-(-n_nodes // size)}."
+            f"{n_buckets}."
         )
     return ""
 
 
-@_preaggregation(_bucketing_mistake)
+@_preaggregation(_bucketing_mistake, _n_buckets)
 def bucketing(admitted: Admitted, *, size: int = 2, seed: int = 0) -> FloatArray:
     """Replace the updates by the means of random buckets of `size`; the last may be smaller.
 
@@ -197,14 +211,18 @@ def preceded_by(preaggregation: Preaggregation, rule: Rule, *, name: str = "", m
     Raises:
         DomainError: The rule needs claims.
     """
-    needs: tuple[str, ...] = getattr(rule, "needs", ())
+    needs = needs_of(rule)
     if claimed := [column for column in needs if column in COLUMNS]:
         raise DomainError(f"Argument `rule` must not weigh by claims, but needs {', '.join(claimed)}.")
     own = {parameter.name: parameter for parameter in (*_own(rule), *_own(preaggregation))}
     before, after = ({p.name for p in _own(function)} for function in (preaggregation, rule))
 
     def refusal(n_nodes: int, n_byzantine: int, **parameters: Any) -> str:
-        return preaggregation.refusal(n_nodes, n_byzantine, **_among(before, parameters))
+        mixing, inner = _among(before, parameters), _among(after, parameters)
+        if reason := preaggregation.refusal(n_nodes, n_byzantine, **mixing):
+            return reason
+        n_rows = preaggregation.n_rows(n_nodes, **mixing)
+        return reason_to_refuse(rule, n_nodes=n_rows, n_byzantine=n_byzantine, **inner)
 
     def core(admitted: Admitted, **parameters: Any) -> Estimate:
         matrix = preaggregation.matrix(admitted, **_among(before, parameters))
