@@ -7,8 +7,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
@@ -32,19 +30,8 @@ RULES: dict[str, Rule] = {
         "ceas",
     )
 }
-ROBUST = [name for name in RULES if name not in ("mean", "nnm_mean")]
 # The input of ByzFL's own tests (LPD-EPFL/byzfl 69bd1ac, tests/); its expected outputs are quoted below.
 BYZFL = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
-
-ANY_FLOATS = hnp.arrays(
-    np.float64, st.tuples(st.integers(3, 9), st.integers(1, 4)), elements=st.floats(allow_nan=True, allow_infinity=True)
-)
-# Multiples of 1/8 up to 2^10: shifts by whole numbers and scaling by powers of two are then exact.
-TAME_FLOATS = hnp.arrays(
-    np.float64,
-    st.tuples(st.integers(3, 9), st.integers(1, 4)),
-    elements=st.integers(-8192, 8192).map(lambda count: count / 8),
-)
 
 
 @pytest.mark.parametrize("name", ["mean", "coordinate_median", "trimmed_mean"])
