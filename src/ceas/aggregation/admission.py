@@ -442,6 +442,10 @@ def _normalised(shares: FloatArray) -> FloatArray:
 
 
 def _canonical_order(keys: FloatArray) -> NDArray[np.intp]:
+    order = np.argsort(keys[:, 0], kind="stable")
+    # Nearly always the first parameter tells all rows apart; comparing whole rows takes fifty times as long.
+    if np.all(np.diff(keys[order, 0]) > 0):
+        return order
     rows = keys.tolist()
     return np.array(sorted(range(len(rows)), key=rows.__getitem__), dtype=np.intp)
 

@@ -111,7 +111,8 @@ def _selected_by_krum(squared: FloatArray, n_byzantine: int) -> NDArray[np.intp]
     is_left = np.ones(n_nodes, dtype=bool)
     chosen: list[int] = []
     while True:
-        chosen.append(int(np.argmin(np.where(is_left, by_place.sum(axis=1), np.inf))))
+        scores = by_place[:, : farthest.max() + 1].sum(axis=1)
+        chosen.append(int(np.argmin(np.where(is_left, scores, np.inf))))
         is_left[chosen[-1]] = False
         if len(chosen) == n_selected:
             return np.array(chosen, dtype=np.intp)
