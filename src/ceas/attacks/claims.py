@@ -14,7 +14,7 @@ FloatArray = NDArray[np.float64]
 CLAIM_FACTOR = 1000.0
 """Default inflation, far beyond what any honest node can reach; certification has to cut it."""
 
-Lie = Literal["inflated", "negative", "nan"]
+Lie = Literal["inflated", "negative", "not_a_number"]
 
 
 class Claims(NamedTuple):

@@ -155,8 +155,8 @@ def with_false_claims(
     Args:
         situation: What the attackers know.
         attack: Name of the attack, with its own claims replaced.
-        lie: `inflated`, `negative` or `nan`. Who claims a negative or no number is not heard: honest nodes do not pass
-            it on.
+        lie: `inflated`, `negative` or `not_a_number`. Who sends one of the last two is not heard: honest nodes do not
+            pass it on.
         claim_factor: Inflation.
         **parameters: Parameters of the attack.
 

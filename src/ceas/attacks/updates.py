@@ -25,12 +25,12 @@ __all__ = [
 ]
 
 FloatArray = NDArray[np.float64]
-MalformedValue = Literal["nan", "inf", "negative_inf", "huge", "denormal"]
+MalformedValue = Literal["not_a_number", "infinity", "negative_infinity", "huge", "denormal"]
 
 MALFORMED_VALUES: dict[str, float] = {
-    "nan": np.nan,
-    "inf": np.inf,
-    "negative_inf": -np.inf,
+    "not_a_number": np.nan,
+    "infinity": np.inf,
+    "negative_infinity": -np.inf,
     "huge": 1e200,
     "denormal": 5e-324,
 }
@@ -99,13 +99,13 @@ def gaussian(situation: Situation, *, centre: float = 0.0, deviation: float = 1.
 
 @update_attack
 def malformed(
-    situation: Situation, *, value: MalformedValue = "nan", where: Literal["all", "first"] = "all"
+    situation: Situation, *, value: MalformedValue = "not_a_number", where: Literal["all", "first"] = "all"
 ) -> FloatArray:
     """Send values on which careless code fails: NaN, infinities, 1e200, or the smallest denormal number.
 
     Args:
         situation: What the attackers know.
-        value: `nan`, `inf`, `negative_inf`, `huge` or `denormal`.
+        value: `not_a_number`, `infinity`, `negative_infinity`, `huge` or `denormal`.
         where: In `all` coordinates, or in the `first` of an otherwise honest mean.
 
     Raises:
