@@ -251,12 +251,13 @@ class CoSimulation:
         if not self._adversary.is_present:
             return local.updates.copy(), claims
         claims = self._adversary.claims(claims)
-        is_delivered, heard = self._heard(claims)
-        certified = certify_claims(heard, delivered_shots=local.shots, contraction_bound=contraction.bound)
+        heard = self._foreseen(np.zeros_like(local.updates), claims)
+        certified = certify_claims(heard.claims, delivered_shots=local.shots, contraction_bound=contraction.bound)
         columns = _averaged(copy.deepcopy(self._certified), certified)
 
         def pipeline(updates: FloatArray) -> FloatArray:
-            aggregate = self._applied(updates, is_delivered, columns)
+            agreed = self._foreseen(updates, claims)
+            aggregate = self._applied(agreed.updates, agreed.is_delivered, columns)
             # Too few updates make no step.
             return np.zeros_like(self.theta) if aggregate is None else aggregate.value
 
@@ -264,16 +265,10 @@ class CoSimulation:
         updates = self._adversary.updates(local.updates, training_round=training_round, scale=scale, pipeline=pipeline)
         return updates, claims
 
-    def _heard(self, claims: Claims) -> tuple[NDArray[np.bool_], Claims]:
-        """Return whose update with such claims honest nodes would take in time, and the claims that they would read."""
-        bits = self._security.fixed_point_bits
-        payloads = _payloads(np.zeros((self._world.n_learners, 1)), claims, bits)
-        read = [
-            consensus.decode_update(payload, node, n_parameters=1, fixed_point_bits=bits)
-            for node, payload in enumerate(payloads)
-        ]
-        is_taken = np.array([isinstance(update, consensus.Update) for update in read])
-        return is_taken & ~self._adversary.withheld, _decoded(payloads, is_taken, 1, bits).claims
+    def _foreseen(self, updates: FloatArray, claims: Claims) -> AgreedUpdates:
+        """Return what honest nodes will hold if all that they take in time arrives."""
+        bits, in_time = self._security.fixed_point_bits, ~self._adversary.withheld
+        return _decoded(_payloads(updates, claims, bits), in_time, updates.shape[1], bits)
 
     def _exchanged(
         self, window: WindowRecord, updates: FloatArray, claims: Claims
@@ -350,15 +345,17 @@ def _payloads(updates: FloatArray, claims: Claims, fixed_point_bits: int) -> lis
 def _decoded(
     payloads: list[bytes], is_delivered: NDArray[np.bool_], n_parameters: int, fixed_point_bits: int
 ) -> AgreedUpdates:
+    """Return what is held of the payloads that are delivered and valid; delivered ones are, honest nodes see to it."""
     values = np.zeros((len(payloads), n_parameters))
     claims = Claims(*(np.zeros(len(payloads)) for _ in Claims._fields))
+    is_held = np.zeros_like(is_delivered)
     for node in np.flatnonzero(is_delivered):
         update = consensus.decode_update(
             payloads[node], int(node), n_parameters=n_parameters, fixed_point_bits=fixed_point_bits
         )
-        # Honest nodes echo only what decodes, so whatever was delivered does.
         if isinstance(update, consensus.Update):
+            is_held[node] = True
             values[node] = update.values
             for column, name in zip(claims, Claims._fields, strict=True):
                 column[node] = getattr(update.claims, name)
-    return AgreedUpdates(is_delivered=is_delivered, updates=values, claims=claims)
+    return AgreedUpdates(is_delivered=is_held, updates=values, claims=claims)
