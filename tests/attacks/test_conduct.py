@@ -76,13 +76,13 @@ def test_conduct() -> None:
     assert conduct_of(attacks.pair_griefing).wastes_pairs
     fault = partial(attacks.circuit_fault, operation="bit_flip", place="output")
     assert conduct_of(fault).circuit_fault == CircuitFault("bit_flip", "output")
-    nested = partial(attacks.with_false_claims, attack="circuit_fault", operation="sign_flip")
+    nested = partial(attacks.with_false_claims, attack="circuit_fault", attack_parameters={"operation": "sign_flip"})
     assert conduct_of(nested).circuit_fault == CircuitFault("sign_flip", "input")
     assert conduct_of(own_attack) == Conduct()
     with pytest.raises(UnknownNameError):
         conduct_of(partial(attacks.with_false_claims, attack="nothing"))
     with pytest.raises(DomainError, match="no parameter `w`"):
-        conduct_of(partial(attacks.with_false_claims, attack="drift", w=1))
+        conduct_of(partial(attacks.with_false_claims, attack="drift", attack_parameters={"w": 1}))
 
 
 def own_attack(

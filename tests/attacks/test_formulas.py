@@ -245,7 +245,8 @@ def test_attackers_who_know_only_their_own_do_not_look_at_the_others() -> None:
         ("circuit_fault", {"operation": "grover_diffusion"}, "place"),
         ("with_false_claims", {"lie": "white"}, "lie"),
         ("with_false_claims", {"claim_factor": 0.0}, "factor"),
-        ("with_false_claims", {"attack": "min_max", "z": 1.0}, "has no parameter `z`"),
+        ("with_false_claims", {"attack": "min_max", "attack_parameters": {"z": 1.0}}, "has no parameter `z`"),
+        ("with_false_claims", {"attack_parameters": {"knowledge": "own"}}, "has no parameter `knowledge`"),
         ("with_false_claims", {"attack": "with_false_claims"}, "unknown attack"),
     ],
 )

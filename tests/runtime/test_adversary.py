@@ -104,7 +104,7 @@ def test_attackers_foresee_what_the_rule_will_say(
     [
         attacks.mimic,
         partial(attacks.drift, direction="random"),
-        partial(attacks.with_false_claims, attack="sleeper", wake_round=2),
+        partial(attacks.with_false_claims, attack="sleeper", attack_parameters={"wake_round": 2}),
         attacks.opt_ipm,
         attacks.free_riding,
     ],
@@ -193,7 +193,7 @@ def test_a_scenario_names_an_attack_with_its_parameters() -> None:
             "byzantine.n_byzantine=2",
             "byzantine.attack=with_false_claims",
             "byzantine.parameters.attack=min_max",
-            "byzantine.parameters.direction=sign",
+            "byzantine.parameters.attack_parameters.direction=sign",
             "byzantine.parameters.lie=not_a_number",
             "byzantine.parameters.knowledge=own",
         ],

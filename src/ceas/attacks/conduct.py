@@ -4,7 +4,7 @@ Such an attack says what the attackers do with their own hands (`conduct_of`) an
 runtime carries it out. Called as an attack on updates, it returns what they then send.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -148,7 +148,7 @@ def with_false_claims(
     attack: str = "a_little_is_enough",
     lie: Lie = "inflated",
     claim_factor: float = CLAIM_FACTOR,
-    **parameters: Any,
+    attack_parameters: Mapping[str, Any] | None = None,
 ) -> Sent:
     """Send any other attack of this package together with false claims; see `claims_sent`.
 
@@ -158,7 +158,7 @@ def with_false_claims(
         lie: `inflated`, `negative` or `not_a_number`. Who sends one of the last two is not heard: honest nodes do not
             pass it on.
         claim_factor: Inflation.
-        **parameters: Parameters of the attack.
+        attack_parameters: Parameters of the attack.
 
     Raises:
         UnknownNameError: There is no such attack.
@@ -166,7 +166,7 @@ def with_false_claims(
     """
     falsify_claims(Claims(*(np.zeros(1) for _ in Claims._fields)), lie=lie, factor=claim_factor)
     return send(
-        partial(_inner_attack(attack, parameters), knowledge=situation.knowledge),
+        partial(_inner_attack(attack, attack_parameters), knowledge=situation.knowledge),
         situation.honest,
         situation.n_byzantine,
         rng=situation.rng,
@@ -234,9 +234,7 @@ def conduct_of(attack: UpdateAttack) -> Conduct:
     """
     target, bound = unbound(attack)
     if target is with_false_claims:
-        outer = ("attack", "lie", "claim_factor", "knowledge")
-        inner = {key: value for key, value in bound.items() if key not in outer}
-        return conduct_of(_inner_attack(bound.get("attack", "a_little_is_enough"), inner))
+        return conduct_of(_inner_attack(bound.get("attack", "a_little_is_enough"), bound.get("attack_parameters")))
     if target is circuit_fault:
         fault = _checked_fault(bound.get("operation", "pauli"), bound.get("place", "input"))
         return Conduct(circuit_fault=fault)
@@ -245,11 +243,12 @@ def conduct_of(attack: UpdateAttack) -> Conduct:
     )
 
 
-def _inner_attack(name: str, parameters: dict[str, Any]) -> Callable[..., FloatArray]:
+def _inner_attack(name: str, parameters: Mapping[str, Any] | None) -> Callable[..., FloatArray]:
     allowed = [known for known in ATTACKS if known != "with_false_claims"]
     if name not in allowed:
         raise UnknownNameError("attack", name, allowed)
-    unknown = set(parameters) - set(own_parameters(ATTACKS[name]))
+    parameters = parameters or {}
+    unknown = set(parameters) - set(own_parameters(ATTACKS[name])) | ({"knowledge"} & set(parameters))
     if unknown:
         raise DomainError(f"Attack `{name}` has no parameter `{sorted(unknown)[0]}`.")
     return partial(ATTACKS[name], **parameters)

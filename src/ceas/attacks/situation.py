@@ -278,8 +278,7 @@ def _public_signature(with_memory: Callable[..., Sent], core: Callable[..., Any]
         if parameter.kind is not inspect.Parameter.VAR_KEYWORD
     ]
     own = list(inspect.signature(core).parameters.values())[1:]
-    # A core that takes any parameters keeps that, last.
-    return inspect.Signature([*common, *sorted(own, key=lambda parameter: parameter.kind)])
+    return inspect.Signature([*common, *own])
 
 
 def _checked_honest(honest_updates: ArrayLike, n_byzantine: int) -> FloatArray:
