@@ -94,6 +94,20 @@ def test_the_budget_is_recorded_and_both_signs_are_searched(name: str) -> None:
     assert len(calls) == 12
 
 
+def test_the_goal_and_the_stride_are_the_attackers_choice() -> None:
+    """The mean of 4 honest and 1 attacking row: alignment falls without end for one sign, distance grows for both."""
+    honest = np.random.default_rng(5).normal(size=(4, 3)) + 1.0
+    given: dict[str, Any] = {"rng": rng(), "aggregate": lambda rows: rows.mean(axis=0)}
+    mean = honest.mean(axis=0)
+    for goal in ("distance", "alignment"):
+        sent = attacks.opt_ipm(honest, 1, goal=goal, step=0.5, evaluations=6, **given)[0]
+        # From 0, strides of 0.5 that double: 0.5, 1.5, 3.5, 7.5, 15.5.
+        np.testing.assert_allclose(sent, -15.5 * mean)
+    away = attacks.opt_alie(honest, 1, goal="alignment", evaluations=2, **given)[0]
+    sign = -np.sign(honest.std(axis=0) @ mean)
+    np.testing.assert_allclose(away, mean + sign * 10 * honest.std(axis=0, ddof=1))
+
+
 def bound_rule(name: str, n_byzantine: int) -> Any:
     return lambda rows: getattr(aggregation, name)(rows, n_byzantine=n_byzantine).value
 

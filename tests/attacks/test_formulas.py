@@ -239,6 +239,8 @@ def test_attackers_who_know_only_their_own_do_not_look_at_the_others() -> None:
         ("sleeper", {"wake_round": -1}, "wake_round"),
         ("opt_alie", {}, "aggregate"),
         ("opt_alie", {"evaluations": 0}, "evaluations"),
+        ("opt_ipm", {"step": 0.0}, "step"),
+        ("opt_ipm", {"goal": "win"}, "goal"),
         ("label_flip", {"of": "all"}, "`of`"),
         ("circuit_fault", {"operation": "swap"}, "operation"),
         ("circuit_fault", {"place": "middle"}, "place"),

@@ -1,7 +1,7 @@
 """Attacks that try out what the rule under attack makes of them, and attackers that sleep until they do."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,29 @@ FloatArray = NDArray[np.float64]
 
 EVALUATIONS = 20
 """Evaluations of the rule on each side of zero, ByzFL's default."""
+
+STEP = 10.0
+"""First stride of a search, ByzFL's default. Where the far end is worse than a place before it, but better than zero, a
+shorter one finds more."""
+
+Goal = Literal["distance", "alignment"]
+"""What a search raises: the distance of the aggregate from the honest mean, or minus their inner product."""
+
+
+class Search(NamedTuple):
+    """How an attack searches.
+
+    Attributes:
+        evaluations: Evaluations of the rule for each sign.
+        is_signed: Whether both signs are searched.
+        step: First stride.
+        goal: What is raised.
+    """
+
+    evaluations: int
+    is_signed: bool
+    step: float
+    goal: Goal
 
 
 class Found(NamedTuple):
@@ -36,7 +59,7 @@ def line_search(
     *,
     evaluations: int = EVALUATIONS,
     start: float = 0.0,
-    step: float = 10.0,
+    step: float = STEP,
     ratio: float = 0.8,
 ) -> Found:
     """Search a high score at positions of at least 0: stride out while it rises, then with ever shorter strides.
@@ -73,51 +96,76 @@ def line_search(
 
 
 @update_attack
-def opt_alie(situation: Situation, *, evaluations: int = EVALUATIONS, is_signed: bool = True) -> Sent:
-    """Send the honest mean plus z honest deviations, z searched so as to move the aggregate farthest from that mean.
+def opt_alie(
+    situation: Situation,
+    *,
+    evaluations: int = EVALUATIONS,
+    is_signed: bool = True,
+    step: float = STEP,
+    goal: Goal = "distance",
+) -> Sent:
+    """Send the honest mean plus z honest deviations, with the z that a search finds to move the aggregate farthest.
 
     Args:
         situation: What the attackers know, among it the rule.
         evaluations: Evaluations of the rule for each sign of z.
         is_signed: Whether both signs are searched; ByzFL searches the positive one alone.
+        step: First stride of the search.
+        goal: `distance` from the honest mean, as in ByzFL, or `alignment`: the smallest inner product with it.
 
     Returns:
         What is sent. The memory holds `strength`, z, and `evaluations`, those of this round, for the record.
 
     Raises:
-        DomainError: The rule is not given, or there are no evaluations.
+        DomainError: The rule is not given, there are no evaluations, or the stride or the goal makes no sense.
 
     Source:
         ByzFL, arXiv 2505.24802 (optimal ALIE); Shejwalkar and Houmansadr, NDSS 2021 (search against the known rule).
     """
-    return _searched(situation, situation.mean, situation.deviation, evaluations, is_signed)
+    search = Search(evaluations, is_signed, step, goal)
+    return _searched(situation, situation.mean, situation.deviation, search)
 
 
 @update_attack
-def opt_ipm(situation: Situation, *, evaluations: int = EVALUATIONS, is_signed: bool = True) -> Sent:
-    """Send `-factor` times the honest mean, the factor searched so as to move the aggregate farthest from that mean.
+def opt_ipm(
+    situation: Situation,
+    *,
+    evaluations: int = EVALUATIONS,
+    is_signed: bool = True,
+    step: float = STEP,
+    goal: Goal = "distance",
+) -> Sent:
+    """Send `-factor` times the honest mean, with the factor that a search finds to move the aggregate farthest.
 
     Args:
         situation: What the attackers know, among it the rule.
         evaluations: Evaluations of the rule for each sign of the factor.
         is_signed: As for `opt_alie`; a negative factor exaggerates the honest mean.
+        step: As for `opt_alie`.
+        goal: As for `opt_alie`.
 
     Returns:
         As for `opt_alie`; the strength is the factor.
 
     Raises:
-        DomainError: The rule is not given, or there are no evaluations.
+        DomainError: The rule is not given, there are no evaluations, or the stride or the goal makes no sense.
 
     Source:
         As for `opt_alie`.
     """
     mean = situation.mean
-    return _searched(situation, np.zeros_like(mean), -mean, evaluations, is_signed)
+    return _searched(situation, np.zeros_like(mean), -mean, Search(evaluations, is_signed, step, goal))
 
 
 @update_attack
 def sleeper(
-    situation: Situation, *, wake_round: int | None = None, evaluations: int = EVALUATIONS, is_signed: bool = True
+    situation: Situation,
+    *,
+    wake_round: int | None = None,
+    evaluations: int = EVALUATIONS,
+    is_signed: bool = True,
+    step: float = STEP,
+    goal: Goal = "distance",
 ) -> FloatArray | Sent:
     """Send honest updates until a given round, when a reputation has been earned, and then those of `opt_alie`.
 
@@ -126,6 +174,8 @@ def sleeper(
         wake_round: First round of the attack, counted from 0. Default: half of the training.
         evaluations: As for `opt_alie`.
         is_signed: As for `opt_alie`.
+        step: As for `opt_alie`.
+        goal: As for `opt_alie`.
 
     Raises:
         DomainError: The round is negative, or as for `opt_alie`.
@@ -137,21 +187,23 @@ def sleeper(
         raise DomainError(f"Argument `wake_round` must be at least 0, but is {wake_round}.")
     if situation.training_round < (situation.rounds // 2 if wake_round is None else wake_round):
         return situation.own_updates()
-    return _searched(situation, situation.mean, situation.deviation, evaluations, is_signed)
+    search = Search(evaluations, is_signed, step, goal)
+    return _searched(situation, situation.mean, situation.deviation, search)
 
 
-def _searched(
-    situation: Situation, origin: FloatArray, direction: FloatArray, evaluations: int, is_signed: bool
-) -> Sent:
-    """Return `origin + strength * direction` of the strength at which the aggregate is farthest from the mean."""
+def _searched(situation: Situation, origin: FloatArray, direction: FloatArray, search: Search) -> Sent:
+    """Return `origin + strength * direction` of the strength that serves the goal best."""
+    if search.goal not in get_args(Goal):
+        raise DomainError(f"Argument `goal` must be `distance` or `alignment`, but is {search.goal!r}.")
     mean = situation.mean
 
     def damage(strength: float) -> float:
-        return float(np.linalg.norm(situation.aggregated(origin + strength * direction) - mean))
+        aggregate = situation.aggregated(origin + strength * direction)
+        return float(np.linalg.norm(aggregate - mean) if search.goal == "distance" else -(aggregate @ mean))
 
-    found = [line_search(damage, evaluations=evaluations)]
-    if is_signed:
-        found.append(line_search(lambda strength: damage(-strength), evaluations=evaluations))
+    found = [line_search(damage, evaluations=search.evaluations, step=search.step)]
+    if search.is_signed:
+        found.append(line_search(lambda strength: damage(-strength), evaluations=search.evaluations, step=search.step))
     # A tie goes to the positive sign.
     side = int(len(found) == 2 and found[1].score > found[0].score)
     strength = (1 - 2 * side) * found[side].position
