@@ -10,15 +10,14 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from ceas import attacks
-from ceas.attacks import Claims, UpdateAttack, claims_sent, inflate_claims
+from ceas.attacks import Claims, claims_sent, inflate_claims
 from ceas.errors import DomainError
 
 FloatArray = NDArray[np.float64]
 
-ATTACKS: dict[str, UpdateAttack] = {
-    name: getattr(attacks, name)
-    for name in ("none", "sign_flip", "inner_product_manipulation", "a_little_is_enough", "inflated_claim")
-}
+ATTACKS = attacks.ATTACKS
+# These draw from the generator.
+RANDOM = ("gaussian", "free_riding", "mimic")
 # The input of ByzFL's own tests (LPD-EPFL/byzfl 69bd1ac, tests/); expected outputs are theirs.
 BYZFL = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
 
@@ -33,6 +32,8 @@ def test_byzfl_vectors() -> None:
     np.testing.assert_allclose(sent, [[-8, -10, -12]] * 2, rtol=1e-14)
     sent = attacks.a_little_is_enough(BYZFL, 1, rng=rng(), z=1.5)
     np.testing.assert_allclose(sent, [[8.5, 9.5, 10.5]], rtol=1e-14)
+    np.testing.assert_array_equal(attacks.mimic(BYZFL, 1, rng=rng(), target=0), [[1, 2, 3]])
+    np.testing.assert_array_equal(attacks.malformed(BYZFL, 1, rng=rng(), value="infinity"), [[np.inf] * 3])
 
 
 @pytest.mark.parametrize("name", list(ATTACKS))
@@ -40,10 +41,12 @@ def test_shape_independence_of_the_generator_and_untouched_input(name: str) -> N
     honest = np.random.default_rng(1).normal(size=(35, 6))
     own = np.random.default_rng(2).normal(size=(15, 6))
     copies = honest.copy(), own.copy()
-    sent = ATTACKS[name](honest, 15, rng=np.random.default_rng(3), own_updates=own)
-    again = ATTACKS[name](honest, 15, rng=np.random.default_rng(4), own_updates=own)
+    given = {"own_updates": own, "aggregate": lambda rows: np.median(rows, axis=0), "last_aggregate": honest[0]}
+    sent = ATTACKS[name](honest, 15, rng=np.random.default_rng(3), rounds=2, **given)
     assert sent.shape == (15, 6)
-    np.testing.assert_array_equal(sent, again)
+    np.testing.assert_array_equal(sent, ATTACKS[name](honest, 15, rng=np.random.default_rng(3), rounds=2, **given))
+    if name not in RANDOM:
+        np.testing.assert_array_equal(sent, ATTACKS[name](honest, 15, rng=np.random.default_rng(4), rounds=2, **given))
     sent += 1.0
     np.testing.assert_array_equal(honest, copies[0])
     np.testing.assert_array_equal(own, copies[1])
@@ -96,7 +99,7 @@ def test_claims_sent_are_inflated_for_that_attack_only() -> None:
     claims = Claims(shots=np.array([10.0]), contraction=np.array([0.4]), quantum_fisher=np.array([0.2]))
     for name, attack in ATTACKS.items():
         sent = claims_sent(attack, claims)
-        assert (sent is claims) == (name != "inflated_claim")
+        assert (sent is claims) == (name not in ("inflated_claim", "with_false_claims"))
     twice = claims_sent(partial(attacks.inflated_claim, claim_factor=2.0), claims)
     np.testing.assert_allclose(twice, Claims(np.array([20.0]), np.array([0.8]), np.array([0.4])))
     assert claims_sent(partial(attacks.sign_flip, factor=2.0), claims) is claims
@@ -132,6 +135,10 @@ def test_wrong_calls_are_refused() -> None:
         with pytest.raises(DomainError, match="claim_factor"):
             attacks.inflated_claim(BYZFL, 1, rng=rng(), claim_factor=factor)
     for attack in ATTACKS.values():
+        with pytest.raises(DomainError, match="knowledge"):
+            attack(BYZFL, 1, rng=rng(), knowledge="none")
+        with pytest.raises(DomainError, match="last_aggregate"):
+            attack(BYZFL, 1, rng=rng(), last_aggregate=np.zeros(2))
         with pytest.raises(DomainError, match="honest_updates"):
             attack(np.zeros((0, 3)), 1, rng=rng(), own_updates=np.zeros((1, 3)))
         with pytest.raises(DomainError, match="n_byzantine"):

@@ -1,24 +1,73 @@
-"""What malicious nodes do to updates and claims. An attack's parameters are its threat model."""
+"""What malicious nodes do: to updates, data, circuits, claims, deadlines and pairs.
 
-from ceas.attacks.claims import Claims, inflate_claims
-from ceas.attacks.updates import (
-    UpdateAttack,
-    a_little_is_enough,
+Every attack has the signature `attack(honest_updates, n_byzantine, *, rng, own_updates=None, ...) -> array`, see
+`send`. An attack's parameters are its threat model; `docs/attacks.md` lists them all.
+"""
+
+from ceas.attacks.adaptive import line_search, opt_alie, opt_ipm, sleeper
+from ceas.attacks.claims import Claims, falsify_claims, inflate_claims
+from ceas.attacks.conduct import (
+    ATTACKS,
+    CircuitFault,
+    Conduct,
+    circuit_fault,
     claims_sent,
+    conduct_of,
     inflated_claim,
+    label_flip,
+    pair_griefing,
+    with_false_claims,
+    withholding,
+)
+from ceas.attacks.envelopes import min_max, min_sum
+from ceas.attacks.history import drift, mimic, relocated_orthogonal
+from ceas.attacks.situation import Sent, Situation, UpdateAttack, send, update_attack
+from ceas.attacks.updates import (
+    a_little_is_enough,
+    free_riding,
+    gaussian,
     inner_product_manipulation,
+    largest_hidden_deviation,
+    malformed,
     none,
     sign_flip,
 )
 
 __all__ = [
+    "ATTACKS",
+    "CircuitFault",
     "Claims",
+    "Conduct",
+    "Sent",
+    "Situation",
     "UpdateAttack",
     "a_little_is_enough",
+    "circuit_fault",
     "claims_sent",
+    "conduct_of",
+    "drift",
+    "falsify_claims",
+    "free_riding",
+    "gaussian",
     "inflate_claims",
     "inflated_claim",
     "inner_product_manipulation",
+    "label_flip",
+    "largest_hidden_deviation",
+    "line_search",
+    "malformed",
+    "mimic",
+    "min_max",
+    "min_sum",
     "none",
+    "opt_alie",
+    "opt_ipm",
+    "pair_griefing",
+    "relocated_orthogonal",
+    "send",
     "sign_flip",
+    "sleeper",
+    "update_attack",
+    "with_false_claims",
+    "withholding",
 ]

@@ -1,114 +1,76 @@
-"""Attacks on updates: what colluding nodes send instead of their own.
+"""Attacks by one formula: what colluding nodes send instead of their own updates, from this round alone.
 
-Threat model of all of them: the attackers know every honest update of the round and agree among themselves; they know
-neither the rule's weights nor the future. Give the honest updates in the space in which the rule under attack averages
-(for a rule that divides by the contraction: debiased), and map the result back with the attackers' own contraction.
+Give the honest updates in the space in which the rule under attack averages (for a rule that divides by the
+contraction: debiased), and map the result back with the attackers' own contraction.
 """
 
-from functools import partial
 from statistics import NormalDist
-from typing import Any, Literal, Protocol
+from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from ceas.attacks.claims import CLAIM_FACTOR, Claims, inflate_claims
+from ceas.attacks.situation import Situation, update_attack
 from ceas.errors import DomainError
 
 __all__ = [
-    "UpdateAttack",
     "a_little_is_enough",
-    "claims_sent",
-    "inflated_claim",
+    "free_riding",
+    "gaussian",
     "inner_product_manipulation",
+    "largest_hidden_deviation",
+    "malformed",
     "none",
     "sign_flip",
 ]
 
 FloatArray = NDArray[np.float64]
+MalformedValue = Literal["not_a_number", "infinity", "negative_infinity", "huge", "denormal"]
+
+MALFORMED_VALUES: dict[str, float] = {
+    "not_a_number": np.nan,
+    "infinity": np.inf,
+    "negative_infinity": -np.inf,
+    "huge": 1e200,
+    "denormal": 5e-324,
+}
 
 
-class UpdateAttack(Protocol):
-    """An attack on the updates of one training round; its own parameters are bound before."""
-
-    def __call__(
-        self,
-        honest_updates: ArrayLike,
-        n_byzantine: int,
-        *,
-        rng: np.random.Generator,
-        own_updates: ArrayLike | None = None,
-    ) -> FloatArray:
-        """Return what the attackers send, shape (n_byzantine, P), given the honest updates (h, P)."""
-        ...
-
-
-def none(
-    honest_updates: ArrayLike,
-    n_byzantine: int,
-    *,
-    rng: np.random.Generator,  # noqa: ARG001  (the signature of all attacks)
-    own_updates: ArrayLike | None = None,
-) -> FloatArray:
+@update_attack
+def none(situation: Situation) -> FloatArray:
     """Send the attackers' own updates, as honest nodes would."""
-    return _checked_own(own_updates, n_byzantine, _checked_honest(honest_updates, n_byzantine).shape[1]).copy()
+    return situation.own_updates()
 
 
-def sign_flip(
-    honest_updates: ArrayLike,
-    n_byzantine: int,
-    *,
-    rng: np.random.Generator,  # noqa: ARG001  (the signature of all attacks)
-    own_updates: ArrayLike | None = None,
-    factor: float = 1.0,
-    of: Literal["mean", "own"] = "mean",
-) -> FloatArray:
+@update_attack
+def sign_flip(situation: Situation, *, factor: float = 1.0, of: Literal["mean", "own"] = "mean") -> FloatArray:
     """Send `-factor` times the honest mean, or each attacker's own update.
 
     Source:
         Allen-Zhu et al., ICLR 2021, arXiv 2012.14368; the mean as in ByzFL, arXiv 2505.24802.
     """
-    honest = _checked_honest(honest_updates, n_byzantine)
     if of not in ("mean", "own"):
         raise DomainError(f"Argument `of` must be `mean` or `own`, but is {of!r}.")
-    if of == "own":
-        return -factor * _checked_own(own_updates, n_byzantine, honest.shape[1])
-    return _all_send(-factor * honest.mean(axis=0), n_byzantine)
+    return -factor * (situation.own_updates() if of == "own" else situation.mean)
 
 
-def inner_product_manipulation(
-    honest_updates: ArrayLike,
-    n_byzantine: int,
-    *,
-    rng: np.random.Generator,  # noqa: ARG001  (the signature of all attacks)
-    own_updates: ArrayLike | None = None,  # noqa: ARG001
-    factor: float = 2.0,
-) -> FloatArray:
+@update_attack
+def inner_product_manipulation(situation: Situation, *, factor: float = 2.0) -> FloatArray:
     """Send `-factor` times the honest mean; a factor below 1 hides inside the cloud of honest updates.
 
     Source:
         Xie et al., UAI 2019, arXiv 1903.03936.
     """
-    return _all_send(-factor * _checked_honest(honest_updates, n_byzantine).mean(axis=0), n_byzantine)
+    return -factor * situation.mean
 
 
-def a_little_is_enough(
-    honest_updates: ArrayLike,
-    n_byzantine: int,
-    *,
-    rng: np.random.Generator,  # noqa: ARG001  (the signature of all attacks)
-    own_updates: ArrayLike | None = None,  # noqa: ARG001
-    z: float | None = None,
-) -> FloatArray:
+@update_attack
+def a_little_is_enough(situation: Situation, *, z: float | None = None) -> FloatArray:
     """Send the honest mean plus z honest standard deviations of each coordinate.
 
     Args:
-        honest_updates: Shape (h, P).
-        n_byzantine: Number f of attackers.
-        rng: Not drawn from.
-        own_updates: Not used.
-        z: Deviation, any sign. Default: the largest that a majority of honest nodes still exceeds on average,
-            `z_max = inverse normal((n - f - s) / (n - f))` with `s = floor(n/2 + 1) - f`.
+        situation: What the attackers know.
+        z: Deviation, any sign. Default: `largest_hidden_deviation`.
 
     Raises:
         DomainError: z is not given and the attackers are no minority.
@@ -116,80 +78,90 @@ def a_little_is_enough(
     Source:
         Baruch et al., NeurIPS 2019, arXiv 1902.06156. Standard deviation with h - 1 degrees of freedom.
     """
-    honest = _checked_honest(honest_updates, n_byzantine)
-    deviation = honest.std(axis=0, ddof=1) if len(honest) > 1 else np.zeros(honest.shape[1])
-    # Without attackers, z_max has no meaning, nor has z.
-    strength = z if z is not None else _largest_hidden_deviation(len(honest), n_byzantine) if n_byzantine else 0.0
-    return _all_send(honest.mean(axis=0) + strength * deviation, n_byzantine)
+    strength = largest_hidden_deviation(situation.n_honest, situation.n_byzantine) if z is None else z
+    return situation.mean + strength * situation.deviation
 
 
-def inflated_claim(
-    honest_updates: ArrayLike,
-    n_byzantine: int,
-    *,
-    rng: np.random.Generator,
-    own_updates: ArrayLike | None = None,
-    factor: float = 1.0,
-    claim_factor: float = CLAIM_FACTOR,
-) -> FloatArray:
-    """Send inner product manipulation together with claims `claim_factor` times too high; see `claims_sent`.
-
-    A rule that believes the claims takes the attackers' word for the whole direction, so that the inner product turns
-    negative whatever the factor. A factor of 1 keeps the length of an honest update, which no gate on norms sees.
+@update_attack
+def gaussian(situation: Situation, *, centre: float = 0.0, deviation: float = 1.0) -> FloatArray:
+    """Send independent normal noise of mean `centre` and standard deviation `deviation` in every coordinate.
 
     Raises:
-        DomainError: The claim factor is not positive and finite.
+        DomainError: The deviation is negative or not finite.
+
+    Source:
+        Blanchard et al., NeurIPS 2017; standard normal as in ByzFL, arXiv 2505.24802, there one vector for all.
     """
-    if not 0 < claim_factor < float("inf"):
-        raise DomainError(f"Argument `claim_factor` must be positive and finite, but is {claim_factor}.")
-    return inner_product_manipulation(honest_updates, n_byzantine, rng=rng, own_updates=own_updates, factor=factor)
+    if not 0 <= deviation < np.inf:
+        raise DomainError(f"Argument `deviation` must be at least 0 and finite, but is {deviation}.")
+    return situation.rng.normal(centre, deviation, (situation.n_byzantine, situation.known.shape[1]))
 
 
-def claims_sent(attack: UpdateAttack, own_claims: Claims) -> Claims:
-    """Return the claims that go with an attack: inflated for `inflated_claim`, the true ones for all others.
+@update_attack
+def malformed(
+    situation: Situation, *, value: MalformedValue = "not_a_number", where: Literal["all", "first"] = "all"
+) -> FloatArray:
+    """Send values on which careless code fails: NaN, infinities, 1e200, or the smallest denormal number.
 
     Args:
-        attack: An attack of this module, or a `functools.partial` of it that binds its parameters.
-        own_claims: The attackers' true claims, arrays of shape (n_byzantine,).
+        situation: What the attackers know.
+        value: `not_a_number`, `infinity`, `negative_infinity`, `huge` or `denormal`.
+        where: In `all` coordinates, or in the `first` of an otherwise honest mean.
+
+    Raises:
+        DomainError: `value` or `where` is not known.
+
+    Source:
+        Infinity: ByzFL, arXiv 2505.24802.
     """
-    target: Any = attack
-    bound: dict[str, Any] = {}
-    if isinstance(attack, partial):
-        target, bound = attack.func, attack.keywords
-    if target is not inflated_claim:
-        return own_claims
-    return inflate_claims(own_claims, factor=bound.get("claim_factor", CLAIM_FACTOR))
+    if value not in get_args(MalformedValue):
+        raise DomainError(f"Argument `value` must be one of {', '.join(MALFORMED_VALUES)}, but is {value!r}.")
+    if where not in ("all", "first"):
+        raise DomainError(f"Argument `where` must be `all` or `first`, but is {where!r}.")
+    sent = situation.mean.copy()
+    sent[: 1 if where == "first" else None] = MALFORMED_VALUES[value]
+    return sent
 
 
-def _all_send(update: FloatArray, n_byzantine: int) -> FloatArray:
-    return np.tile(update, (n_byzantine, 1))
+@update_attack
+def free_riding(situation: Situation, *, noise: float = 0.1) -> FloatArray:
+    """Do no work: send the last agreed aggregate, hidden under noise that differs between the free riders.
+
+    Args:
+        situation: What the attackers know; before the first aggregate, they send zeros.
+        noise: Standard deviation of the noise in units of the root mean square of the aggregate's coordinates.
+
+    Raises:
+        DomainError: The noise is negative or not finite.
+
+    Source:
+        Fraboni, Vidal and Lorenzi, AISTATS 2021, arXiv 2006.11901 (disguised free riding).
+    """
+    if not 0 <= noise < np.inf:
+        raise DomainError(f"Argument `noise` must be at least 0 and finite, but is {noise}.")
+    n_parameters = situation.known.shape[1]
+    last = np.zeros(n_parameters) if situation.last_aggregate is None else situation.last_aggregate
+    scale = noise * float(np.sqrt(np.mean(last**2)))
+    return last + scale * situation.rng.standard_normal((situation.n_byzantine, n_parameters))
 
 
-def _largest_hidden_deviation(n_honest: int, n_byzantine: int) -> float:
+def largest_hidden_deviation(n_honest: int, n_byzantine: int) -> float:
+    """Return the deviation that a majority of honest nodes together with the attackers still exceeds on average.
+
+    `z_max = inverse normal((n - f - s) / (n - f))` with `s = floor(n/2 + 1) - f`.
+
+    Raises:
+        DomainError: The attackers are no minority.
+
+    Source:
+        Baruch et al., NeurIPS 2019, arXiv 1902.06156, algorithm 3.
+    """
     n_nodes = n_honest + n_byzantine
     if 2 * n_byzantine >= n_nodes:
         raise DomainError(
             f"Argument `z` must be given unless 2f < n, but f={n_byzantine}, n={n_nodes}: no z_max exists there."
         )
     n_supporters = n_nodes // 2 + 1 - n_byzantine
+    # With one honest node there is nobody to hide behind.
     share = (n_honest - n_supporters) / n_honest
-    return NormalDist().inv_cdf(share)
-
-
-def _checked_honest(honest_updates: ArrayLike, n_byzantine: int) -> FloatArray:
-    rows = np.asarray(honest_updates, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[0] == 0:
-        raise DomainError(f"Argument `honest_updates` must have shape (h, P) with h >= 1, but has shape {rows.shape}.")
-    if n_byzantine < 0:
-        raise DomainError(f"Argument `n_byzantine` must be at least 0, but is {n_byzantine}.")
-    return rows
-
-
-def _checked_own(own_updates: ArrayLike | None, n_byzantine: int, n_parameters: int) -> FloatArray:
-    if own_updates is None:
-        raise DomainError("Argument `own_updates` must be given for this attack, but is None.")
-    rows = np.asarray(own_updates, dtype=np.float64)
-    if rows.shape != (n_byzantine, n_parameters):
-        wanted = (n_byzantine, n_parameters)
-        raise DomainError(f"Argument `own_updates` must have shape {wanted}, but has shape {rows.shape}.")
-    return rows
+    return NormalDist().inv_cdf(share) if 0 < share < 1 else 0.0

@@ -13,10 +13,12 @@ Every draw comes from a stream named after its purpose and its training round, s
 checkpoint continues with the same numbers.
 """
 
+import copy
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -26,10 +28,11 @@ from numpy.typing import NDArray
 
 from ceas import consensus
 from ceas.aggregation import Aggregate, Rule
-from ceas.attacks import Claims, UpdateAttack, claims_sent
+from ceas.attacks import Claims, UpdateAttack
 from ceas.errors import DomainError
 from ceas.learning import Classifier, initial_parameters
 from ceas.network import WindowRecord
+from ceas.runtime.adversary import Adversary
 from ceas.runtime.certification import JointTests, certify_claims
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
 from ceas.runtime.evaluation import Evaluator
@@ -46,8 +49,6 @@ __all__ = ["ROOMS", "CoSimulation", "Method", "start_parameters"]
 
 FloatArray = NDArray[np.float64]
 
-# A contraction at which an update carries no signal that float64 could tell from its noise.
-LEAST_CONTRACTION = 1e-6
 ROOMS = ("network", "learning", "consensus", "aggregation", "evaluation", "other")
 
 
@@ -105,7 +106,8 @@ class CoSimulation:
         self._security = security
         self._source = source
         self._seed = seed
-        self._learners = Learners(world, training, seed=seed)
+        self._adversary = Adversary(method.attack, world.is_byzantine, rounds=training.rounds, seed=seed)
+        self._learners = Learners(world, training, seed=seed, conduct=self._adversary.conduct)
         self._evaluator = Evaluator(world, worker_momentum=training.worker_momentum)
         self._tests = JointTests.none_yet(world.network.n_links, by_basis=world.network.links.is_bell_diagonal)
         self._certified = Momentum((world.n_learners, 2), training.worker_momentum)
@@ -142,6 +144,7 @@ class CoSimulation:
         with self._timed("aggregation"):
             if aggregate is not None:
                 self._step(aggregate)
+                self._adversary.observe(aggregate.value)
         self.completed_rounds += 1
         with self._timed("evaluation"):
             evaluation = self._evaluator.evaluate(self.theta) if self._is_evaluated() else None
@@ -190,6 +193,7 @@ class CoSimulation:
         state |= {f"optimizer/{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
         state |= prefixed("certified", self._certified.to_arrays())
         state |= prefixed("learners", self._learners.to_arrays()) | prefixed("evaluator", self._evaluator.to_arrays())
+        state |= prefixed("adversary", self._adversary.to_arrays())
         state |= prefixed("source", self._source.to_arrays()) | prefixed("totals", self.totals.to_arrays())
         return state | prefixed("history", self.history.to_arrays())
 
@@ -203,6 +207,7 @@ class CoSimulation:
         self._tests = JointTests(np.array(arrays["tested"], np.int64), np.array(arrays["passed"], np.int64))
         self.seconds = dict(zip(ROOMS, np.asarray(arrays["seconds"], np.float64).tolist(), strict=True))
         self._certified.load(unprefixed("certified", arrays))
+        self._adversary.load(unprefixed("adversary", arrays))
         self._learners.load(unprefixed("learners", arrays))
         self._evaluator.load(unprefixed("evaluator", arrays))
         self._source.load(unprefixed("source", arrays))
@@ -237,43 +242,46 @@ class CoSimulation:
     def _attacked(
         self, training_round: int, local: LocalUpdates, contraction: Contraction
     ) -> tuple[FloatArray, Claims]:
-        """Return what each node sends: its own update and claims, or the attackers' in the place of theirs."""
-        liars = np.flatnonzero(self._world.is_byzantine)
-        updates = local.updates.copy()
+        """Return what each node sends: its own update and claims, or the attackers' in the place of theirs.
+
+        Attackers know what everybody claims and what the tests bound, so they certify the round for themselves before
+        it is agreed on, and aim at the rule with all that it will be told.
+        """
         claims = Claims(local.shots.astype(np.float64), contraction.believed.copy(), local.quantum_fisher.copy())
-        if liars.size == 0:
-            return updates, claims
-        own = Claims(*(column[liars] for column in claims))
-        for column, lie in zip(claims, claims_sent(self._method.attack, own), strict=True):
-            column[liars] = lie
-        # Attackers know by how much their update will be divided, so they aim in the space in which the rule averages.
-        scale = np.ones(updates.shape[0])
-        if self._method.is_debiasing:
-            scale = np.maximum(np.minimum(claims.contraction, contraction.bound), LEAST_CONTRACTION)
-        aimed = updates / scale[:, None]
-        # An update without signal weighs nothing; divided, it would only blur what attackers know of the others.
-        seen = ~self._world.is_byzantine & (scale > LEAST_CONTRACTION)
-        honest = aimed[seen if seen.any() else ~self._world.is_byzantine]
-        rng = stream(self._seed, "attack", training_round=training_round)
-        sent = self._method.attack(honest, int(liars.size), rng=rng, own_updates=aimed[liars])
-        updates[liars] = sent * scale[liars, None]
+        if not self._adversary.is_present:
+            return local.updates.copy(), claims
+        claims = self._adversary.claims(claims)
+        heard = self._foreseen(np.zeros_like(local.updates), claims)
+        certified = certify_claims(heard.claims, delivered_shots=local.shots, contraction_bound=contraction.bound)
+        columns = _averaged(copy.deepcopy(self._certified), certified)
+
+        def pipeline(updates: FloatArray) -> FloatArray:
+            agreed = self._foreseen(updates, claims)
+            aggregate = self._applied(agreed.updates, agreed.is_delivered, columns)
+            # Too few updates make no step.
+            return np.zeros_like(self.theta) if aggregate is None else aggregate.value
+
+        scale = columns[:, 1] if self._method.is_debiasing else np.ones(len(columns))
+        updates = self._adversary.updates(local.updates, training_round=training_round, scale=scale, pipeline=pipeline)
         return updates, claims
+
+    def _foreseen(self, updates: FloatArray, claims: Claims) -> AgreedUpdates:
+        """Return what honest nodes will hold if all that they take in time arrives."""
+        bits, in_time = self._security.fixed_point_bits, ~self._adversary.withheld
+        return _decoded(_payloads(updates, claims, bits), in_time, updates.shape[1], bits)
 
     def _exchanged(
         self, window: WindowRecord, updates: FloatArray, claims: Claims
     ) -> tuple[ExchangeRecord, AgreedUpdates]:
         """Broadcast fixed-point updates and claims; return what all honest nodes hold afterwards."""
         bits = self._security.fixed_point_bits
-        sent = [
-            consensus.Claims(shots=round(float(shots)), contraction=float(contraction), quantum_fisher=float(fisher))
-            for shots, contraction, fisher in zip(*claims, strict=True)
-        ]
-        payloads = [
-            consensus.encode_update(update, claim, fixed_point_bits=bits)
-            for update, claim in zip(updates, sent, strict=True)
-        ]
+        payloads = _payloads(updates, claims, bits)
         digest = consensus.parameter_digest(self.theta, fixed_point_bits=bits)
         exchange = self._source.exchange(window, payloads, digest)
+        withheld = self._adversary.withheld
+        if withheld.any():
+            # Frames that come too late cost what others cost.
+            exchange = replace(exchange, is_delivered=exchange.is_delivered & ~withheld)
         return exchange, _decoded(payloads, exchange.is_delivered, updates.shape[1], bits)
 
     def _aggregated(self, agreed: AgreedUpdates, certified: Claims) -> Aggregate | None:
@@ -281,16 +289,22 @@ class CoSimulation:
 
         An update is a momentum, so the information and the contraction behind it are averages over the same rounds.
         """
-        delivered = agreed.is_delivered
-        self._certified.add(np.stack([certified.information, certified.contraction], axis=1), certified.shots > 0)
-        information, contraction = self._certified.mean().T
-        if delivered.sum() <= 2 * self._method.tolerated_byzantine:
+        columns = _averaged(self._certified, certified)
+        return self._applied(agreed.updates, agreed.is_delivered, columns)
+
+    def _applied(self, updates: FloatArray, is_delivered: NDArray[np.bool_], columns: FloatArray) -> Aggregate | None:
+        """Apply the rule to those of everybody's updates that are delivered, with certified information, contraction.
+
+        The attackers' search calls this too, so that what they attack is what is deployed.
+        """
+        if is_delivered.sum() <= 2 * self._method.tolerated_byzantine:
             return None
+        information, contraction = columns[is_delivered].T
         aggregate = self._method.rule(
-            agreed.updates[delivered],
+            updates[is_delivered],
             n_byzantine=self._method.tolerated_byzantine,
-            information=information[delivered],
-            contraction=contraction[delivered],
+            information=information,
+            contraction=contraction,
         )
         # A user's own rule may return anything.
         if not isinstance(aggregate, Aggregate):
@@ -306,18 +320,42 @@ class CoSimulation:
         self.theta = np.asarray(optax.apply_updates(parameters, change), np.float64)
 
 
+def _averaged(momentum: Momentum, certified: Claims) -> FloatArray:
+    """Add a round's certified claims to their averages; return information and contraction, `(learners, 2)`."""
+    momentum.add(np.stack([certified.information, certified.contraction], axis=1), certified.shots > 0)
+    return momentum.mean()
+
+
+def _payloads(updates: FloatArray, claims: Claims, fixed_point_bits: int) -> list[bytes]:
+    """Return what each node puts on the wire; a number of shots that is none is marked so that receivers refuse."""
+    sent = [
+        consensus.Claims(
+            shots=round(float(shots)) if math.isfinite(shots) else -1,
+            contraction=float(contraction),
+            quantum_fisher=float(fisher),
+        )
+        for shots, contraction, fisher in zip(*claims, strict=True)
+    ]
+    return [
+        consensus.encode_update(update, claim, fixed_point_bits=fixed_point_bits)
+        for update, claim in zip(updates, sent, strict=True)
+    ]
+
+
 def _decoded(
     payloads: list[bytes], is_delivered: NDArray[np.bool_], n_parameters: int, fixed_point_bits: int
 ) -> AgreedUpdates:
+    """Return what is held of the payloads that are delivered and valid; delivered ones are, honest nodes see to it."""
     values = np.zeros((len(payloads), n_parameters))
     claims = Claims(*(np.zeros(len(payloads)) for _ in Claims._fields))
+    is_held = np.zeros_like(is_delivered)
     for node in np.flatnonzero(is_delivered):
         update = consensus.decode_update(
             payloads[node], int(node), n_parameters=n_parameters, fixed_point_bits=fixed_point_bits
         )
-        # Honest nodes echo only what decodes, so whatever was delivered does.
         if isinstance(update, consensus.Update):
+            is_held[node] = True
             values[node] = update.values
             for column, name in zip(claims, Claims._fields, strict=True):
                 column[node] = getattr(update.claims, name)
-    return AgreedUpdates(is_delivered=is_delivered, updates=values, claims=claims)
+    return AgreedUpdates(is_delivered=is_held, updates=values, claims=claims)

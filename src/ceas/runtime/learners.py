@@ -10,6 +10,7 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
+from ceas.attacks import Conduct
 from ceas.learning import (
     Encoded,
     GradientMethod,
@@ -37,6 +38,7 @@ from ceas.network import WindowRecord
 from ceas.runtime.checkpoint import Arrays
 from ceas.runtime.momentum import Momentum
 from ceas.runtime.outcome import Contraction, LocalUpdates
+from ceas.runtime.sabotage import Sabotage
 from ceas.runtime.world import World
 from ceas.streams import stream, stream_seed
 
@@ -94,12 +96,16 @@ class Learners:
         world: Circuit, hardware and data.
         training: How they train.
         seed: Root seed.
+        conduct: What the malicious ones do to their data, circuits and shots; by default nothing.
     """
 
-    def __init__(self, world: World, training: TrainingParameters, *, seed: int) -> None:
+    def __init__(
+        self, world: World, training: TrainingParameters, *, seed: int, conduct: Conduct | None = None
+    ) -> None:
         self._world = world
         self._training = training
         self._seed = seed
+        self._sabotage = Sabotage(world, conduct or Conduct(), seed=seed)
         self._settings = GradientSettings(
             minibatch=training.minibatch,
             readout_share=training.readout_share,
@@ -120,20 +126,20 @@ class Learners:
 
         A learner whose shots are too few for a gradient sends the momentum that it has.
         """
-        world = self._world
-        shot_learner, shot_werner = self._shots(window)
+        world, sabotage = self._world, self._sabotage
+        shot_learner, shot_werner = sabotage.kept(*self._shots(window))
         estimates = estimate_gradients(
             world.model,
             world.partition,
             theta,
             self._noise,
-            dataset=world.dataset,
-            samples=world.samples,
+            dataset=sabotage.dataset,
+            samples=sabotage.samples,
             shot_learner=shot_learner,
             shot_werner=shot_werner,
             settings=self._settings,
             seed=stream_seed(self._seed, "gradients", training_round=window.window),
-            run_shots=self._processors(window.window),
+            run_shots=sabotage.processors(self._processors(window.window)),
         )
         self._momentum.add(estimates.gradient, estimates.shots > 0)
         return LocalUpdates(

@@ -1,0 +1,110 @@
+"""Claims, conduct, users' own attacks, and what a run hands to an attack."""
+
+import inspect
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ceas import attacks
+from ceas.attacks import ATTACKS, CircuitFault, Claims, Conduct, Sent, claims_sent, conduct_of, falsify_claims, send
+from ceas.attacks.situation import SUPPLIED
+from ceas.errors import DomainError, UnknownNameError
+from ceas.experiments import registry
+
+FloatArray = NDArray[np.float64]
+
+CLAIMS = Claims(shots=np.array([10.0]), contraction=np.array([0.4]), quantum_fisher=np.array([0.2]))
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_the_table_of_scenarios_names_every_attack() -> None:
+    assert registry.names("attack") == tuple(ATTACKS)
+    assert registry.FAMILIES["attack"].supplied == set(SUPPLIED)
+    for name, attack in ATTACKS.items():
+        assert registry.resolve("attack", name) is attack
+        assert attack.__doc__
+        assert attack.__name__ == name
+        assert list(inspect.signature(attack).parameters)[: len(SUPPLIED)] == list(SUPPLIED)
+
+
+def test_a_scenario_cannot_set_what_the_run_supplies_nor_what_is_unknown() -> None:
+    mistakes = registry.parameter_mistakes("attack", "mimic", {"rng": 1, "tarrget": 2, "warmup_rounds": 3})
+    assert set(mistakes) == {"rng", "tarrget"}
+    assert "`target`" in mistakes["tarrget"]
+
+
+def test_lies() -> None:
+    np.testing.assert_allclose(falsify_claims(CLAIMS, lie="inflated", factor=10.0), ([100.0], [1.0], [2.0]))
+    np.testing.assert_allclose(falsify_claims(CLAIMS, lie="negative", factor=2.0), ([-20.0], [-0.8], [-0.4]))
+    assert np.isnan(falsify_claims(CLAIMS, lie="not_a_number")).all()
+    with pytest.raises(DomainError, match="lie"):
+        falsify_claims(CLAIMS, lie="white")  # type: ignore[arg-type]
+
+
+def test_any_attack_goes_with_false_claims() -> None:
+    honest, own = np.random.default_rng(1).normal(size=(8, 4)), np.ones((3, 4))
+    given: dict[str, Any] = {
+        "own_updates": own,
+        "aggregate": lambda rows: np.median(rows, axis=0),
+        "last_aggregate": honest[1],
+        "training_round": 3,
+        "rounds": 4,
+    }
+    for name, attack in ATTACKS.items():
+        if name == "with_false_claims":
+            continue
+        for knowledge in ("all", "own"):
+            lying = partial(attacks.with_false_claims, attack=name, lie="negative", claim_factor=2.0)
+            both = [send(partial(one, knowledge=knowledge), honest, 3, rng=rng(), **given) for one in (attack, lying)]
+            np.testing.assert_array_equal(both[0].updates, both[1].updates)
+            assert both[0].memory.keys() == both[1].memory.keys()
+        np.testing.assert_allclose(claims_sent(lying, CLAIMS), falsify_claims(CLAIMS, lie="negative", factor=2.0))
+        assert conduct_of(lying) == conduct_of(attack)
+
+
+def test_conduct() -> None:
+    honest = {name for name, attack in ATTACKS.items() if conduct_of(attack) == Conduct()}
+    assert set(ATTACKS) - honest == {"label_flip", "circuit_fault", "withholding", "pair_griefing"}
+    assert conduct_of(attacks.label_flip).flips_labels
+    assert conduct_of(attacks.withholding).withholds
+    assert conduct_of(attacks.pair_griefing).wastes_pairs
+    fault = partial(attacks.circuit_fault, operation="bit_flip", place="output")
+    assert conduct_of(fault).circuit_fault == CircuitFault("bit_flip", "output")
+    nested = partial(attacks.with_false_claims, attack="circuit_fault", attack_parameters={"operation": "sign_flip"})
+    assert conduct_of(nested).circuit_fault == CircuitFault("sign_flip", "input")
+    assert conduct_of(own_attack) == Conduct()
+    with pytest.raises(UnknownNameError):
+        conduct_of(partial(attacks.with_false_claims, attack="nothing"))
+    with pytest.raises(DomainError, match="no parameter `w`"):
+        conduct_of(partial(attacks.with_false_claims, attack="drift", attack_parameters={"w": 1}))
+
+
+def own_attack(
+    honest_updates: Any, n_byzantine: int, *, rng: np.random.Generator, own_updates: Any = None
+) -> FloatArray:
+    return np.full((n_byzantine, honest_updates.shape[1]), 7.0)
+
+
+def remembering_attack(honest_updates: Any, n_byzantine: int, *, memory: Any, **others: Any) -> Sent:
+    count = memory.get("count", np.array(0)) + 1
+    assert {"rng", "aggregate", "training_round", "rounds", "last_aggregate"} <= set(others)
+    return Sent(np.full((n_byzantine, 2), float(count)), {"count": count})
+
+
+def test_users_attacks_get_what_they_take_and_may_remember() -> None:
+    offered: dict[str, Any] = dict.fromkeys(SUPPLIED[3:]) | {"rng": rng(), "memory": {}}
+    sent = send(own_attack, np.zeros((4, 2)), 3, **offered)
+    np.testing.assert_array_equal(sent.updates, np.full((3, 2), 7.0))
+    assert sent.memory == {}
+    for count in (1, 2):
+        sent = send(remembering_attack, np.zeros((4, 2)), 3, **offered)  # type: ignore[arg-type]
+        offered["memory"] = sent.memory
+        np.testing.assert_array_equal(sent.updates, np.full((3, 2), count))
+    with pytest.raises(DomainError, match="shape"):
+        send(lambda *_, **__: np.zeros((1, 1)), np.zeros((4, 2)), 3, **offered)
