@@ -120,7 +120,7 @@ MALFORMED = {
         '[byzantine]\nn_byzantine = 3\nattack = "sign_flip"\nparameters = {facter = 2.0}\n',
         [
             "byzantine.parameters.facter: unknown parameter of attack `sign_flip`, did you mean `factor`? "
-            "Known: factor, of"
+            "Known: knowledge, factor, of"
         ],
     ),
     "date in a table of parameters": (

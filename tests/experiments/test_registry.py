@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
+from ceas.aggregation import needs_of, reason_to_refuse
 from ceas.errors import ScenarioError, UnknownNameError
 from ceas.experiments import registry
 from ceas.experiments.sections import (
@@ -153,3 +154,10 @@ def test_listing_names_imports_nothing() -> None:
         "sys.exit(repr(rooms) if rooms else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_rules_that_are_said_to_be_unconditional_are() -> None:
+    for name in registry.UNCONDITIONAL_RULES:
+        rule = registry.resolve("aggregation", name)
+        assert needs_of(rule) == ()
+        assert not any(reason_to_refuse(rule, n_nodes=n, n_byzantine=(n - 1) // 2) for n in range(1, 60))

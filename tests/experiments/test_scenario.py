@@ -144,6 +144,7 @@ max_shots_per_round = 1000
 rule = "mean"
 parameters = {}
 tolerated_byzantine = 2
+is_debiased = false
 [byzantine]
 n_byzantine = 2
 attack = "sign_flip"
@@ -257,7 +258,7 @@ CHANGES = {
     "data.dataset": ["data.dataset=mine:load"],
     "data.classes": ["data.classes=[0, 1, 2]"],
     "data.test_fraction": ["data.test_fraction=0.2"],
-    "data.validation_fraction": ["data.validation_fraction=0"],
+    "data.validation_fraction": ["data.validation_fraction=0.2"],
     "data.split": ["data.split=dirichlet"],
     "data.concentration": ["data.concentration=1"],
     "circuit.ansatz": ["circuit.ansatz=mine:ansatz"],
@@ -278,6 +279,7 @@ CHANGES = {
     "aggregation.rule": ["aggregation.rule=trimmed_mean"],
     "aggregation.parameters": ["aggregation.rule=mine:rule", "aggregation.parameters.depth=2"],
     "aggregation.tolerated_byzantine": ["aggregation.tolerated_byzantine=1"],
+    "aggregation.is_debiased": ["aggregation.is_debiased=true"],
     "byzantine.n_byzantine": ["byzantine.n_byzantine=1"],
     "byzantine.attack": ["byzantine.attack=none"],
     "byzantine.parameters": ["byzantine.attack=mine:attack", "byzantine.parameters.strength=2"],
@@ -304,7 +306,7 @@ KINDS_OF_OTHERS = (
 
 def test_golden_identities() -> None:
     scenario = scenario_from_toml(COMPLETE)
-    assert scenario.scenario_id == "d214e65258e8f411"
+    assert scenario.scenario_id == "2282cf5272f0993f"
     assert scenario.network_id == "424cda3d9b294752"
 
 

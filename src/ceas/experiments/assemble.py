@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
+from ceas.aggregation import Rule, debiased
 from ceas.errors import CeasError, DomainError, ScenarioError, UnknownNameError
 from ceas.experiments import registry
 from ceas.experiments.files import refuse_changed_files
@@ -476,9 +477,11 @@ def assemble_forecast(scenario: Scenario, world: World) -> Forecast:
 
 def assemble_method(scenario: Scenario) -> Method:
     """Bind the scenario's aggregation rule and attack."""
+    section = scenario.aggregation
+    rule = registry.bind("aggregation", section.rule, section.parameters)
     return Method(
-        rule=registry.bind("aggregation", scenario.aggregation.rule, scenario.aggregation.parameters),
-        tolerated_byzantine=scenario.aggregation.tolerated_byzantine,
+        rule=debiased(cast(Rule, rule)) if section.is_debiased else rule,
+        tolerated_byzantine=section.tolerated_byzantine,
         attack=registry.bind("attack", scenario.byzantine.attack, scenario.byzantine.parameters),
-        is_debiasing=scenario.aggregation.rule in registry.DEBIASING_RULES,
+        is_debiasing=section.is_debiased or section.rule in registry.DEBIASING_RULES,
     )

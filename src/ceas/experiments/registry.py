@@ -23,6 +23,7 @@ __all__ = [
     "DEFAULT_CLASSES",
     "FAMILIES",
     "QUANTUM_DATASETS",
+    "UNCONDITIONAL_RULES",
     "Family",
     "bind",
     "check_name",
@@ -90,6 +91,9 @@ AGGREGATION_RULES = {
 }
 # Rules that average updates divided by their certified contraction; attackers aim in that space.
 DEBIASING_RULES = frozenset({"ceas"})
+# Rules that need nothing but that less than half of the nodes are malicious, so that a scenario which names one can be
+# read without loading any.
+UNCONDITIONAL_RULES = frozenset({"mean", "coordinate_median", "trimmed_mean", "geometric_median", "ceas"})
 ATTACKS = {
     "none": "ceas.attacks:none",
     "sign_flip": "ceas.attacks:sign_flip",

@@ -324,6 +324,23 @@ def _breakdown(topology: TopologySection, aggregation: AggregationSection) -> Mi
     n, f = topology.node_count, aggregation.tolerated_byzantine
     if 2 * f >= n:
         yield "aggregation.tolerated_byzantine", f"found {f}, must be below half of the {n} learners"
+        return
+    if aggregation.is_debiased and aggregation.rule in registry.DEBIASING_RULES:
+        yield "aggregation.is_debiased", f"found true, but {aggregation.rule} divides by the contraction itself"
+    if aggregation.rule in registry.UNCONDITIONAL_RULES or aggregation.rule not in registry.names("aggregation"):
+        return
+    if any(_rule_parameters(aggregation)):
+        return
+    from ceas.aggregation import needs_of, reason_to_refuse  # noqa: PLC0415 - loads NumPy
+
+    rule = registry.bind("aggregation", aggregation.rule, aggregation.parameters)
+    if "root" in needs_of(rule):
+        yield (
+            "aggregation.rule",
+            f"found {aggregation.rule}, which needs an update to trust, and there is none",
+        )
+    elif reason := reason_to_refuse(rule, n_nodes=n, n_byzantine=f):
+        yield "aggregation.tolerated_byzantine", f"found {f}. {reason}"
 
 
 def _malicious_nodes(topology: TopologySection, byzantine: ByzantineSection) -> Mistakes:

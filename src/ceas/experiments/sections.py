@@ -582,6 +582,10 @@ class AggregationSection(Section):
         description="Malicious learners that the rule is told to withstand",
         json_schema_extra={"default": "byzantine.n_byzantine"},
     )
+    is_debiased: bool = Field(
+        default=False,
+        description="Divide updates by their certified contraction before the rule, as the rule ceas does by itself",
+    )
 
 
 class ByzantineSection(Section):

@@ -14,11 +14,13 @@ checkpoint continues with the same numbers.
 """
 
 import copy
+import inspect
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +29,7 @@ import optax
 from numpy.typing import NDArray
 
 from ceas import consensus
-from ceas.aggregation import Aggregate, Rule
+from ceas.aggregation import Aggregate, Rule, reason_to_refuse
 from ceas.attacks import Claims, UpdateAttack
 from ceas.errors import DomainError
 from ceas.learning import Classifier, initial_parameters
@@ -49,6 +51,8 @@ __all__ = ["ROOMS", "CoSimulation", "Method", "start_parameters"]
 
 FloatArray = NDArray[np.float64]
 
+# What is certified of an update, averaged like the update itself, and told to the rule.
+_AVERAGED = ("information", "contraction", "shots", "quantum_fisher")
 ROOMS = ("network", "learning", "consensus", "aggregation", "evaluation", "other")
 
 
@@ -110,7 +114,9 @@ class CoSimulation:
         self._learners = Learners(world, training, seed=seed, conduct=self._adversary.conduct)
         self._evaluator = Evaluator(world, worker_momentum=training.worker_momentum)
         self._tests = JointTests.none_yet(world.network.n_links, by_basis=world.network.links.is_bell_diagonal)
-        self._certified = Momentum((world.n_learners, 2), training.worker_momentum)
+        self._certified = Momentum((world.n_learners, len(_AVERAGED)), training.worker_momentum)
+        self._rule_takes = _keywords_of(method.rule)
+        self._rule_memory: dict[str, NDArray[Any]] = {}
         self.theta = start_parameters(world.model, spread=training.initial_angle_spread, seed=seed)
         self._optimizer_state = training.optimizer.init(jnp.asarray(self.theta, jnp.float32))
         self._update = jax.jit(training.optimizer.update)
@@ -192,6 +198,7 @@ class CoSimulation:
         }
         state |= {f"optimizer/{index}": np.asarray(leaf) for index, leaf in enumerate(leaves)}
         state |= prefixed("certified", self._certified.to_arrays())
+        state |= prefixed("rule", {name: value.copy() for name, value in self._rule_memory.items()})
         state |= prefixed("learners", self._learners.to_arrays()) | prefixed("evaluator", self._evaluator.to_arrays())
         state |= prefixed("adversary", self._adversary.to_arrays())
         state |= prefixed("source", self._source.to_arrays()) | prefixed("totals", self.totals.to_arrays())
@@ -207,6 +214,7 @@ class CoSimulation:
         self._tests = JointTests(np.array(arrays["tested"], np.int64), np.array(arrays["passed"], np.int64))
         self.seconds = dict(zip(ROOMS, np.asarray(arrays["seconds"], np.float64).tolist(), strict=True))
         self._certified.load(unprefixed("certified", arrays))
+        self._rule_memory = {name: np.array(value) for name, value in unprefixed("rule", arrays).items()}
         self._adversary.load(unprefixed("adversary", arrays))
         self._learners.load(unprefixed("learners", arrays))
         self._evaluator.load(unprefixed("evaluator", arrays))
@@ -261,7 +269,7 @@ class CoSimulation:
             # Too few updates make no step.
             return np.zeros_like(self.theta) if aggregate is None else aggregate.value
 
-        scale = columns[:, 1] if self._method.is_debiasing else np.ones(len(columns))
+        scale = columns[:, _AVERAGED.index("contraction")] if self._method.is_debiasing else np.ones(len(columns))
         updates = self._adversary.updates(local.updates, training_round=training_round, scale=scale, pipeline=pipeline)
         return updates, claims
 
@@ -290,22 +298,27 @@ class CoSimulation:
         An update is a momentum, so the information and the contraction behind it are averages over the same rounds.
         """
         columns = _averaged(self._certified, certified)
-        return self._applied(agreed.updates, agreed.is_delivered, columns)
+        aggregate = self._applied(agreed.updates, agreed.is_delivered, columns)
+        if aggregate is not None:
+            self._rule_memory = {name: np.array(value) for name, value in aggregate.memory.items()}
+        return aggregate
 
     def _applied(self, updates: FloatArray, is_delivered: NDArray[np.bool_], columns: FloatArray) -> Aggregate | None:
         """Apply the rule to those of everybody's updates that are delivered, with certified information, contraction.
 
         The attackers' search calls this too, so that what they attack is what is deployed.
         """
-        if is_delivered.sum() <= 2 * self._method.tolerated_byzantine:
+        rule, tolerated = self._method.rule, self._method.tolerated_byzantine
+        if reason_to_refuse(rule, n_nodes=int(is_delivered.sum()), n_byzantine=tolerated):
             return None
-        information, contraction = columns[is_delivered].T
-        aggregate = self._method.rule(
-            updates[is_delivered],
-            n_byzantine=self._method.tolerated_byzantine,
-            information=information,
-            contraction=contraction,
-        )
+        told: dict[str, Any] = {
+            **{name: column[is_delivered] for name, column in zip(_AVERAGED, columns.T, strict=True)},
+            "samples": self._world.samples.count[is_delivered],
+            "nodes": np.flatnonzero(is_delivered),
+            "memory": self._rule_memory or None,
+        }
+        told = {name: value for name, value in told.items() if name in self._rule_takes}
+        aggregate = rule(updates[is_delivered], n_byzantine=tolerated, **told)
         # A user's own rule may return anything.
         if not isinstance(aggregate, Aggregate):
             found = type(aggregate).__name__
@@ -321,9 +334,17 @@ class CoSimulation:
 
 
 def _averaged(momentum: Momentum, certified: Claims) -> FloatArray:
-    """Add a round's certified claims to their averages; return information and contraction, `(learners, 2)`."""
-    momentum.add(np.stack([certified.information, certified.contraction], axis=1), certified.shots > 0)
+    """Add a round's certified claims to their averages; return these, one column for each of `_AVERAGED`."""
+    momentum.add(np.stack([getattr(certified, name) for name in _AVERAGED], axis=1), certified.shots > 0)
     return momentum.mean()
+
+
+def _keywords_of(rule: Rule) -> frozenset[str]:
+    """Return what a rule may be told besides the updates; a user's own may take less than the protocol has."""
+    parameters = inspect.signature(rule).parameters.values()
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
+        return frozenset({*_AVERAGED, "samples", "nodes", "memory"})
+    return frozenset(parameter.name for parameter in parameters)
 
 
 def _payloads(updates: FloatArray, claims: Claims, fixed_point_bits: int) -> list[bytes]:
