@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from ceas.cli import app
+from ceas.experiments import registry
 
 # Name: (TOML text, the lines of standard error after the file's name).
 MALFORMED = {
@@ -104,8 +105,7 @@ MALFORMED = {
         '[aggregation]\nrule = "trimed_mean"\n',
         [
             'aggregation.rule: found "trimed_mean" (string), must be one of mean, coordinate_median, trimmed_mean, '
-            "geometric_median, nnm_mean, nnm_coordinate_median, nnm_trimmed_mean, nnm_geometric_median, ceas, or "
-            "module:name of your own; did you mean trimmed_mean?"
+            f"{', '.join(registry.names('aggregation')[3:])}, or module:name of your own; did you mean trimmed_mean?"
         ],
     ),
     "unknown choice": (

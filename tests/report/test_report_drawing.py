@@ -1,3 +1,4 @@
+import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from typing import Any
@@ -8,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ceas.report.axes import Axis, Scale, fitted_axis, tick_labels, tick_values
+from ceas.report.line_chart import Series, line_chart
 from ceas.report.marks import band, cloud, hover_bands, polyline
 from ceas.report.markup import Markup, join, tag
 from ceas.report.palette import contrasting_ink, sequential
@@ -155,3 +157,13 @@ def test_the_sequential_scale_darkens_steadily_and_its_text_is_readable() -> Non
         ink = luminance(contrasting_ink(step))
         ratio = (max(ink, level) + 0.05) / (min(ink, level) + 0.05)
         assert ratio >= 4.5
+
+
+def test_a_band_beyond_the_axis_ends_at_the_chart() -> None:
+    x = np.arange(3.0)
+    wide = Series(label="a", x=x, values=x / 4, colour="#000", kind="line", low=x - 99, high=x + 99)
+    shown = line_chart([wide], title="share", low=0.0, high=1.0, height=300)
+    (path,) = re.findall(r'd="(M[^"]+z)" fill="#000"', shown)
+    heights = [float(part.split()[1]) for part in path.strip("Mz").split("L")]
+    assert len(heights) == 6
+    assert 0 <= min(heights) < max(heights) <= 300

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ceas.report.formatting import MISSING, format_number
+from ceas.report.formatting import MISSING, counted, format_number
 
 THIN = "\u202f"
 
@@ -61,3 +61,7 @@ def test_a_formatted_number_is_within_half_a_unit_of_its_third_digit(value: floa
         exponent = exponent.translate(str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789"))
         text = f"{mantissa}e{exponent}"
     assert float(text) == pytest.approx(value, rel=0.00501, abs=1e-300)
+
+
+def test_things_are_counted_in_the_singular_and_the_plural() -> None:
+    assert [counted(number, "run") for number in (0, 1, 2, 12345)] == ["0 runs", "1 run", "2 runs", "12\u202f345 runs"]

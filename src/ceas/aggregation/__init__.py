@@ -1,35 +1,167 @@
 """Robust and information-weighted aggregation of the learners' updates. Arrays in, arrays out.
 
-Every rule has the signature `rule(updates, *, n_byzantine, information=None, contraction=None) -> Aggregate`; here
-`n_byzantine` is the declared number of attackers. `debiased(rule)` divides the contraction out before `rule`.
+Every rule has the signature of `Rule`: `rule(updates, *, n_byzantine, ...) -> Aggregate`; here `n_byzantine` is the
+declared number of attackers. `debiased(rule)` divides the contraction out before `rule`, `preceded_by(preaggregation,
+rule)` mixes or clips the updates before it. What is guaranteed of rules and of training with them: `resilience`,
+`convergence` and `constants`.
 """
 
-from ceas.aggregation.admission import Aggregate, Rule, debiased
-from ceas.aggregation.information_weighted import ceas
-from ceas.aggregation.rules import (
-    coordinate_median,
-    geometric_median,
-    mean,
-    nearest_neighbor_mixing,
+from ceas.aggregation.admission import (
+    Aggregate,
+    Rule,
+    debiased,
+    needs_of,
+    reason_to_refuse,
+)
+from ceas.aggregation.claim_weighted import (
+    fidelity_weighted_mean,
+    information_weighted_mean,
+    q_rail_style,
+    qfi_weighted_mean,
+    sample_weighted_mean,
+    wpqfl_style,
+)
+from ceas.aggregation.combinations import (
+    arc_coordinate_median,
+    arc_geometric_median,
+    arc_mean,
+    arc_nnm_geometric_median,
+    arc_nnm_trimmed_mean,
+    arc_trimmed_mean,
+    bucketing_centered_clipping,
+    bucketing_coordinate_median,
+    bucketing_geometric_median,
+    bucketing_krum,
+    bucketing_multi_krum,
+    bucketing_trimmed_mean,
+    clipping_coordinate_median,
+    clipping_geometric_median,
+    clipping_mean,
+    clipping_trimmed_mean,
+    nnm_caf,
+    nnm_centered_clipping,
     nnm_coordinate_median,
     nnm_geometric_median,
+    nnm_krum,
+    nnm_meamed,
     nnm_mean,
+    nnm_multi_krum,
     nnm_trimmed_mean,
+)
+from ceas.aggregation.convergence import TrainingConstants, gradient_floor, momentum_bound, nonconvex_bound, pl_bound
+from ceas.aggregation.information_weighted import ceas
+from ceas.aggregation.preaggregation import (
+    adaptive_robust_clipping,
+    bucketing,
+    clipping,
+    nearest_neighbor_mixing,
+    preceded_by,
+)
+from ceas.aggregation.resilience import kappa_bound, kappa_floor, measured_kappa
+from ceas.aggregation.rules import (
+    centered_clipping,
+    coordinate_median,
+    fltrust,
+    geometric_median,
+    meamed,
+    mean,
     trimmed_mean,
+)
+from ceas.aggregation.selection import (
+    bulyan,
+    krum,
+    monna,
+    multi_krum,
+)
+from ceas.aggregation.spectral import (
+    caf,
+    dnc,
+)
+from ceas.aggregation.subsets import (
+    mda,
+    smea,
+)
+from ceas.aggregation.weighted import (
+    ctma_coordinate_median,
+    ctma_geometric_median,
+    weighted_coordinate_median,
+    weighted_geometric_median,
+    weighted_nnm_geometric_median,
+    weighted_nnm_trimmed_mean,
+    weighted_trimmed_mean,
 )
 
 __all__ = [
     "Aggregate",
     "Rule",
+    "TrainingConstants",
+    "adaptive_robust_clipping",
+    "arc_coordinate_median",
+    "arc_geometric_median",
+    "arc_mean",
+    "arc_nnm_geometric_median",
+    "arc_nnm_trimmed_mean",
+    "arc_trimmed_mean",
+    "bucketing",
+    "bucketing_centered_clipping",
+    "bucketing_coordinate_median",
+    "bucketing_geometric_median",
+    "bucketing_krum",
+    "bucketing_multi_krum",
+    "bucketing_trimmed_mean",
+    "bulyan",
+    "caf",
     "ceas",
+    "centered_clipping",
+    "clipping",
+    "clipping_coordinate_median",
+    "clipping_geometric_median",
+    "clipping_mean",
+    "clipping_trimmed_mean",
     "coordinate_median",
+    "ctma_coordinate_median",
+    "ctma_geometric_median",
     "debiased",
+    "dnc",
+    "fidelity_weighted_mean",
+    "fltrust",
     "geometric_median",
+    "gradient_floor",
+    "information_weighted_mean",
+    "kappa_bound",
+    "kappa_floor",
+    "krum",
+    "mda",
+    "meamed",
     "mean",
+    "measured_kappa",
+    "momentum_bound",
+    "monna",
+    "multi_krum",
     "nearest_neighbor_mixing",
+    "needs_of",
+    "nnm_caf",
+    "nnm_centered_clipping",
     "nnm_coordinate_median",
     "nnm_geometric_median",
+    "nnm_krum",
+    "nnm_meamed",
     "nnm_mean",
+    "nnm_multi_krum",
     "nnm_trimmed_mean",
+    "nonconvex_bound",
+    "pl_bound",
+    "preceded_by",
+    "q_rail_style",
+    "qfi_weighted_mean",
+    "reason_to_refuse",
+    "sample_weighted_mean",
+    "smea",
     "trimmed_mean",
+    "weighted_coordinate_median",
+    "weighted_geometric_median",
+    "weighted_nnm_geometric_median",
+    "weighted_nnm_trimmed_mean",
+    "weighted_trimmed_mean",
+    "wpqfl_style",
 ]

@@ -26,10 +26,13 @@ Known limit: where data differ more than the noise and in few directions, attack
 honest nodes. No rule can do much there (an error of D^2 f/(n - 2f) cannot be excluded), and this one does not.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ceas.aggregation.admission import CONTRACTION_FLOOR, Admitted, Aggregate, run_core
+from ceas.aggregation.admission import CONTRACTION_FLOOR, Admitted, Aggregate, Estimate, run_core
 from ceas.aggregation.median import geometric_median_weights, median_of_coordinates
 
 __all__ = ["ceas"]
@@ -52,6 +55,12 @@ def ceas(
     n_byzantine: int,
     information: ArrayLike | None = None,
     contraction: ArrayLike | None = None,
+    shots: ArrayLike | None = None,
+    quantum_fisher: ArrayLike | None = None,
+    samples: ArrayLike | None = None,
+    root: ArrayLike | None = None,
+    nodes: ArrayLike | None = None,
+    memory: Mapping[str, NDArray[Any]] | None = None,
     contraction_floor: float = CONTRACTION_FLOOR,
 ) -> Aggregate:
     """Aggregate raw updates by certified information, robustly against `n_byzantine` arbitrary ones.
@@ -63,6 +72,12 @@ def ceas(
             information. Rows where it is not positive and finite are left out. Default: equal.
         contraction: Certified contraction lambda of each update, shape (n,), in (0, 1]. Rows below the floor are left
             out. Default: ones, for updates that are already debiased.
+        shots: Not used.
+        quantum_fisher: Not used.
+        samples: Not used.
+        root: Not used.
+        nodes: Identity of each row's sender, shape (n,); default 0..n-1.
+        memory: Not used, and returned as it is.
         contraction_floor: In (0, 1].
 
     Returns:
@@ -83,10 +98,14 @@ def ceas(
         information=information,
         contraction=contraction,
         contraction_floor=contraction_floor,
+        columns={"shots": shots, "quantum_fisher": quantum_fisher, "samples": samples},
+        root=root,
+        nodes=nodes,
+        memory=memory,
     )
 
 
-def _information_weighted(admitted: Admitted) -> tuple[FloatArray, FloatArray]:
+def _information_weighted(admitted: Admitted) -> Estimate:
     centre, mass = _filtered_centre(admitted.updates, admitted.n_byzantine)
     distances = np.maximum(np.linalg.norm(admitted.updates - centre, axis=1), TINY)
     deviations = _fitted_deviations(distances, _capped(admitted.information, admitted.n_byzantine))
@@ -97,7 +116,7 @@ def _information_weighted(admitted: Admitted) -> tuple[FloatArray, FloatArray]:
         contradicted = np.maximum(deviations, distances / CONTRADICTION_FACTOR)
         weights = mass / (contradicted * np.maximum(distances, deviations / 2))
     weights = weights / weights.sum()
-    return weights @ admitted.updates, weights
+    return Estimate(value=weights @ admitted.updates, weights=weights)
 
 
 def _capped(information: FloatArray, n_byzantine: int) -> FloatArray:

@@ -101,6 +101,9 @@ def _read_csv(
         raise DomainError(f"Argument `delimiter` must be one character, but is `{delimiter}`.")
     rows, lines = _cells(file, content, delimiter)
     chosen = (label_column, *drop_columns)
+    for name, column in (("label_column", label_column), *(("drop_columns", one) for one in drop_columns)):
+        if isinstance(column, bool) or not isinstance(column, str | int):
+            raise DomainError(f"Argument `{name}` must tell columns by name or whole number, but has {column!r}.")
     is_named = any(isinstance(column, str) for column in chosen)
     columns = tuple(cell.strip() for cell in rows[0]) if is_named else tuple(map(str, range(len(rows[0]))))
     label, *dropped = (_position(file, columns, column) for column in chosen)

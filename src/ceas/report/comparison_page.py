@@ -16,7 +16,7 @@ from ceas.report.comparison_figures import (
     interval_text,
 )
 from ceas.report.figure import figures_markup
-from ceas.report.formatting import format_number
+from ceas.report.formatting import counted, format_number
 from ceas.report.intervals import cell_estimate, clear_differences
 from ceas.report.markup import Markup, join, tag
 from ceas.report.page import command_block, contents, document, page_header
@@ -111,10 +111,10 @@ def _verdict(rows: Table, methods: Sequence[str], attack: str, clear: Mapping[tu
 def _gaps(comparison: Comparison, n_expected: int) -> str:
     missing, text = n_expected - len(comparison.rows), ""
     if missing:
-        text += f" {format_number(missing)} runs of the full table are missing."
+        verb = "is" if missing == 1 else "are"
+        text += f" {counted(missing, 'run')} of the full table {verb} missing."
     if other := comparison.n_elsewhere:
-        runs = "1 run" if other == 1 else f"{format_number(other)} runs"
-        text += f" Not shown: {runs} in this folder under other settings, which cannot be compared with these."
+        text += f" Not shown: {counted(other, 'run')} in this folder under other settings, which cannot be compared."
     return text
 
 
@@ -122,9 +122,10 @@ def _summary(comparison: Comparison, methods: Sequence[str], attacks: Sequence[s
     rows = comparison.rows
     n_seeds = len(np.unique(rows.integers("seed")))
     clear = clear_differences(rows, methods, attacks, METRIC)
-    seeds = f"{n_seeds} seeds" if n_seeds > 1 else "a single seed"
+    parts = counted(len(methods), "method"), counted(len(attacks), "attack"), counted(n_seeds, "seed")
     head = (
-        f"{format_number(len(rows))} runs compare {len(methods)} methods under {len(attacks)} attacks over {seeds}. "
+        f"{counted(len(rows), 'run')} {'compares' if len(rows) == 1 else 'compare'} {parts[0]} under {parts[1]} over "
+        f"{parts[2]}. "
         "Numbers are test accuracies, means of the last five evaluations."
     )
     if n_seeds > 1:

@@ -2,7 +2,7 @@
 
 import math
 
-__all__ = ["MISSING", "format_number"]
+__all__ = ["MISSING", "counted", "format_number"]
 
 THIN_SPACE = "\u202f"
 MISSING = "–"
@@ -46,6 +46,11 @@ def _prefixed(value: float, unit: str) -> tuple[float, str]:
 def _is_nearly_whole(share: float) -> bool:
     """Tell whether rounding would pretend that a share is all or nothing."""
     return 0 < share < 1e-4 or 0.9995 <= share < 1
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things, for people: `1 run`, `20 runs`."""
+    return f"{format_number(number)} {noun}{'' if number == 1 else 's'}"
 
 
 def format_number(value: float | None, unit: str = "", *, digits: int = 3, decimals: int | None = None) -> str:

@@ -56,7 +56,9 @@ def _marks(frame: Frame, series: Series) -> list[Markup]:
     x, y = frame.x(series.x), frame.y(series.values)
     parts = []
     if series.low.size:
-        parts.append(band(x, frame.y(series.low), frame.y(series.high), series.colour, 0.16))
+        # Few seeds may leave more possible than the chart shows.
+        low, high = (np.clip(frame.y(limit), frame.top, frame.bottom) for limit in (series.low, series.high))
+        parts.append(band(x, low, high, series.colour, 0.16))
     parts.append(polyline(x, y, series.colour, dash=DASHES[series.kind], through_gaps=True))
     # Few evaluations are shown as what they are: points that a line joins.
     if np.isfinite(y).sum() <= _MAXIMUM_DOTS:
