@@ -166,6 +166,14 @@ def test_what_does_not_arrive_weighs_nothing(attack: Any, start: Start, world: W
     np.testing.assert_array_equal(simulation.theta, alone.theta)
 
 
+def test_a_search_stays_within_what_the_wire_can_carry(start: Start, world: World) -> None:
+    """Against the mean more is always worse, and 60 doublings would leave the fixed-point range."""
+    simulation = finished(start(partial(attacks.opt_alie, evaluations=60), aggregation.mean, is_debiasing=False))
+    np.testing.assert_allclose(columns(simulation, "weight"), 0.2)
+    # More than 40 doublings of the first stride would be too many, fewer than 30 too timid.
+    assert 1e9 < abs(float(simulation.to_arrays()["adversary/memory/strength"])) < 1e16  # type: ignore[arg-type]
+
+
 def test_griefers_take_pairs_and_have_no_shots(start: Start, world: World) -> None:
     griefing, honest = (finished(start(attack)) for attack in (attacks.pair_griefing, attacks.none))
     shots = columns(griefing, "shots")
