@@ -15,6 +15,9 @@ from ceas.errors import DomainError
 
 __all__ = ["bench", "presets", "report", "scenarios", "tables_of"]
 
+# Characters of what a key allows, beyond which names are cut.
+_LONGEST_LIST = 200
+
 
 def scenarios(
     name: Annotated[
@@ -39,7 +42,17 @@ def _print_keys(as_json: bool) -> None:
     if as_json:
         print_json({"keys": rows})
     else:
-        print_rows(rows, title="Keys of a scenario")
+        shown = [row | {"allowed": _shortened(row["allowed"])} for row in rows]
+        print_rows(shown, title="Keys of a scenario")
+
+
+def _shortened(allowed: str) -> str:
+    """Cut a long list of names, which would make the whole table as wide."""
+    own = ", or module:name of your own"
+    if len(allowed) <= _LONGEST_LIST or not allowed.endswith(own):
+        return allowed
+    names = allowed.removeprefix("one of ").removesuffix(own).split(", ")
+    return f"one of {', '.join(names[:3])}, ... ({len(names)} names, all with --json){own}"
 
 
 def _print_scenario(name: str, as_json: bool) -> None:
