@@ -173,3 +173,16 @@ def test_attackers_who_know_only_their_own_put_them_in_the_others_places() -> No
     for rows in seen:
         np.testing.assert_array_equal(rows[:5], own[[0, 1, 0, 1, 0]])
         assert rows.shape == (7, 3)
+
+
+def test_scores_that_are_not_numbers_are_never_the_best() -> None:
+    found = line_search(lambda x: float("nan") if x == 0 else x, evaluations=5)
+    assert found.position > 0
+    assert found.score == found.position
+    assert line_search(lambda _: float("nan"), evaluations=3).score == -np.inf
+
+
+def test_a_target_beyond_the_known_is_the_last() -> None:
+    honest = np.arange(6.0).reshape(3, 2)
+    sent = attacks.mimic(honest, 1, rng=np.random.default_rng(0), target=7)
+    np.testing.assert_array_equal(sent, honest[2:])

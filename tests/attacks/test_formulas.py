@@ -226,7 +226,7 @@ def test_attackers_who_know_only_their_own_do_not_look_at_the_others() -> None:
     ("name", "parameters", "match"),
     [
         ("min_max", {"direction": "up"}, "direction"),
-        ("mimic", {"target": 12}, "target"),
+        ("mimic", {"target": -1}, "target"),
         ("mimic", {"warmup_rounds": 0}, "warmup_rounds"),
         ("relocated_orthogonal", {"location": 1.5}, "location"),
         ("relocated_orthogonal", {"reference": -0.1}, "reference"),

@@ -19,6 +19,7 @@ from ceas.experiments.assemble import (
     assemble_training,
     assemble_world,
 )
+from ceas.runtime.adversary import Adversary
 from ceas.runtime.cosimulation import CoSimulation, Method
 from ceas.runtime.sources import LiveSource, NetworkTrace, RecordedSource, record_trace
 from ceas.runtime.world import World
@@ -212,3 +213,17 @@ def test_a_scenario_names_an_attack_with_its_parameters() -> None:
     sent = bound(np.full((6, 3), 50.0), 2, rng=np.random.default_rng(0), own_updates=own)
     wanted = attacks.min_max(own, 2, rng=np.random.default_rng(0), direction="sign")
     np.testing.assert_array_equal(sent, wanted)
+
+
+@pytest.mark.parametrize("attack", [attacks.a_little_is_enough, attacks.relocated_orthogonal])
+@pytest.mark.parametrize("n_clear", [0, 2, 6])
+def test_attacks_go_on_where_few_updates_have_signal(attack: attacks.UpdateAttack, n_clear: int) -> None:
+    """Nine learners, three of them malicious: with two clear honest updates, attackers would be the majority."""
+    is_byzantine = np.arange(9) >= 6
+    adversary = Adversary(attack, is_byzantine, rounds=3, seed=1)
+    scale = np.where(np.arange(9) < n_clear, 0.5, 0.0)
+    scale[is_byzantine] = 0.5
+    updates = np.random.default_rng(0).normal(size=(9, 4))
+    sent = adversary.updates(updates, training_round=0, scale=scale, pipeline=lambda rows: rows.mean(axis=0))
+    assert np.isfinite(sent).all()
+    np.testing.assert_array_equal(sent[:6], updates[:6])

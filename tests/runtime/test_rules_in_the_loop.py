@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from ceas.aggregation import Aggregate, debiased, mean
+from ceas.aggregation import Aggregate, bulyan, debiased, mean, needs_of, reason_to_refuse, sample_weighted_mean
 from ceas.errors import ScenarioError
 from ceas.experiments import Scenario, run_scenario
 from ceas.experiments.assemble import (
@@ -78,3 +79,18 @@ def test_what_no_run_can_give_is_refused(small_scenario: Scenario, override: str
     with pytest.raises(ScenarioError) as caught:
         small_scenario.with_overrides([override])
     assert message in str(caught.value)
+
+
+def test_a_debiased_rule_says_beforehand_what_its_rule_does() -> None:
+    assert reason_to_refuse(debiased(bulyan), n_nodes=5, n_byzantine=2)
+    assert not reason_to_refuse(debiased(bulyan), n_nodes=11, n_byzantine=2)
+    assert needs_of(debiased(sample_weighted_mean)) == needs_of(sample_weighted_mean) != ()
+
+
+def test_an_own_rule_that_takes_little_may_be_debiased() -> None:
+    def own(updates: NDArray[np.float64], *, n_byzantine: int) -> Aggregate:
+        return mean(updates, n_byzantine=n_byzantine)
+
+    updates, contraction = np.arange(6.0).reshape(3, 2), np.array([0.5, 1.0, 0.25])
+    found = debiased(own)(updates, n_byzantine=1, contraction=contraction)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.value, (updates / contraction[:, None]).mean(axis=0))

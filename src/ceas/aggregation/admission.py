@@ -305,6 +305,8 @@ def debiased(rule: Rule, *, contraction_floor: float = CONTRACTION_FLOOR) -> Rul
         DomainError: The floor is not in (0, 1].
     """
     _check_floor(contraction_floor)
+    taken = inspect.signature(rule).parameters
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values())
 
     def rule_on_debiased(
         updates: ArrayLike,
@@ -336,13 +338,16 @@ def debiased(rule: Rule, *, contraction_floor: float = CONTRACTION_FLOOR) -> Rul
             # Only to a rule that weighs by it: any other would divide by it once more.
             if "contraction" in needs_of(rule):
                 shares["contraction"] = survival[kept]
+            told: dict[str, Any] = shares | {
+                "root": root,
+                "nodes": _checked_nodes(nodes, len(rows))[kept],
+                "memory": memory,
+            }
             inner = rule(
                 _debias(rows[kept], survival[kept]),
                 n_byzantine=_most_tolerated(rule, len(kept), n_byzantine),
-                root=root,
-                nodes=_checked_nodes(nodes, len(rows))[kept],
-                memory=memory,
-                **shares,
+                # A user's own rule may take less than the protocol has.
+                **{name: column for name, column in told.items() if takes_all or name in taken},
             )
             value, tolerated, remembered = inner.value, inner.n_byzantine, inner.memory
             weights[kept], rejected[kept], usable[kept] = inner.weights, inner.rejected, ~inner.left_out
@@ -355,6 +360,11 @@ def debiased(rule: Rule, *, contraction_floor: float = CONTRACTION_FLOOR) -> Rul
             memory=remembered,
         )
 
+    # What the rule says beforehand of itself holds for it here too.
+    setattr(rule_on_debiased, "needs", needs_of(rule))  # noqa: B010  (mypy knows no such attribute)
+    setattr(  # noqa: B010
+        rule_on_debiased, "refuses", lambda n, f: reason_to_refuse(rule, n_nodes=n, n_byzantine=f)
+    )
     return rule_on_debiased
 
 

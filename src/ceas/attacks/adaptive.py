@@ -84,9 +84,14 @@ def line_search(
         raise DomainError(
             f"A search needs evaluations >= 1, start >= 0, step > 0 and ratio in (0, 1), but has {found}."
         )
-    best, best_score, is_expanding = start, score(start), True
+
+    def known(position: float) -> float:
+        value = score(position)
+        return -np.inf if np.isnan(value) else value
+
+    best, best_score, is_expanding = start, known(start), True
     for _ in range(evaluations - 1):
-        value = score(best + step)
+        value = known(best + step)
         is_better = value > best_score
         if is_better:
             best, best_score = best + step, value

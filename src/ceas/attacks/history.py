@@ -24,11 +24,11 @@ def mimic(situation: Situation, *, target: int | None = None, warmup_rounds: int
 
     Args:
         situation: What the attackers know.
-        target: Copy this honest update always, instead.
+        target: Copy this honest update always, instead: its number among those known, the last one if they are fewer.
         warmup_rounds: Rounds in which z is learned; then it stays. Default: all.
 
     Raises:
-        DomainError: There is no such target, or the warm-up is shorter than a round.
+        DomainError: The target is negative, or the warm-up is shorter than a round.
 
     Source:
         Karimireddy, He and Jaggi, ICLR 2022, arXiv 2006.09365, section 4 and appendix B. They keep the node that is
@@ -36,9 +36,9 @@ def mimic(situation: Situation, *, target: int | None = None, warmup_rounds: int
     """
     known = situation.known
     if target is not None:
-        if not 0 <= target < len(known):
-            raise DomainError(f"Argument `target` must be in [0, {len(known)}), but is {target}.")
-        copied: FloatArray = known[target]
+        if target < 0:
+            raise DomainError(f"Argument `target` must be at least 0, but is {target}.")
+        copied: FloatArray = known[min(target, len(known) - 1)]
         return copied
     if warmup_rounds is not None and warmup_rounds < 1:
         raise DomainError(f"Argument `warmup_rounds` must be at least 1, but is {warmup_rounds}.")

@@ -78,7 +78,9 @@ class Adversary:
         aimed = true_updates / scale
         # An update without signal weighs nothing; divided, it would only blur what attackers know of the others.
         has_signal = scale[:, 0] > LEAST_CONTRACTION
-        seen = np.flatnonzero(self._is_honest & (has_signal | ~(has_signal & self._is_honest).any()))
+        is_clear = self._is_honest & has_signal
+        # Attacks need a majority of honest updates to hide among; where few have signal, all are taken.
+        seen = np.flatnonzero(is_clear if is_clear.sum() > self._liars.size else self._is_honest)
 
         def aggregate(rows: FloatArray) -> FloatArray:
             everybody = true_updates.copy()

@@ -315,7 +315,8 @@ class CoSimulation:
             **{name: column[is_delivered] for name, column in zip(_AVERAGED, columns.T, strict=True)},
             "samples": self._world.samples.count[is_delivered],
             "nodes": np.flatnonzero(is_delivered),
-            "memory": self._rule_memory or None,
+            # A copy: what attackers try must not change what is remembered.
+            "memory": {name: value.copy() for name, value in self._rule_memory.items()} or None,
         }
         told = {name: value for name, value in told.items() if name in self._rule_takes}
         aggregate = rule(updates[is_delivered], n_byzantine=tolerated, **told)
