@@ -70,6 +70,14 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             "byzantine_weight wall_s",
         ),
         "compare_curves": _columns(string="scenario_id method attack", int64="seed round", float64="test_accuracy"),
+        "reproduce": _columns(
+            string="scenario_id dataset policy arm attack variant overrides ceas_version",
+            int64="n_byzantine declared seed rounds",
+            float64="test_accuracy validation_accuracy train_loss byzantine_weight core_s",
+        ),
+        "reproduce_curves": _columns(
+            string="scenario_id", int64="seed round", float64="test_accuracy byzantine_weight"
+        ),
         "schedule": _columns(
             string="study_id policy parameters ceas_version",
             int64="seed generated learning key test expired discarded route alive shots",

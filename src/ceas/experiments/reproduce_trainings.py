@@ -1,0 +1,182 @@
+"""The trainings of a reproduction, on all cores, each network simulated once.
+
+Trainings that share network and seed are a group. A worker process takes a group, simulates its network and trains batch
+after batch on it; a batch is on disk before the next one begins, so that an interruption loses one batch a worker.
+"""
+
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ceas import __version__
+from ceas.experiments.limited_process import n_cores
+from ceas.experiments.processes import spawned_pool
+from ceas.experiments.reproduce_plan import Training
+from ceas.experiments.reproduce_store import Trained, finished_trainings, write_trainings
+from ceas.experiments.scenario import Scenario
+from ceas.runtime.progress import Progress, ProgressEvent
+
+if TYPE_CHECKING:
+    from ceas.runtime.sources import NetworkTrace
+
+__all__ = ["BATCH", "train_missing"]
+
+BATCH = 16
+"""Trainings that run in lockstep; more take more memory and are hardly quicker."""
+
+# Workers have a core each, and libraries that take all cores slow each other down.
+_ONE_THREAD: Mapping[str, str] = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Batch:
+    """Trainings of one group and one data set, with their scenarios."""
+
+    trainings: tuple[Training, ...]
+    scenarios: tuple[Scenario, ...]
+
+
+_Group = tuple[_Batch, ...]
+
+
+def train_missing(
+    base: Scenario, trainings: Iterable[Training], *, out: Path, progress: Progress | None = None, phase: str = ""
+) -> None:
+    """Train what is not on disk yet.
+
+    Args:
+        base: Scenario that all trainings start from.
+        trainings: What is wanted.
+        out: Directory of the reproduction.
+        progress: Told after every batch; its rounds count trainings.
+        phase: What the progress says is done.
+
+    Raises:
+        ScenarioError: A training does not fit the scenario.
+        KeyboardInterrupt: Interrupted; finished batches are kept.
+    """
+    done = finished_trainings(out)
+    wanted = [(one, one.scenario(base)) for one in dict.fromkeys(trainings)]
+    missing = [(one, scenario) for one, scenario in wanted if (scenario.scenario_id, one.seed) not in done]
+    if not missing:
+        return
+    groups = deque(_groups(missing))
+    count, total = len(wanted) - len(missing), len(wanted)
+    for batch in _in_workers(groups):
+        write_trainings(out, batch)
+        count += len(batch)
+        if progress is not None:
+            progress(ProgressEvent(phase=phase, training_round=count, rounds=total))
+
+
+def _groups(missing: Sequence[tuple[Training, Scenario]]) -> list[_Group]:
+    """Sort trainings into groups of one network and seed, in the order in which these first appear, and into batches."""
+    found: dict[tuple[int, str], dict[str, list[tuple[Training, Scenario]]]] = {}
+    for training, scenario in missing:
+        group = found.setdefault((training.seed, scenario.network_id), {})
+        group.setdefault(_shared(scenario), []).append((training, scenario))
+    return [tuple(_batches(group.values())) for group in found.values()]
+
+
+def _shared(scenario: Scenario) -> str:
+    """Return what trainings that run in lockstep share besides the network."""
+    document = scenario.to_mapping()
+    own = {key: value for key, value in document["learning"].items() if key != "learning_rate"}
+    return repr((document["data"], own, document["clock"]))
+
+
+def _batches(parts: Iterable[list[tuple[Training, Scenario]]]) -> Iterator[_Batch]:
+    for part in parts:
+        for start in range(0, len(part), BATCH):
+            trainings, scenarios = zip(*part[start : start + BATCH], strict=True)
+            yield _Batch(trainings=trainings, scenarios=scenarios)
+
+
+def _in_workers(groups: deque[_Group]) -> Iterator[list[Trained]]:
+    """Yield batches as they finish; every worker takes the next group when it is through with its last."""
+    results: queue.Queue[list[Trained] | BaseException | None] = queue.Queue()
+    n_workers = min(n_cores(), len(groups))
+
+    def serve(pool: ProcessPoolExecutor) -> None:
+        try:
+            while True:
+                try:
+                    group = groups.popleft()
+                except IndexError:
+                    break
+                for batch in group:
+                    results.put(pool.submit(_train, batch).result())
+        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+            results.put(error)
+        finally:
+            results.put(None)
+
+    with ExitStack() as stack:
+        stack.enter_context(_one_thread_each())
+        # A pool of one process each, so that a group stays where its network is.
+        pools = [stack.enter_context(spawned_pool(1)) for _ in range(n_workers)]
+        for pool in pools:
+            threading.Thread(target=serve, args=(pool,), daemon=True).start()
+        running = n_workers
+        while running:
+            result = results.get()
+            if isinstance(result, BaseException):
+                raise result
+            if result is None:
+                running -= 1
+            else:
+                yield result
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes that start meanwhile take one thread each."""
+    before = {name: os.environ.get(name) for name in _ONE_THREAD}
+    os.environ.update(_ONE_THREAD)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+# The network of a worker's present group.
+_network: dict[tuple[str, int], "NetworkTrace"] = {}
+
+
+def _train(batch: _Batch) -> list[Trained]:
+    """Train one batch, in a worker."""
+    from ceas.experiments.ensembles import simulate_together  # noqa: PLC0415 - loaded in workers alone
+    from ceas.experiments.run import record_network  # noqa: PLC0415
+
+    seed, first = batch.trainings[0].seed, batch.scenarios[0]
+    key = first.network_id, seed
+    if key not in _network:
+        _network.clear()
+        _network[key] = record_network(first, seed=seed)
+    outcomes = simulate_together(batch.scenarios, seed=seed, network_trace=_network[key])
+    return [_trained(*one) for one in zip(batch.trainings, batch.scenarios, outcomes, strict=True)]
+
+
+def _trained(training: Training, scenario: Scenario, outcome: Any) -> Trained:
+    return Trained(
+        training=training,
+        scenario_id=scenario.scenario_id,
+        ceas_version=__version__,
+        rounds=scenario.clock.rounds,
+    )
