@@ -36,7 +36,7 @@ __all__ = [
     "tuning_trainings",
 ]
 
-Family = Literal["mean", "robust", "weighted", "ours", "ceiling"]
+Family = Literal["mean", "robust", "weighted", "ours", "ceiling", "falsifier"]
 
 TABLES = ("accuracy", "entanglement", "variance", "convergence", "falsifiers")
 N_NODES = 50
@@ -60,7 +60,7 @@ class Arm:
         name: What names it in tables and on disk.
         family: `mean`: averages, robust against nobody; `robust`: knows nothing of entanglement; `weighted`: published
             robust rules on debiased updates with certified information; `ours`; `ceiling`: the best linear unbiased
-            estimate of the honest nodes alone, which needs to know who is honest.
+            estimate of the honest nodes alone, which needs to know who is honest; `falsifier`: what has to fail.
         rule: Aggregation rule.
         is_debiased: Whether updates are divided by their certified contraction.
         trials: Overrides to choose from in tuning, beside the learning rate.
@@ -162,6 +162,18 @@ ATTACKS: tuple[AttackChoice, ...] = (
         attack="with_false_claims",
         parameters={"attack": "opt_alie", "attack_parameters": _SEARCH, "claim_factor": 1000.0},
     ),
+    *(
+        AttackChoice(
+            name=f"false claims, {name}",
+            attack="with_false_claims",
+            parameters={"attack": "opt_alie", "attack_parameters": _SEARCH, **lie},
+        )
+        for name, lie in (
+            ("x10", {"claim_factor": 10.0}),
+            ("negative", {"lie": "negative"}),
+            ("no number", {"lie": "not_a_number"}),
+        )
+    ),
     # What the ceiling needs: attackers that send nothing, and are not missed.
     AttackChoice(name="absent", attack="withholding"),
 )
@@ -185,6 +197,8 @@ ARMS: tuple[Arm, ...] = (
     Arm(name="weighted NNM", family="weighted", rule="weighted_nnm_trimmed_mean", is_debiased=True),
     Arm(name="ceas", family="ours", rule="ceas"),
     Arm(name="honest only", family="ceiling", rule="information_weighted_mean", is_debiased=True),
+    Arm(name="certified mean", family="falsifier", rule="information_weighted_mean", is_debiased=True),
+    Arm(name="ceas, shuffled", family="falsifier", rule="ceas.experiments.reproduce_falsifiers:shuffled_ceas"),
 )
 # Averages are broken by any of these; more attacks could only lower their worst case.
 ATTACKS_ON_MEANS = ("IPM 2", "ALIE", "search")
@@ -332,8 +346,9 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-_ALL_ARMS = tuple(one.name for one in ARMS)
-_ALL_ATTACKS = tuple(one.name for one in ATTACKS if one.name not in ("none", "absent"))
+_ALL_ARMS = tuple(one.name for one in ARMS if one.family != "falsifier")
+# Further lies are for the table of falsifiers.
+_ALL_ATTACKS = tuple(one.name for one in ATTACKS if one.name not in ("none", "absent") and "," not in one.name)
 
 FULL = Plan(
     name="full",

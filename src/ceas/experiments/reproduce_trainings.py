@@ -1,19 +1,21 @@
 """The trainings of a reproduction, on all cores, each network simulated once.
 
-Trainings that share network and seed are a group. A worker process takes a group, simulates its network and trains batch
-after batch on it; a batch is on disk before the next one begins, so that an interruption loses one batch a worker.
+Trainings that share network and seed are a group. A worker process takes a group, simulates its network and trains
+batch after batch on it; a batch is on disk before the next one begins, so that an interruption loses one batch a
+worker.
 """
 
 import os
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ceas import __version__
 from ceas.experiments.limited_process import n_cores
@@ -24,10 +26,13 @@ from ceas.experiments.scenario import Scenario
 from ceas.runtime.progress import Progress, ProgressEvent
 
 if TYPE_CHECKING:
+    from ceas.runtime.ensemble import TrainingOutcome
     from ceas.runtime.sources import NetworkTrace
 
 __all__ = ["BATCH", "train_missing"]
 
+# The accuracy that is reported is the mean of so many evaluations.
+_LAST = 5
 BATCH = 16
 """Trainings that run in lockstep; more take more memory and are hardly quicker."""
 
@@ -82,19 +87,14 @@ def train_missing(
 
 
 def _groups(missing: Sequence[tuple[Training, Scenario]]) -> list[_Group]:
-    """Sort trainings into groups of one network and seed, in the order in which these first appear, and into batches."""
+    """Sort trainings into groups of one network and seed, in the order of their first, and these into batches."""
+    from ceas.experiments.ensembles import shared_keys  # noqa: PLC0415 - loads the simulator
+
     found: dict[tuple[int, str], dict[str, list[tuple[Training, Scenario]]]] = {}
     for training, scenario in missing:
         group = found.setdefault((training.seed, scenario.network_id), {})
-        group.setdefault(_shared(scenario), []).append((training, scenario))
+        group.setdefault(repr(shared_keys(scenario)), []).append((training, scenario))
     return [tuple(_batches(group.values())) for group in found.values()]
-
-
-def _shared(scenario: Scenario) -> str:
-    """Return what trainings that run in lockstep share besides the network."""
-    document = scenario.to_mapping()
-    own = {key: value for key, value in document["learning"].items() if key != "learning_rate"}
-    return repr((document["data"], own, document["clock"]))
 
 
 def _batches(parts: Iterable[list[tuple[Training, Scenario]]]) -> Iterator[_Batch]:
@@ -118,7 +118,7 @@ def _in_workers(groups: deque[_Group]) -> Iterator[list[Trained]]:
                     break
                 for batch in group:
                     results.put(pool.submit(_train, batch).result())
-        except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
+        except BaseException as error:
             results.put(error)
         finally:
             results.put(None)
@@ -169,14 +169,24 @@ def _train(batch: _Batch) -> list[Trained]:
     if key not in _network:
         _network.clear()
         _network[key] = record_network(first, seed=seed)
+    start = time.process_time()
     outcomes = simulate_together(batch.scenarios, seed=seed, network_trace=_network[key])
-    return [_trained(*one) for one in zip(batch.trainings, batch.scenarios, outcomes, strict=True)]
+    core_s = (time.process_time() - start) / len(outcomes)
+    return [_trained(*one, core_s) for one in zip(batch.trainings, batch.scenarios, outcomes, strict=True)]
 
 
-def _trained(training: Training, scenario: Scenario, outcome: Any) -> Trained:
+def _trained(training: Training, scenario: Scenario, outcome: "TrainingOutcome", core_s: float) -> Trained:
     return Trained(
         training=training,
         scenario_id=scenario.scenario_id,
         ceas_version=__version__,
-        rounds=scenario.clock.rounds,
+        rounds=outcome.completed_rounds,
+        test_accuracy=float(outcome.test_accuracy[-_LAST:].mean()),
+        validation_accuracy=float(outcome.validation_accuracy[-_LAST:].mean()),
+        train_loss=float(outcome.train_loss[-1]),
+        byzantine_weight=float(outcome.byzantine_weight.mean()),
+        core_s=core_s,
+        curve_rounds=outcome.evaluated_rounds.tolist(),
+        curve_accuracy=outcome.test_accuracy.tolist(),
+        curve_weight=outcome.byzantine_weight[outcome.evaluated_rounds - 1].tolist(),
     )

@@ -28,6 +28,7 @@ from ceas.experiments.result_tables import write_atomically
 from ceas.experiments.results import RunResult, is_finished, write_run
 from ceas.experiments.run_tables import run_result
 from ceas.experiments.scenario import Scenario, load_scenario
+from ceas.network import WindowRecord
 from ceas.runtime.checkpoint import load_arrays, save_arrays
 from ceas.runtime.compilation import use_compilation_cache
 from ceas.runtime.cosimulation import CoSimulation, start_parameters
@@ -36,7 +37,7 @@ from ceas.runtime.progress import Progress, ProgressEvent
 from ceas.runtime.sources import LiveSource, NetworkTrace, RecordedSource, Source, record_trace
 from ceas.runtime.world import World
 
-__all__ = ["compare", "record_network", "resume_run", "run_scenario", "simulate"]
+__all__ = ["compare", "record_network", "record_windows", "resume_run", "run_scenario", "simulate"]
 
 CHECKPOINT = Path("checkpoint") / "state.npz"
 
@@ -90,6 +91,12 @@ def record_network(scenario: Scenario, *, seed: int) -> NetworkTrace:
     world = assemble_world(scenario, seed)
     source = _live_source(scenario, world, seed=seed, trace_every=0)
     return record_trace(source, world, assemble_security(scenario), scenario.clock.rounds)
+
+
+def record_windows(scenario: Scenario, world: World, *, seed: int, rounds: int) -> list[WindowRecord]:
+    """Simulate the network and its schedule alone, without the message exchange, for some rounds."""
+    source = _live_source(scenario, world, seed=seed, trace_every=0)
+    return [source.next_window() for _ in range(rounds)]
 
 
 def simulate(scenario: Scenario, *, seed: int, network_trace: NetworkTrace) -> RunResult:

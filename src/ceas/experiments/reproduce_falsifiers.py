@@ -1,0 +1,182 @@
+"""Falsifiers: what has to fail or to vanish if the gains are what they are said to be.
+
+- Certified information dealt to the wrong nodes: the gain of weighting has to vanish.
+- Nodes of equal noise and equal links: there is nothing to weigh, so equal weights have to be as good as the BLUE.
+- Claims believed as they come: a weighted mean has to collapse under inflated claims.
+- Lies about claims: no lie may gain anything against `ceas`, in accuracy or in weight.
+- More attackers than half: everything has to collapse.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ceas.aggregation import Aggregate, ceas
+from ceas.errors import RunDirectoryError
+from ceas.experiments.reproduce_plan import N_NODES, OURS, Plan, Training
+from ceas.experiments.result_tables import Columns
+from ceas.experiments.statistics import PairedDifference, paired_difference
+
+__all__ = ["EQUAL_NODES", "Falsifier", "falsifier_trainings", "falsifiers", "shuffled_ceas"]
+
+FloatArray = NDArray[np.float64]
+
+# A ring of equal links between nodes of equal noise.
+EQUAL_NODES = (
+    "topology.kind=ring",
+    f"topology.n_nodes={N_NODES}",
+    "hardware.coherence_time_spread=0",
+    "hardware.device_efficiency_spread=0",
+    "hardware.visibility_spread=0",
+    "hardware.gate_error_spread=0",
+)
+_LIES = ("false claims, x10", "false claims", "false claims, negative", "false claims, no number")
+_TRUTHFUL = "search"
+_SHUFFLE_SEED = 20_260_208
+# Accuracy below which a training has failed: four classes guessed have a quarter.
+_COLLAPSED = 0.5
+
+
+def shuffled_ceas(
+    updates: ArrayLike, *, n_byzantine: int, information: ArrayLike, contraction: ArrayLike, nodes: ArrayLike
+) -> Aggregate:
+    """Aggregate as `ceas` does, with every node's certified information given to another node.
+
+    The same node gets the same other one's in every round.
+    """
+    order = np.random.default_rng(_SHUFFLE_SEED).permutation(N_NODES)
+    # Of the nodes that are present, sorted by their place in the permutation.
+    ranked = np.argsort(order[np.asarray(nodes)], kind="stable")
+    shared = np.asarray(information, np.float64)[ranked]
+    return ceas(updates, n_byzantine=n_byzantine, information=shared, contraction=contraction)
+
+
+def falsifier_trainings(plan: Plan, choices: Mapping[str, Mapping[str, Sequence[str]]]) -> Iterator[Training]:
+    """Return the trainings of the table `falsifiers`, on the first data set and our scheduler.
+
+    Args:
+        plan: Seeds and attackers.
+        choices: Overrides that were tuned, by data set and arm.
+    """
+    dataset, most = plan.datasets[0], plan.attackers[-1]
+    tuned = tuple(choices[dataset]["ceas"])
+    believed = (*tuned, "aggregation.certification=none")
+
+    shared = Training(
+        dataset=dataset,
+        policy=OURS,
+        arm="ceas",
+        attack=_TRUTHFUL,
+        n_byzantine=most,
+        declared=most,
+        seed=0,
+        variant="certified",
+        overrides=tuned,
+    )
+    mean = replace(shared, arm="certified mean", attack="false claims", declared=0)
+    trainings = [
+        *(replace(shared, arm=arm, attack="none", n_byzantine=0) for arm in ("ceas", "ceas, shuffled")),
+        *(replace(shared, arm=arm, attack="ALIE") for arm in ("ceas", "ceas, shuffled")),
+        *(replace(shared, attack=attack) for attack in (_TRUTHFUL, *_LIES)),
+        replace(shared, attack="false claims", variant="believed", overrides=believed),
+        mean,
+        replace(mean, variant="believed", overrides=believed),
+        replace(shared, n_byzantine=N_NODES // 2 + 1, declared=(N_NODES - 1) // 2),
+    ]
+    for seed in plan.seeds:
+        yield from (replace(one, seed=seed) for one in trainings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Falsifier:
+    """One thing that has to fail, to vanish or to gain nothing.
+
+    Attributes:
+        what: What was done.
+        expected: What has to come of it.
+        accuracy: Accuracy with it, by seed.
+        reference: Accuracy without it, by seed.
+        difference: The former less the latter, paired by seed.
+        weight: Attackers' part of the weight with and without it, mean over seeds and rounds.
+        holds: Whether what has to happen did; None where one seed cannot tell.
+    """
+
+    what: str
+    expected: str
+    accuracy: FloatArray
+    reference: FloatArray
+    difference: PairedDifference
+    weight: tuple[float, float]
+    holds: bool | None
+
+
+def falsifiers(plan: Plan, rows: Columns) -> list[Falsifier]:
+    """Return what became of every falsifier that is a training.
+
+    Raises:
+        RunDirectoryError: A training is missing.
+    """
+    most = plan.attackers[-1]
+
+    def of(arm: str, attack: str, n_byzantine: int, variant: str = "certified") -> tuple[FloatArray, float]:
+        return _measured(plan, rows, arm=arm, attack=attack, n_byzantine=n_byzantine, variant=variant)
+
+    clean, attacked, truthful = of("ceas", "none", 0), of("ceas", "ALIE", most), of("ceas", _TRUTHFUL, most)
+    return [
+        _vanishing("information dealt at random, no attackers", of("ceas, shuffled", "none", 0), clean),
+        _vanishing("information dealt at random, ALIE", of("ceas, shuffled", "ALIE", most), attacked),
+        *(_lie(f"{lie}, against ceas", of("ceas", lie, most), truthful) for lie in _LIES),
+        _lie("false claims that are believed, against ceas", of("ceas", "false claims", most, "believed"), truthful),
+        _collapse(
+            "false claims that are believed, weighted mean",
+            of("certified mean", "false claims", most, "believed"),
+            mean,
+        ),
+        _collapse("more attackers than half", of("ceas", _TRUTHFUL, N_NODES // 2 + 1), truthful),
+    ]
+
+
+def _measured(plan: Plan, rows: Columns, **key: Any) -> tuple[FloatArray, float]:
+    own = rows["dataset"] == plan.datasets[0]
+    for name, value in key.items():
+        own = own & (rows[name] == value)
+    found = dict(zip(rows["seed"][own].tolist(), rows["test_accuracy"][own].tolist(), strict=True))
+    if lacking := [seed for seed in plan.seeds if seed not in found]:
+        raise RunDirectoryError(f"no training of {', '.join(str(value) for value in key.values())}, seed {lacking[0]}")
+    accuracy = np.array([found[seed] for seed in plan.seeds])
+    return accuracy, float(np.mean(rows["byzantine_weight"][own]))
+
+
+def _falsifier(what: str, expected: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
+    return Falsifier(
+        what=what,
+        expected=expected,
+        accuracy=one[0],
+        reference=other[0],
+        difference=paired_difference(one[0], other[0]),
+        weight=(one[1], other[1]),
+        holds=None,
+    )
+
+
+def _vanishing(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
+    found = _falsifier(what, "worse than with each node's own", one, other)
+    return replace(found, holds=_known(found, found.difference.high < 0))
+
+
+def _lie(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
+    """A lie gains when accuracy falls by it, more than the interval excludes, or the liars' weight rises."""
+    found = _falsifier(what, "gains nothing: accuracy not below that under truthful claims", one, other)
+    return replace(found, holds=_known(found, not found.difference.high < 0))
+
+
+def _collapse(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
+    found = _falsifier(what, f"collapses: below {_COLLAPSED:g}", one, other)
+    return replace(found, holds=_known(found, float(found.accuracy.mean()) < _COLLAPSED))
+
+
+def _known(found: Falsifier, holds: bool) -> bool | None:
+    return holds if found.difference.n_pairs > 1 else None
