@@ -131,9 +131,9 @@ def falsifiers(plan: Plan, rows: Columns) -> list[Falsifier]:
         *(_lie(f"{lie}, against ceas", of("ceas", lie, most), truthful) for lie in _LIES),
         _lie("false claims that are believed, against ceas", of("ceas", "false claims", most, "believed"), truthful),
         _collapse(
-            "false claims that are believed, weighted mean",
+            "false claims that are believed, against a weighted mean",
             of("certified mean", "false claims", most, "believed"),
-            mean,
+            of("certified mean", "false claims", most),
         ),
         _collapse("more attackers than half", of("ceas", _TRUTHFUL, N_NODES // 2 + 1), truthful),
     ]
