@@ -37,6 +37,7 @@ from ceas.learning.frames import (
 )
 from ceas.learning.noise import NoiseTable, require_noise
 from ceas.learning.partition import Partition, partition_circuit
+from ceas.learning.small_shots import run_small
 from ceas.learning.tableau import FrameProgram, PauliString, compile_frame
 
 __all__ = ["Shots", "active_parameters", "active_rotations", "sample_outcomes"]
@@ -116,6 +117,8 @@ def sample_outcomes(
     _check_shots(shots, partition.pairs_per_shot, noise.one_qubit_error.shape[0], *rows.shape)
     check_relaxation(noise)
     initial = None if states is None else _state_rows(states, rows.shape[0], circuit.n_qubits)
+    if noise.relaxation is None and not __import__("os").environ.get("OLD"):
+        return run_small(circuit, partition, rows, noise, shots=shots, seed=seed, initial=initial, lanes=chunk_size)
     n_shots = shots.learner.size
     size = chunk_size or _chunk_size(circuit.n_qubits)
     run = partial(

@@ -1,0 +1,465 @@
+"""Compiled loops that run finite shots of small circuits, many next to each other.
+
+A block is some shots side by side: every row has one number of each of them, so that the innermost loops run over shots
+and use the processor's vector units. Rows of a state are the real parts of its amplitudes, then the imaginary parts.
+Blocks are small enough for the first- or second-level cache, and everything that a shot needs is worked out in its
+block: random words, errors, which signs they flip, the state, and what is read.
+
+Sums and products are those written here, in this order: nothing is fused or reordered, so that an outcome does not
+depend on where in a block its shot stands.
+
+Source: Salmon et al., Proc. SC11, 16, 2011 (Threefry, counter-based random numbers).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+__all__ = ["ShotProgram", "ShotRoom", "ShotRows", "ShotTables", "run_blocks", "shot_room"]
+
+UInt32Array = npt.NDArray[np.uint32]
+Int64Array = npt.NDArray[np.int64]
+Float32Array = npt.NDArray[np.float32]
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class ShotProgram(NamedTuple):
+    """A frame program (`ceas.learning.tableau`) without relaxation as arrays.
+
+    Attributes:
+        start: For each qubit, the rotation RY that prepares it from |0>, or -1, shape (n,).
+        steps: Rotation (or -1 for a quarter turn), x mask, z mask and phase of each step, shape (steps, 4).
+        n_real: Number of first steps that keep real amplitudes real.
+        source: Row of the limits of each event that matters, shape (events,).
+        word: Which random word of the shot each of them takes, shape (events,).
+        flips: What X and Z of each event flip, a bit for each step and each outcome, shape (events, 2, words).
+        outcome_bit: Bit of the outcome of qubit 0; the others follow in the same word.
+        columns: Outcomes that each bit of an index of amplitudes flips, and those of index 0 last, shape (n + 1,).
+        n_words: Random words of a shot.
+    """
+
+    start: Int64Array
+    steps: Int64Array
+    n_real: int
+    source: Int64Array
+    word: Int64Array
+    flips: UInt32Array
+    outcome_bit: int
+    columns: UInt32Array
+    n_words: int
+
+
+class ShotTables(NamedTuple):
+    """What shots look up.
+
+    Attributes:
+        key: Two words of the seed, shape (2,).
+        cosine: Cosine of half of each angle, sample by sample, shape (samples * R,).
+        sine: Its sine.
+        n_rotations: R.
+        initial: Initial states, real parts and then imaginary parts, shape (samples, 2 * 2**n); or of size 0.
+        limits: Words below which a random word is X, X or Y, and any error, for each kind of gate error, shape
+            (3 * kinds, learners).
+        readout: Words below which the outcomes 0 and 1 of each qubit are misread, shape (2 * n, learners).
+    """
+
+    key: UInt32Array
+    cosine: Float32Array
+    sine: Float32Array
+    n_rotations: int
+    initial: Float32Array
+    limits: UInt32Array
+    readout: UInt32Array
+
+
+class ShotRows(NamedTuple):
+    """Shots, one entry each, and their outcomes, which are written.
+
+    Attributes:
+        learner: Row of the limits.
+        counter: Number within the learner.
+        sample: Row of the angles.
+        shift_rotation: Rotation that is shifted by a quarter turn, or -1.
+        shift_sign: Direction of the shift.
+        pairs: Werner parameters (shots, pairs, 1) or correlators (shots, pairs, 3) of the shot's pairs.
+        outcome: Bitstrings.
+    """
+
+    learner: npt.NDArray[np.int32]
+    counter: UInt32Array
+    sample: npt.NDArray[np.int32]
+    shift_rotation: npt.NDArray[np.int32]
+    shift_sign: npt.NDArray[np.int32]
+    pairs: Float32Array
+    outcome: UInt32Array
+
+
+class ShotRoom(NamedTuple):
+    """Working space of one thread, for blocks of some lanes.
+
+    Attributes:
+        state: Shape (2 * 2**n, lanes).
+        law: Probabilities of the amplitudes, shape (2**n, lanes).
+        turn: Cosine and sine of a step, and two rows for sums, shape (4, lanes).
+        key: The shots' keys, shape (2, lanes).
+        word: A random word of each shot, shape (lanes,).
+        limits: Limits of all events, shape (3 * sources, lanes).
+        flips: Steps and outcomes that are flipped, shape (words, lanes).
+        bits: Outcomes, shape (lanes,).
+        place: Learner, and place of the sample's first angle in the tables, shape (2, lanes).
+        shifted: Rotation that is shifted, shape (lanes,).
+        shift: Root of a half with the sign of the shift, shape (lanes,).
+    """
+
+    state: Float32Array
+    law: Float32Array
+    turn: Float32Array
+    key: UInt32Array
+    word: UInt32Array
+    limits: UInt32Array
+    flips: UInt32Array
+    bits: UInt32Array
+    place: npt.NDArray[np.uint64]
+    shifted: npt.NDArray[np.int32]
+    shift: Float32Array
+
+
+def shot_room(program: ShotProgram, n_sources: int, lanes: int) -> ShotRoom:
+    """Return working space for blocks of some lanes, with that many kinds of events."""
+    n_amplitudes = 1 << program.start.size
+    return ShotRoom(
+        state=np.empty((2 * n_amplitudes, lanes), np.float32),
+        law=np.empty((n_amplitudes, lanes), np.float32),
+        turn=np.empty((4, lanes), np.float32),
+        key=np.empty((2, lanes), np.uint32),
+        word=np.empty(lanes, np.uint32),
+        limits=np.empty((3 * n_sources, lanes), np.uint32),
+        flips=np.empty((program.flips.shape[2], lanes), np.uint32),
+        bits=np.empty(lanes, np.uint32),
+        place=np.empty((2, lanes), np.uint64),
+        shifted=np.empty(lanes, np.int32),
+        shift=np.empty(lanes, np.float32),
+    )
+
+
+# Nothing is allocated and no array is sliced in here: that would take most of the compile time.
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy", "_nrt": False}
+_INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **_OPTIONS}
+
+
+def _compiled(function: _Function) -> _Function:
+    """Compile a function that only compiled functions call."""
+    result: _Function = njit(**_INNER)(function)
+    return result
+
+
+_NONE, _ALL = np.uint32(0), np.uint32(0xFFFFFFFF)
+_ROOT_HALF = np.float32(np.sqrt(0.5))
+_ZERO, _ONE, _QUARTER = np.float32(0), np.float32(1), np.float32(0.25)
+_WORDS = np.float32(2.0**32)
+# The largest single below 1, times the number of words.
+_LAST_WORD = np.float32((1 - 2.0**-24) * 2.0**32)
+_THIRD_OF_WORDS = np.uint32((1 << 32) // 3)
+_UNIFORM = np.float32(2.0**-24)
+
+
+@_compiled
+def _rotated(value: np.uint32, places: np.uint32) -> np.uint32:
+    return np.uint32(np.uint32(value << places) | np.uint32(value >> np.uint32(np.uint32(32) - places)))
+
+
+@_compiled
+def _four_rounds(x: np.uint32, y: np.uint32, places: tuple[np.uint32, ...]) -> tuple[np.uint32, np.uint32]:
+    for place in places:
+        x = np.uint32(x + y)
+        y = np.uint32(_rotated(y, place) ^ x)
+    return x, y
+
+
+_EVEN = (np.uint32(13), np.uint32(15), np.uint32(26), np.uint32(6))
+_ODD = (np.uint32(17), np.uint32(29), np.uint32(16), np.uint32(24))
+_PARITY_OF_KEYS = np.uint32(0x1BD11BDA)
+
+
+@_compiled
+def _threefry(first: np.uint32, second: np.uint32, x: np.uint32, y: np.uint32) -> tuple[np.uint32, np.uint32]:
+    """Encrypt a counter of two words with a key of two words, in 20 rounds."""
+    third = np.uint32(np.uint32(first ^ second) ^ _PARITY_OF_KEYS)
+    x, y = np.uint32(x + first), np.uint32(y + second)
+    x, y = _four_rounds(x, y, _EVEN)
+    x, y = np.uint32(x + second), np.uint32(y + np.uint32(third + np.uint32(1)))
+    x, y = _four_rounds(x, y, _ODD)
+    x, y = np.uint32(x + third), np.uint32(y + np.uint32(first + np.uint32(2)))
+    x, y = _four_rounds(x, y, _EVEN)
+    x, y = np.uint32(x + first), np.uint32(y + np.uint32(second + np.uint32(3)))
+    x, y = _four_rounds(x, y, _ODD)
+    x, y = np.uint32(x + second), np.uint32(y + np.uint32(third + np.uint32(4)))
+    x, y = _four_rounds(x, y, _EVEN)
+    return np.uint32(x + third), np.uint32(y + np.uint32(first + np.uint32(5)))
+
+
+@_compiled
+def _start(tables: ShotTables, rows: ShotRows, first: int, n: int, room: ShotRoom) -> None:
+    """Look up what the shots are, and fold learner and counter into the seed, as `jax.random.fold_in` does."""
+    key, place = tables.key, room.place
+    for v in range(n):
+        place[0, v] = rows.learner[first + v]
+        place[1, v] = np.int64(rows.sample[first + v]) * tables.n_rotations
+        room.shifted[v] = rows.shift_rotation[first + v]
+        room.shift[v] = _ROOT_HALF if rows.shift_sign[first + v] > 0 else -_ROOT_HALF
+        room.key[1, v] = rows.counter[first + v]
+    for v in range(n):
+        one, two = _threefry(key[0], key[1], _NONE, np.uint32(place[0, v]))
+        one, two = _threefry(one, two, _NONE, room.key[1, v])
+        room.key[0, v], room.key[1, v] = one, two
+
+
+@_compiled
+def _set_words(number: int, n: int, room: ShotRoom) -> None:
+    """Draw one of the words that `jax.random.bits` has for the shots' keys."""
+    key, word, place = room.key, room.word, np.uint32(number)
+    for v in range(n):
+        one, two = _threefry(key[0, v], key[1, v], _NONE, place)
+        word[v] = np.uint32(one ^ two)
+
+
+@_compiled
+def _pair_limits(pairs: Float32Array, shot: int, pair: int) -> tuple[np.uint32, np.uint32, np.uint32]:
+    """Return the words below which the pair has the error X, X or Y, and any."""
+    if pairs.shape[2] == 1:
+        # F = (1 + 3 w) / 4, and each of the three errors has probability (1 - F) / 3 = (1 - w) / 4.
+        each = max(_ONE - pairs[shot, pair, 0], _ZERO) * _QUARTER
+        word = min(np.uint32(each * _WORDS), _THIRD_OF_WORDS)
+        return word, np.uint32(word + word), np.uint32(word + np.uint32(word + word))
+    x, y, z = pairs[shot, pair, 0], pairs[shot, pair, 1], pairs[shot, pair, 2]
+    x_error = max((_ONE + x - y - z) * _QUARTER, _ZERO)
+    y_error = x_error + max((_ONE - x + y - z) * _QUARTER, _ZERO)
+    z_error = y_error + max((_ONE - x - y + z) * _QUARTER, _ZERO)
+    return (
+        np.uint32(min(x_error * _WORDS, _LAST_WORD)),
+        np.uint32(min(y_error * _WORDS, _LAST_WORD)),
+        np.uint32(min(z_error * _WORDS, _LAST_WORD)),
+    )
+
+
+@_compiled
+def _set_limits(tables: ShotTables, rows: ShotRows, first: int, n: int, room: ShotRoom) -> None:
+    limits, learner, n_known = room.limits, room.place, tables.limits.shape[0]
+    for row in range(n_known):
+        for v in range(n):
+            limits[row, v] = tables.limits[row, learner[0, v]]
+    for pair in range(rows.pairs.shape[1]):
+        row = n_known + 3 * pair
+        for v in range(n):
+            limits[row, v], limits[row + 1, v], limits[row + 2, v] = _pair_limits(rows.pairs, first + v, pair)
+
+
+@_compiled
+def _set_flips(program: ShotProgram, n: int, room: ShotRoom) -> None:
+    """Draw all errors, and note which steps and outcomes they flip."""
+    word, limits, flips = room.word, room.limits, room.flips
+    for part in range(flips.shape[0]):
+        for v in range(n):
+            flips[part, v] = _NONE
+    for event in range(program.source.size):
+        _set_words(program.word[event], n, room)
+        row = 3 * program.source[event]
+        for part in range(flips.shape[0]):
+            by_x, by_z = program.flips[event, 0, part], program.flips[event, 1, part]
+            if by_x | by_z:
+                for v in range(n):
+                    has_x = by_x if word[v] < limits[row + 1, v] else _NONE
+                    has_z = by_z if (word[v] >= limits[row, v]) & (word[v] < limits[row + 2, v]) else _NONE
+                    flips[part, v] ^= has_x ^ has_z
+
+
+@_compiled
+def _set_turn(tables: ShotTables, rotation: int, n: int, room: ShotRoom) -> None:
+    """Write cosine and sine of half of every shot's angle of a rotation."""
+    turn, base = room.turn, room.place
+    for v in range(n):
+        index = base[1, v] + np.uint64(rotation)
+        cosine, sine = tables.cosine[index], tables.sine[index]
+        is_shifted, part = room.shifted[v] == rotation, room.shift[v]
+        turn[0, v] = _ROOT_HALF * cosine - part * sine if is_shifted else cosine
+        turn[1, v] = _ROOT_HALF * sine + part * cosine if is_shifted else sine
+
+
+@_compiled
+def _prepare(program: ShotProgram, tables: ShotTables, rows: ShotRows, first: int, n: int, room: ShotRoom) -> None:
+    """Write the initial states, or the product state of all qubits."""
+    state, turn = room.state, room.turn
+    size = state.shape[0] // 2
+    if tables.initial.size:
+        for v in range(n):
+            sample = rows.sample[first + v]
+            for row in range(2 * size):
+                state[row, v] = tables.initial[sample, row]
+        return
+    for v in range(n):
+        state[0, v] = _ONE
+    for qubit in range(program.start.size):
+        half = 1 << qubit
+        if program.start[qubit] >= 0:
+            _set_turn(tables, program.start[qubit], n, room)
+        else:
+            for v in range(n):
+                turn[0, v], turn[1, v] = _ONE, _ZERO
+        for row in range(half):
+            for v in range(n):
+                amplitude = state[row, v]
+                state[row, v] = turn[0, v] * amplitude
+                state[row + half, v] = turn[1, v] * amplitude
+    for row in range(size, 2 * size):
+        for v in range(n):
+            state[row, v] = _ZERO
+
+
+@_compiled
+def _parity(bits: np.uint64) -> np.uint64:
+    for shift in (np.uint64(32), np.uint64(16), np.uint64(8), np.uint64(4), np.uint64(2), np.uint64(1)):
+        bits ^= bits >> shift
+    return bits & np.uint64(1)
+
+
+@_compiled
+def _low_bit(mask: np.uint64) -> np.uint64:
+    low = np.uint64(0)
+    while not (mask >> low) & np.uint64(1):
+        low += np.uint64(1)
+    return low
+
+
+@_compiled
+def _turn_rows(
+    state: Float32Array, pauli: tuple[np.uint64, np.uint64, np.uint64], n: int, n_turns: int, turn: Float32Array
+) -> None:
+    """Turn pairs of rows: exp(-i a P / 2) = cos - i sin P with P = i^phase X^x Z^z, given by x, z and phase.
+
+    A diagonal string mixes real and imaginary part of each amplitude, one with an odd number of Y real parts with real
+    parts and imaginary ones with imaginary ones, and others real with imaginary parts of two amplitudes.
+    """
+    x, z, phase = pauli
+    size, one = np.uint64(state.shape[0] // 2), np.uint64(1)
+    half, is_odd = size >> one, phase & one
+    low = _low_bit(x) if x else np.uint64(0)
+    is_negative = phase >> one
+    for number in range(n_turns):
+        up = np.uint64(number)
+        down = up + size
+        source = up
+        if x:
+            is_second = np.uint64(up >= half)
+            pair = up - is_second * half
+            up = ((pair >> low) << (low + one)) | (pair & ((one << low) - one))
+            source = down = up ^ x
+            if is_odd:
+                up, down = up + is_second * size, down + is_second * size
+            elif is_second:
+                up, down = down, up + size
+            else:
+                down += size
+        if _parity(source & z) ^ is_negative:
+            up, down = down, up
+        for v in range(n):
+            above, below = state[up, v], state[down, v]
+            state[up, v] = turn[0, v] * above + turn[1, v] * below
+            state[down, v] = turn[0, v] * below - turn[1, v] * above
+
+
+@_compiled
+def _evolve(program: ShotProgram, tables: ShotTables, n: int, room: ShotRoom) -> None:
+    turn, flips, size = room.turn, room.flips, room.state.shape[0] // 2
+    for step in range(program.steps.shape[0]):
+        if program.steps[step, 0] >= 0:
+            _set_turn(tables, program.steps[step, 0], n, room)
+        else:
+            for v in range(n):
+                turn[0, v], turn[1, v] = _ROOT_HALF, _ROOT_HALF
+        word, bit = step // 32, np.uint32(1) << np.uint32(step % 32)
+        for v in range(n):
+            turn[1, v] = -turn[1, v] if flips[word, v] & bit else turn[1, v]
+        x, z, phase = program.steps[step, 1], program.steps[step, 2], program.steps[step, 3]
+        n_turns = size // 2 if step < program.n_real else size
+        _turn_rows(room.state, (np.uint64(x), np.uint64(z), np.uint64(phase)), n, n_turns, turn)
+
+
+@_compiled
+def _sample(program: ShotProgram, n: int, room: ShotRoom) -> None:
+    """Draw an index by halving the amplitudes until one is left, and write the outcomes that belong to it."""
+    state, law, turn, bits, word = room.state, room.law, room.turn, room.bits, room.word
+    n_qubits = program.start.size
+    size = 1 << n_qubits
+    _set_words(program.n_words - 1, n, room)
+    for v in range(n):
+        turn[2, v] = _ZERO
+        bits[v] = program.columns[n_qubits]
+    for row in range(size):
+        for v in range(n):
+            law[row, v] = state[row, v] * state[row, v] + state[row + size, v] * state[row + size, v]
+            turn[2, v] += law[row, v]
+    for v in range(n):
+        # 24 bits fit a float exactly, so that the number is below 1.
+        turn[2, v] *= np.float32(np.int32(word[v] >> np.uint32(8))) * _UNIFORM
+    for level in range(n_qubits):
+        half, column = size >> (level + 1), program.columns[n_qubits - 1 - level]
+        for v in range(n):
+            turn[3, v] = _ZERO
+        for row in range(half):
+            for v in range(n):
+                turn[3, v] += law[row, v]
+        for v in range(n):
+            is_upper = turn[2, v] >= turn[3, v]
+            word[v] = _ALL if is_upper else _NONE
+            bits[v] ^= column if is_upper else _NONE
+            turn[2, v] = turn[2, v] - turn[3, v] if is_upper else turn[2, v]
+        for row in range(half):
+            for v in range(n):
+                law[row, v] = law[row + half, v] if word[v] else law[row, v]
+
+
+@_compiled
+def _read_out(program: ShotProgram, tables: ShotTables, n: int, room: ShotRoom) -> None:
+    """Flip outcomes by errors, and misread them."""
+    bits, word, readout, learner, n_qubits = room.bits, room.word, tables.readout, room.place, program.start.size
+    part, shift = program.outcome_bit // 32, np.uint32(program.outcome_bit % 32)
+    for v in range(n):
+        bits[v] ^= room.flips[part, v] >> shift
+    for qubit in range(n_qubits):
+        _set_words(program.n_words - 1 - n_qubits + qubit, n, room)
+        mask = np.uint32(1) << np.uint32(qubit)
+        for v in range(n):
+            zero, one = readout[2 * qubit, learner[0, v]], readout[2 * qubit + 1, learner[0, v]]
+            limit = one if bits[v] & mask else zero
+            bits[v] ^= mask if word[v] < limit else _NONE
+
+
+def _run_blocks(part: tuple[int, int], program: ShotProgram, tables: ShotTables, rows: ShotRows, room: ShotRoom) -> None:
+    """Run the shots from one number to another (excluded) and write their outcomes.
+
+    Args:
+        part: First and last shot.
+        program: The circuit.
+        tables: What shots look up.
+        rows: The shots.
+        room: Working space, whose lanes are the shots of a block.
+    """
+    lanes = room.word.size
+    for first in range(part[0], part[1], lanes):
+        n = min(lanes, part[1] - first)
+        _start(tables, rows, first, n, room)
+        _set_limits(tables, rows, first, n, room)
+        _set_flips(program, n, room)
+        _prepare(program, tables, rows, first, n, room)
+        _evolve(program, tables, n, room)
+        _sample(program, n, room)
+        _read_out(program, tables, n, room)
+        for v in range(n):
+            rows.outcome[first + v] = room.bits[v]
+
+
+run_blocks = njit(**_OPTIONS)(_run_blocks)
