@@ -35,11 +35,11 @@ class ShotProgram(NamedTuple):
         steps: Rotation (or -1 for a quarter turn), x mask, z mask and phase of each step, shape (steps, 4).
         n_real: Number of first steps that keep real amplitudes real.
         source: Row of the limits of each event that matters, shape (events,).
-        word: Which random word of the shot each of them takes, shape (events,).
+        word: Which random word of the shot each of them takes, and then those that misread each qubit and that of the
+            outcome, shape (events + n + 1,).
         flips: What X and Z of each event flip, a bit for each step and each outcome, shape (events, 2, words).
         outcome_bit: Bit of the outcome of qubit 0; the others follow in the same word.
         columns: Outcomes that each bit of an index of amplitudes flips, and those of index 0 last, shape (n + 1,).
-        n_words: Random words of a shot.
     """
 
     start: Int64Array
@@ -50,7 +50,6 @@ class ShotProgram(NamedTuple):
     flips: UInt32Array
     outcome_bit: int
     columns: UInt32Array
-    n_words: int
 
 
 class ShotTables(NamedTuple):
@@ -106,7 +105,7 @@ class ShotRoom(NamedTuple):
         law: Probabilities of the amplitudes, shape (2**n, lanes).
         turn: Cosine and sine of a step, and two rows for sums, shape (4, lanes).
         key: The shots' keys, shape (2, lanes).
-        word: A random word of each shot, shape (lanes,).
+        word: Random words of the outcomes, of which the first serves errors before; shape (n + 1, lanes).
         limits: Limits of all events, shape (3 * sources, lanes).
         flips: Steps and outcomes that are flipped, shape (words, lanes).
         bits: Outcomes, shape (lanes,).
@@ -136,7 +135,7 @@ def shot_room(program: ShotProgram, n_sources: int, lanes: int) -> ShotRoom:
         law=np.empty((n_amplitudes, lanes), np.float32),
         turn=np.empty((4, lanes), np.float32),
         key=np.empty((2, lanes), np.uint32),
-        word=np.empty(lanes, np.uint32),
+        word=np.empty((program.start.size + 1, lanes), np.uint32),
         limits=np.empty((3 * n_sources, lanes), np.uint32),
         flips=np.empty((program.flips.shape[2], lanes), np.uint32),
         bits=np.empty(lanes, np.uint32),
@@ -157,7 +156,7 @@ def _compiled(function: _Function) -> _Function:
     return result
 
 
-_NONE, _ALL = np.uint32(0), np.uint32(0xFFFFFFFF)
+_NONE = np.uint32(0)
 _ROOT_HALF = np.float32(np.sqrt(0.5))
 _ZERO, _ONE, _QUARTER = np.float32(0), np.float32(1), np.float32(0.25)
 _WORDS = np.float32(2.0**32)
@@ -205,26 +204,26 @@ def _threefry(first: np.uint32, second: np.uint32, x: np.uint32, y: np.uint32) -
 @_compiled
 def _start(tables: ShotTables, rows: ShotRows, first: int, n: int, room: ShotRoom) -> None:
     """Look up what the shots are, and fold learner and counter into the seed, as `jax.random.fold_in` does."""
-    key, place = tables.key, room.place
+    key, place, word = room.key, room.place, room.word
     for v in range(n):
         place[0, v] = rows.learner[first + v]
         place[1, v] = np.int64(rows.sample[first + v]) * tables.n_rotations
         room.shifted[v] = rows.shift_rotation[first + v]
         room.shift[v] = _ROOT_HALF if rows.shift_sign[first + v] > 0 else -_ROOT_HALF
-        room.key[1, v] = rows.counter[first + v]
-    for v in range(n):
-        one, two = _threefry(key[0], key[1], _NONE, np.uint32(place[0, v]))
-        one, two = _threefry(one, two, _NONE, room.key[1, v])
-        room.key[0, v], room.key[1, v] = one, two
+        key[0, v], key[1, v] = tables.key[0], tables.key[1]
+        word[0, v], word[1, v] = np.uint32(place[0, v]), rows.counter[first + v]
+    for fold in range(2):
+        for v in range(n):
+            key[0, v], key[1, v] = _threefry(key[0, v], key[1, v], _NONE, word[fold, v])
 
 
 @_compiled
-def _set_words(number: int, n: int, room: ShotRoom) -> None:
+def _set_word(number: int, row: int, n: int, room: ShotRoom) -> None:
     """Draw one of the words that `jax.random.bits` has for the shots' keys."""
     key, word, place = room.key, room.word, np.uint32(number)
     for v in range(n):
         one, two = _threefry(key[0, v], key[1, v], _NONE, place)
-        word[v] = np.uint32(one ^ two)
+        word[row, v] = np.uint32(one ^ two)
 
 
 @_compiled
@@ -259,21 +258,22 @@ def _set_limits(tables: ShotTables, rows: ShotRows, first: int, n: int, room: Sh
 
 
 @_compiled
-def _set_flips(program: ShotProgram, n: int, room: ShotRoom) -> None:
-    """Draw all errors, and note which steps and outcomes they flip."""
-    word, limits, flips = room.word, room.limits, room.flips
+def _draw(program: ShotProgram, n: int, room: ShotRoom) -> None:
+    """Draw all errors and note which steps and outcomes they flip; then draw and keep the words of the outcomes."""
+    word, limits, flips, n_events = room.word, room.limits, room.flips, program.source.size
     for part in range(flips.shape[0]):
         for v in range(n):
             flips[part, v] = _NONE
-    for event in range(program.source.size):
-        _set_words(program.word[event], n, room)
-        row = 3 * program.source[event]
-        for part in range(flips.shape[0]):
-            by_x, by_z = program.flips[event, 0, part], program.flips[event, 1, part]
-            if by_x | by_z:
+    for number in range(program.word.size):
+        is_event = number < n_events
+        _set_word(program.word[number], 0 if is_event else number - n_events, n, room)
+        if is_event:
+            row = 3 * program.source[number]
+            for part in range(flips.shape[0]):
+                by_x, by_z = program.flips[number, 0, part], program.flips[number, 1, part]
                 for v in range(n):
-                    has_x = by_x if word[v] < limits[row + 1, v] else _NONE
-                    has_z = by_z if (word[v] >= limits[row, v]) & (word[v] < limits[row + 2, v]) else _NONE
+                    has_x = by_x if word[0, v] < limits[row + 1, v] else _NONE
+                    has_z = by_z if (word[0, v] >= limits[row, v]) & (word[0, v] < limits[row + 2, v]) else _NONE
                     flips[part, v] ^= has_x ^ has_z
 
 
@@ -291,8 +291,8 @@ def _set_turn(tables: ShotTables, rotation: int, n: int, room: ShotRoom) -> None
 
 @_compiled
 def _prepare(program: ShotProgram, tables: ShotTables, rows: ShotRows, first: int, n: int, room: ShotRoom) -> None:
-    """Write the initial states, or the product state of all qubits."""
-    state, turn = room.state, room.turn
+    """Write the initial states, or |0...0> as far as a product state starts from it."""
+    state = room.state
     size = state.shape[0] // 2
     if tables.initial.size:
         for v in range(n):
@@ -302,21 +302,18 @@ def _prepare(program: ShotProgram, tables: ShotTables, rows: ShotRows, first: in
         return
     for v in range(n):
         state[0, v] = _ONE
-    for qubit in range(program.start.size):
-        half = 1 << qubit
-        if program.start[qubit] >= 0:
-            _set_turn(tables, program.start[qubit], n, room)
-        else:
-            for v in range(n):
-                turn[0, v], turn[1, v] = _ONE, _ZERO
-        for row in range(half):
-            for v in range(n):
-                amplitude = state[row, v]
-                state[row, v] = turn[0, v] * amplitude
-                state[row + half, v] = turn[1, v] * amplitude
     for row in range(size, 2 * size):
         for v in range(n):
             state[row, v] = _ZERO
+
+
+@_compiled
+def _add_qubit(state: Float32Array, qubit: int, n: int, turn: Float32Array) -> None:
+    for row in range(1 << qubit):
+        for v in range(n):
+            amplitude = state[row, v]
+            state[row, v] = turn[0, v] * amplitude
+            state[row + (1 << qubit), v] = turn[1, v] * amplitude
 
 
 @_compiled
@@ -373,13 +370,20 @@ def _turn_rows(
 
 @_compiled
 def _evolve(program: ShotProgram, tables: ShotTables, n: int, room: ShotRoom) -> None:
-    turn, flips, size = room.turn, room.flips, room.state.shape[0] // 2
-    for step in range(program.steps.shape[0]):
-        if program.steps[step, 0] >= 0:
-            _set_turn(tables, program.steps[step, 0], n, room)
+    """Prepare the qubits in turn, where no states are given, and apply all steps."""
+    turn, flips, size, n_qubits = room.turn, room.flips, room.state.shape[0] // 2, program.start.size
+    for number in range(n_qubits if tables.initial.size else 0, n_qubits + program.steps.shape[0]):
+        step = number - n_qubits
+        rotation = program.start[number] if step < 0 else program.steps[step, 0]
+        if rotation >= 0:
+            _set_turn(tables, rotation, n, room)
         else:
+            # A qubit that stays as it is, or a quarter turn.
             for v in range(n):
-                turn[0, v], turn[1, v] = _ROOT_HALF, _ROOT_HALF
+                turn[0, v], turn[1, v] = _ONE if step < 0 else _ROOT_HALF, _ZERO if step < 0 else _ROOT_HALF
+        if step < 0:
+            _add_qubit(room.state, number, n, turn)
+            continue
         word, bit = step // 32, np.uint32(1) << np.uint32(step % 32)
         for v in range(n):
             turn[1, v] = -turn[1, v] if flips[word, v] & bit else turn[1, v]
@@ -391,10 +395,8 @@ def _evolve(program: ShotProgram, tables: ShotTables, n: int, room: ShotRoom) ->
 @_compiled
 def _sample(program: ShotProgram, n: int, room: ShotRoom) -> None:
     """Draw an index by halving the amplitudes until one is left, and write the outcomes that belong to it."""
-    state, law, turn, bits, word = room.state, room.law, room.turn, room.bits, room.word
-    n_qubits = program.start.size
-    size = 1 << n_qubits
-    _set_words(program.n_words - 1, n, room)
+    state, law, turn, bits, n_qubits = room.state, room.law, room.turn, room.bits, program.start.size
+    size, last = 1 << n_qubits, room.word.shape[0] - 1
     for v in range(n):
         turn[2, v] = _ZERO
         bits[v] = program.columns[n_qubits]
@@ -404,7 +406,7 @@ def _sample(program: ShotProgram, n: int, room: ShotRoom) -> None:
             turn[2, v] += law[row, v]
     for v in range(n):
         # 24 bits fit a float exactly, so that the number is below 1.
-        turn[2, v] *= np.float32(np.int32(word[v] >> np.uint32(8))) * _UNIFORM
+        turn[2, v] *= np.float32(np.int32(room.word[last, v] >> np.uint32(8))) * _UNIFORM
     for level in range(n_qubits):
         half, column = size >> (level + 1), program.columns[n_qubits - 1 - level]
         for v in range(n):
@@ -414,28 +416,27 @@ def _sample(program: ShotProgram, n: int, room: ShotRoom) -> None:
                 turn[3, v] += law[row, v]
         for v in range(n):
             is_upper = turn[2, v] >= turn[3, v]
-            word[v] = _ALL if is_upper else _NONE
+            turn[0, v] = _ONE if is_upper else _ZERO
             bits[v] ^= column if is_upper else _NONE
             turn[2, v] = turn[2, v] - turn[3, v] if is_upper else turn[2, v]
         for row in range(half):
             for v in range(n):
-                law[row, v] = law[row + half, v] if word[v] else law[row, v]
+                law[row, v] = law[row + half, v] if turn[0, v] > _ZERO else law[row, v]
 
 
 @_compiled
 def _read_out(program: ShotProgram, tables: ShotTables, n: int, room: ShotRoom) -> None:
     """Flip outcomes by errors, and misread them."""
-    bits, word, readout, learner, n_qubits = room.bits, room.word, tables.readout, room.place, program.start.size
+    bits, word, readout, learner = room.bits, room.word, tables.readout, room.place
     part, shift = program.outcome_bit // 32, np.uint32(program.outcome_bit % 32)
     for v in range(n):
         bits[v] ^= room.flips[part, v] >> shift
-    for qubit in range(n_qubits):
-        _set_words(program.n_words - 1 - n_qubits + qubit, n, room)
+    for qubit in range(program.start.size):
         mask = np.uint32(1) << np.uint32(qubit)
         for v in range(n):
             zero, one = readout[2 * qubit, learner[0, v]], readout[2 * qubit + 1, learner[0, v]]
             limit = one if bits[v] & mask else zero
-            bits[v] ^= mask if word[v] < limit else _NONE
+            bits[v] ^= mask if word[qubit, v] < limit else _NONE
 
 
 def _run_blocks(part: tuple[int, int], program: ShotProgram, tables: ShotTables, rows: ShotRows, room: ShotRoom) -> None:
@@ -448,12 +449,12 @@ def _run_blocks(part: tuple[int, int], program: ShotProgram, tables: ShotTables,
         rows: The shots.
         room: Working space, whose lanes are the shots of a block.
     """
-    lanes = room.word.size
+    lanes = room.bits.size
     for first in range(part[0], part[1], lanes):
         n = min(lanes, part[1] - first)
         _start(tables, rows, first, n, room)
         _set_limits(tables, rows, first, n, room)
-        _set_flips(program, n, room)
+        _draw(program, n, room)
         _prepare(program, tables, rows, first, n, room)
         _evolve(program, tables, n, room)
         _sample(program, n, room)

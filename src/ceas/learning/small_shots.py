@@ -24,7 +24,7 @@ Float32Array = npt.NDArray[np.float32]
 UInt32Array = npt.NDArray[np.uint32]
 
 # Shots next to each other: as many as have their states in the cache, in whole vectors.
-_MOST_LANES, _FEWEST_LANES, _BLOCK_AMPLITUDES = 64, 8, 1 << 10
+_MOST_LANES, _FEWEST_LANES, _BLOCK_AMPLITUDES = 128, 8, 1 << 11
 # A thread more pays from so many amplitudes on.
 _THREAD_AMPLITUDES = 1 << 14
 
@@ -119,11 +119,10 @@ def _program(circuit: Circuit, partition: Partition, *, has_start: bool) -> Shot
         steps=np.array([(step.rotation, *step.pauli) for step in steps], dtype=np.int64).reshape(-1, 4),
         n_real=[*is_real, False].index(False),
         source=frame.event_source[events].astype(np.int64),
-        word=events.astype(np.int64),
+        word=np.append(events, len(flips) + np.arange(circuit.n_qubits + 1)),
         flips=np.ascontiguousarray(flips[events]),
         outcome_bit=outcome_bit,
         columns=_columns(frame),
-        n_words=len(flips) + circuit.n_qubits + 1,
     )
 
 
