@@ -84,7 +84,8 @@ class ShotRows(NamedTuple):
         sample: Row of the angles.
         shift_rotation: Rotation that is shifted by a quarter turn, or -1.
         shift_sign: Direction of the shift.
-        pairs: Werner parameters (shots, pairs, 1) or correlators (shots, pairs, 3) of the shot's pairs.
+        pairs: Werner parameters of the shot's pairs, or three correlators of each, shape (pairs or 3 * pairs, shots).
+        n_correlators: 1 or 3.
         outcome: Bitstrings.
     """
 
@@ -94,6 +95,7 @@ class ShotRows(NamedTuple):
     shift_rotation: npt.NDArray[np.int32]
     shift_sign: npt.NDArray[np.int32]
     pairs: Float32Array
+    n_correlators: int
     outcome: UInt32Array
 
 
@@ -103,7 +105,10 @@ class ShotRoom(NamedTuple):
     Attributes:
         state: Shape (2 * 2**n, lanes).
         law: Probabilities of the amplitudes, shape (2**n, lanes).
-        turn: Cosine and sine of a step, and two rows for sums, shape (4, lanes).
+        rest: Probability that is left to share out, shape (lanes,).
+        lower: Sum of the lower half of the probabilities, shape (lanes,).
+        upper: One where the upper half is taken, else zero, shape (lanes,).
+        turn: Cosine and sine of a step, shape (2, lanes).
         key: The shots' keys, shape (2, lanes).
         word: Random words of the outcomes, of which the first serves errors before; shape (n + 1, lanes).
         limits: Limits of all events, shape (3 * sources, lanes).
@@ -116,6 +121,9 @@ class ShotRoom(NamedTuple):
 
     state: Float32Array
     law: Float32Array
+    rest: Float32Array
+    lower: Float32Array
+    upper: Float32Array
     turn: Float32Array
     key: UInt32Array
     word: UInt32Array
@@ -133,7 +141,10 @@ def shot_room(program: ShotProgram, n_sources: int, lanes: int) -> ShotRoom:
     return ShotRoom(
         state=np.empty((2 * n_amplitudes, lanes), np.float32),
         law=np.empty((n_amplitudes, lanes), np.float32),
-        turn=np.empty((4, lanes), np.float32),
+        rest=np.empty(lanes, np.float32),
+        lower=np.empty(lanes, np.float32),
+        upper=np.empty(lanes, np.float32),
+        turn=np.empty((2, lanes), np.float32),
         key=np.empty((2, lanes), np.uint32),
         word=np.empty((program.start.size + 1, lanes), np.uint32),
         limits=np.empty((3 * n_sources, lanes), np.uint32),
@@ -227,22 +238,28 @@ def _set_word(number: int, row: int, n: int, room: ShotRoom) -> None:
 
 
 @_compiled
-def _pair_limits(pairs: Float32Array, shot: int, pair: int) -> tuple[np.uint32, np.uint32, np.uint32]:
-    """Return the words below which the pair has the error X, X or Y, and any."""
-    if pairs.shape[2] == 1:
+def _set_werner_limits(pairs: Float32Array, row: int, first: int, n: int, place: int, limits: UInt32Array) -> None:
+    """Write the words below which a pair has the error X, X or Y, and any; the place is the first row of three."""
+    for v in range(n):
         # F = (1 + 3 w) / 4, and each of the three errors has probability (1 - F) / 3 = (1 - w) / 4.
-        each = max(_ONE - pairs[shot, pair, 0], _ZERO) * _QUARTER
+        each = max(_ONE - pairs[row, first + v], _ZERO) * _QUARTER
         word = min(np.uint32(each * _WORDS), _THIRD_OF_WORDS)
-        return word, np.uint32(word + word), np.uint32(word + np.uint32(word + word))
-    x, y, z = pairs[shot, pair, 0], pairs[shot, pair, 1], pairs[shot, pair, 2]
-    x_error = max((_ONE + x - y - z) * _QUARTER, _ZERO)
-    y_error = x_error + max((_ONE - x + y - z) * _QUARTER, _ZERO)
-    z_error = y_error + max((_ONE - x - y + z) * _QUARTER, _ZERO)
-    return (
-        np.uint32(min(x_error * _WORDS, _LAST_WORD)),
-        np.uint32(min(y_error * _WORDS, _LAST_WORD)),
-        np.uint32(min(z_error * _WORDS, _LAST_WORD)),
-    )
+        limits[place, v] = word
+        limits[place + 1, v] = word + word
+        limits[place + 2, v] = word + word + word
+
+
+@_compiled
+def _set_pair_limits(pairs: Float32Array, row: int, first: int, n: int, place: int, limits: UInt32Array) -> None:
+    """Do the same for a pair that is given by its three correlators."""
+    for v in range(n):
+        x, y, z = pairs[row, first + v], pairs[row + 1, first + v], pairs[row + 2, first + v]
+        x_error = max((_ONE + x - y - z) * _QUARTER, _ZERO)
+        y_error = x_error + max((_ONE - x + y - z) * _QUARTER, _ZERO)
+        z_error = y_error + max((_ONE - x - y + z) * _QUARTER, _ZERO)
+        limits[place, v] = np.uint32(min(x_error * _WORDS, _LAST_WORD))
+        limits[place + 1, v] = np.uint32(min(y_error * _WORDS, _LAST_WORD))
+        limits[place + 2, v] = np.uint32(min(z_error * _WORDS, _LAST_WORD))
 
 
 @_compiled
@@ -251,10 +268,11 @@ def _set_limits(tables: ShotTables, rows: ShotRows, first: int, n: int, room: Sh
     for row in range(n_known):
         for v in range(n):
             limits[row, v] = tables.limits[row, learner[0, v]]
-    for pair in range(rows.pairs.shape[1]):
-        row = n_known + 3 * pair
-        for v in range(n):
-            limits[row, v], limits[row + 1, v], limits[row + 2, v] = _pair_limits(rows.pairs, first + v, pair)
+    for row in range(0, rows.pairs.shape[0], rows.n_correlators):
+        if rows.n_correlators == 1:
+            _set_werner_limits(rows.pairs, row, first, n, n_known + 3 * row, limits)
+        else:
+            _set_pair_limits(rows.pairs, row, first, n, n_known + row, limits)
 
 
 @_compiled
@@ -281,12 +299,16 @@ def _draw(program: ShotProgram, n: int, room: ShotRoom) -> None:
 def _set_turn(tables: ShotTables, rotation: int, n: int, room: ShotRoom) -> None:
     """Write cosine and sine of half of every shot's angle of a rotation."""
     turn, base = room.turn, room.place
+    # Looking up is a loop of its own, without vector instructions.
     for v in range(n):
         index = base[1, v] + np.uint64(rotation)
-        cosine, sine = tables.cosine[index], tables.sine[index]
-        is_shifted, part = room.shifted[v] == rotation, room.shift[v]
-        turn[0, v] = _ROOT_HALF * cosine - part * sine if is_shifted else cosine
-        turn[1, v] = _ROOT_HALF * sine + part * cosine if is_shifted else sine
+        turn[0, v], turn[1, v] = tables.cosine[index], tables.sine[index]
+    for v in range(n):
+        # Constants are chosen, not values: of that the compiler makes no branch.
+        is_shifted = room.shifted[v] == rotation
+        kept, moved = _ROOT_HALF if is_shifted else _ONE, _ONE if is_shifted else _ZERO
+        cosine, sine, moved = turn[0, v], turn[1, v], moved * room.shift[v]
+        turn[0, v], turn[1, v] = kept * cosine - moved * sine, kept * sine + moved * cosine
 
 
 @_compiled
@@ -395,48 +417,49 @@ def _evolve(program: ShotProgram, tables: ShotTables, n: int, room: ShotRoom) ->
 @_compiled
 def _sample(program: ShotProgram, n: int, room: ShotRoom) -> None:
     """Draw an index by halving the amplitudes until one is left, and write the outcomes that belong to it."""
-    state, law, turn, bits, n_qubits = room.state, room.law, room.turn, room.bits, program.start.size
+    state, law, bits, n_qubits = room.state, room.law, room.bits, program.start.size
+    rest, lower, upper = room.rest, room.lower, room.upper
     size, last = 1 << n_qubits, room.word.shape[0] - 1
     for v in range(n):
-        turn[2, v] = _ZERO
-        bits[v] = program.columns[n_qubits]
+        rest[v], bits[v] = _ZERO, program.columns[n_qubits]
     for row in range(size):
         for v in range(n):
             law[row, v] = state[row, v] * state[row, v] + state[row + size, v] * state[row + size, v]
-            turn[2, v] += law[row, v]
+            rest[v] += law[row, v]
     for v in range(n):
         # 24 bits fit a float exactly, so that the number is below 1.
-        turn[2, v] *= np.float32(np.int32(room.word[last, v] >> np.uint32(8))) * _UNIFORM
+        rest[v] *= np.float32(np.int32(room.word[last, v] >> np.uint32(8))) * _UNIFORM
     for level in range(n_qubits):
         half, column = size >> (level + 1), program.columns[n_qubits - 1 - level]
         for v in range(n):
-            turn[3, v] = _ZERO
+            lower[v] = _ZERO
         for row in range(half):
             for v in range(n):
-                turn[3, v] += law[row, v]
+                lower[v] += law[row, v]
         for v in range(n):
-            is_upper = turn[2, v] >= turn[3, v]
-            turn[0, v] = _ONE if is_upper else _ZERO
-            bits[v] ^= column if is_upper else _NONE
-            turn[2, v] = turn[2, v] - turn[3, v] if is_upper else turn[2, v]
+            upper[v] = _ONE if rest[v] >= lower[v] else _ZERO
+            bits[v] ^= column if rest[v] >= lower[v] else _NONE
+            rest[v] -= upper[v] * lower[v]
         for row in range(half):
             for v in range(n):
-                law[row, v] = law[row + half, v] if turn[0, v] > _ZERO else law[row, v]
+                first, second = law[row, v], law[row + half, v]
+                law[row, v] = second if upper[v] > _ZERO else first
 
 
 @_compiled
 def _read_out(program: ShotProgram, tables: ShotTables, n: int, room: ShotRoom) -> None:
     """Flip outcomes by errors, and misread them."""
-    bits, word, readout, learner = room.bits, room.word, tables.readout, room.place
+    bits, limits, learner = room.bits, room.limits, room.place
     part, shift = program.outcome_bit // 32, np.uint32(program.outcome_bit % 32)
     for v in range(n):
         bits[v] ^= room.flips[part, v] >> shift
     for qubit in range(program.start.size):
-        mask = np.uint32(1) << np.uint32(qubit)
+        mask, zero, one = np.uint32(1) << np.uint32(qubit), 2 * qubit, 2 * qubit + 1
         for v in range(n):
-            zero, one = readout[2 * qubit, learner[0, v]], readout[2 * qubit + 1, learner[0, v]]
-            limit = one if bits[v] & mask else zero
-            bits[v] ^= mask if word[qubit, v] < limit else _NONE
+            limits[0, v], limits[1, v] = tables.readout[zero, learner[0, v]], tables.readout[one, learner[0, v]]
+        for v in range(n):
+            limit = limits[1, v] if bits[v] & mask else limits[0, v]
+            bits[v] ^= mask if room.word[qubit, v] < limit else _NONE
 
 
 def _run_blocks(part: tuple[int, int], program: ShotProgram, tables: ShotTables, rows: ShotRows, room: ShotRoom) -> None:

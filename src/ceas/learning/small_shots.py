@@ -63,15 +63,15 @@ def run_small(
         limits=_error_limits(noise),
         readout=_readout_limits(noise, partition),
     )
-    n_shots = shots.learner.size
-    pairs = shots.pair_werner if shots.pair_werner.ndim == 3 else shots.pair_werner[:, :, None]
+    n_shots, n_correlators = shots.learner.size, shots.pair_werner.shape[2] if shots.pair_werner.ndim == 3 else 1
     shot_rows = ShotRows(
         learner=np.ascontiguousarray(shots.learner, np.int32),
         counter=np.ascontiguousarray(shots.counter, np.uint32),
         sample=np.ascontiguousarray(shots.sample, np.int32),
         shift_rotation=np.ascontiguousarray(shots.shift_rotation, np.int32),
         shift_sign=np.ascontiguousarray(shots.shift_sign, np.int32),
-        pairs=np.ascontiguousarray(pairs, np.float32),
+        pairs=np.ascontiguousarray(shots.pair_werner.reshape(n_shots, -1).T, np.float32),
+        n_correlators=n_correlators,
         outcome=np.empty(n_shots, np.uint32),
     )
     _share(program, tables, shot_rows, lanes or _lanes(circuit.n_qubits))
@@ -84,7 +84,7 @@ def _lanes(n_qubits: int) -> int:
 
 def _share(program: ShotProgram, tables: ShotTables, rows: ShotRows, lanes: int) -> None:
     """Share the blocks among as many threads as there are processors; the compiled loops release the lock."""
-    n_shots, n_sources = rows.learner.size, tables.limits.shape[0] // 3 + rows.pairs.shape[1]
+    n_shots, n_sources = rows.learner.size, tables.limits.shape[0] // 3 + rows.pairs.shape[0] // rows.n_correlators
     n_parts = max(1, min(n_threads(), (n_shots << program.start.size) // _THREAD_AMPLITUDES))
     size = -(-n_shots // (n_parts * lanes)) * lanes
     parts = [(first, min(first + size, n_shots)) for first in range(0, n_shots, size)] if n_shots else []
