@@ -17,7 +17,7 @@ the learner's contraction here, see `debiased`.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple, Protocol
 
 import jax
@@ -290,6 +290,7 @@ def _terms(model: Classifier, settings: GradientSettings, *, has_relaxation: boo
     return trained_rotations(model, has_relaxation=has_relaxation)
 
 
+@lru_cache(maxsize=64)
 def trained_rotations(model: Classifier, *, has_relaxation: bool) -> IntArray:
     """Return the indices of the rotations that training turns and that can change what is read.
 
@@ -308,6 +309,8 @@ def trained_rotations(model: Classifier, *, has_relaxation: bool) -> IntArray:
     moved: IntArray = active[np.array(is_moved, dtype=bool)]
     if moved.size == 0:
         raise DomainError("Argument `model` must have a parameter that can change what is read, but has none.")
+    # Callers share it.
+    moved.setflags(write=False)
     return moved
 
 
@@ -331,15 +334,15 @@ def _row_states(states: npt.NDArray[np.complexfloating], angles: FloatArray) -> 
 def _shifted(model: Classifier, theta: FloatArray, plan: ShotPlan, batch: _Minibatch, rotations: IntArray) -> _Circuits:
     """Return the circuits of the parameter-shift rule: one per learner and sample."""
     n_learners, minibatch = batch.labels.shape
-    parameters, samples = jnp.asarray(theta), jnp.asarray(batch.samples)
-    angles, reach = _angles_and_reach(model, parameters, samples)
+    # NumPy arrays go into compiled functions as they are: converting them beforehand takes longer than the work.
+    angles, reach = _angles_and_reach(model, theta, batch.samples)
     row = plan.learner * minibatch + plan.slot
     up = np.flatnonzero(plan.term >= 0)[::2]
 
     def to_gradient(differences: FloatArray) -> FloatArray:
         cotangents = np.zeros((n_learners, minibatch, len(model.circuit.rotations)))
         cotangents[..., rotations] = differences
-        return np.asarray(_pull_back(model, parameters, samples, jnp.asarray(cotangents)), dtype=np.float64)
+        return np.asarray(_pull_back(model, theta, batch.samples, cotangents), dtype=np.float64)
 
     return _Circuits(
         angles=np.asarray(angles, dtype=np.float64).reshape(n_learners * minibatch, -1),
@@ -364,7 +367,7 @@ def _perturbed(
         directions[learner, :, :n_moved] = rng.choice([-1.0, 1.0], (n_directions, n_moved))
     moves = np.stack([directions, -directions], axis=2).reshape(n_learners, 2 * n_directions, -1)
     moves = np.concatenate([np.zeros((n_learners, 1, model.n_parameters)), step * moves], axis=1)
-    angles = _moved_angles(model, jnp.asarray(theta + moves), jnp.asarray(batch.samples))
+    angles = _moved_angles(model, theta + moves, batch.samples)
     block = np.where(plan.term < 0, 0, 1 + 2 * plan.term + (plan.sign < 0))
 
     def to_gradient(differences: FloatArray) -> FloatArray:
@@ -422,17 +425,16 @@ def _gradient(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the gradients from the pairs, shape (learners, n_parameters), and their squared errors (learners,)."""
     n_learners, minibatch = plan.batch.shape
-    is_paired = plan.term >= 0
-    learner, slot, term = (column[is_paired][::2] for column in (plan.learner, plan.slot, plan.term))
-    weights = slopes[plan.learner[is_paired], plan.slot[is_paired]]
-    up_down = np.einsum("sc,sc->s", weights, values[is_paired]).reshape(-1, 2)
-    difference = (up_down[:, 0] - up_down[:, 1]) / 2
+    up = np.flatnonzero(plan.term >= 0)[::2]
+    learner, slot, term = (column[up] for column in (plan.learner, plan.slot, plan.term))
+    weights = slopes[learner, slot]
+    difference = (np.einsum("sc,sc->s", weights, values[up]) - np.einsum("sc,sc->s", weights, values[up + 1])) / 2
     place = np.searchsorted(terms, term)
     shape = (n_learners, minibatch, terms.size)
     cell = np.ravel_multi_index((learner, slot, place), shape)
 
     def total(weight: FloatArray | None) -> FloatArray:
-        return np.bincount(cell, weight, math.prod(shape)).reshape(shape).astype(np.float64)
+        return np.bincount(cell, weight, math.prod(shape)).reshape(shape).astype(np.float64, copy=False)
 
     hits, sums = total(None).sum(axis=1), total(difference)
     # One of T terms that is measured with probability U / T is weighted by T / U; from U = T on, all are.
@@ -451,9 +453,12 @@ def _gradient(
 
 
 @partial(jax.jit, static_argnums=0)
-def _angles_and_reach(model: Classifier, theta: jax.Array, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _angles_and_reach(
+    model: Classifier, theta: jax.Array | FloatArray, samples: jax.Array | FloatArray
+) -> tuple[jax.Array, jax.Array]:
     """Return the angles for samples (L, M, n_inputs) and the length of each one's gradient, both (L, M, R)."""
-    rows = samples.reshape(math.prod(samples.shape[:2]), samples.shape[2])
+    theta = jnp.asarray(theta)
+    rows = jnp.asarray(samples).reshape(math.prod(samples.shape[:2]), samples.shape[2])
     angles = model_angles(model, theta, rows)
     # A few samples at a time bound the memory: a Jacobian is R x P.
     reach = jax.lax.map(
@@ -465,18 +470,23 @@ def _angles_and_reach(model: Classifier, theta: jax.Array, samples: jax.Array) -
 
 
 @partial(jax.jit, static_argnums=0)
-def _pull_back(model: Classifier, theta: jax.Array, samples: jax.Array, cotangents: jax.Array) -> jax.Array:
+def _pull_back(
+    model: Classifier,
+    theta: jax.Array | FloatArray,
+    samples: jax.Array | FloatArray,
+    cotangents: jax.Array | FloatArray,
+) -> jax.Array:
     """Return sum over samples and rotations of cotangent (L, M, R) times the gradient of the angle, shape (L, P)."""
 
     def reached(parameters: jax.Array, own: jax.Array, cotangent: jax.Array) -> jax.Array:
-        return jnp.sum(model_angles(model, parameters, own) * cotangent.astype(theta.dtype))
+        return jnp.sum(model_angles(model, parameters, own) * cotangent.astype(parameters.dtype))
 
     gradient: jax.Array = jax.vmap(jax.grad(reached), in_axes=(None, 0, 0))(theta, samples, cotangents)
     return gradient
 
 
 @partial(jax.jit, static_argnums=0)
-def _moved_angles(model: Classifier, moved: jax.Array, samples: jax.Array) -> jax.Array:
+def _moved_angles(model: Classifier, moved: jax.Array | FloatArray, samples: jax.Array | FloatArray) -> jax.Array:
     """Return the angles at every learner's own moved parameters (L, V, P), shape (V, L, M, R)."""
     of_learner = jax.vmap(partial(model_angles, model), in_axes=(0, None))
     angles: jax.Array = jax.vmap(of_learner)(moved, samples)

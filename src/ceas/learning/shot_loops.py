@@ -238,20 +238,26 @@ def _set_word(number: int, row: int, n: int, room: ShotRoom) -> None:
 
 
 @_compiled
-def _set_werner_limits(pairs: Float32Array, row: int, first: int, n: int, place: int, limits: UInt32Array) -> None:
-    """Write the words below which a pair has the error X, X or Y, and any; the place is the first row of three."""
+def _set_werner_limits(pairs: Float32Array, row: int, span: tuple[int, int], place: int, limits: UInt32Array) -> None:
+    """Write the words below which a pair has the error X, X or Y, and any.
+
+    The span is the first shot and the number of shots, and the place is the first row of three.
+    """
+    first, n = span
     for v in range(n):
         # F = (1 + 3 w) / 4, and each of the three errors has probability (1 - F) / 3 = (1 - w) / 4.
-        each = max(_ONE - pairs[row, first + v], _ZERO) * _QUARTER
-        word = min(np.uint32(each * _WORDS), _THIRD_OF_WORDS)
+        error = _ONE - pairs[row, first + v]
+        word = np.uint32((error if error > _ZERO else _ZERO) * _QUARTER * _WORDS)
+        word = _THIRD_OF_WORDS if word > _THIRD_OF_WORDS else word
         limits[place, v] = word
         limits[place + 1, v] = word + word
         limits[place + 2, v] = word + word + word
 
 
 @_compiled
-def _set_pair_limits(pairs: Float32Array, row: int, first: int, n: int, place: int, limits: UInt32Array) -> None:
+def _set_pair_limits(pairs: Float32Array, row: int, span: tuple[int, int], place: int, limits: UInt32Array) -> None:
     """Do the same for a pair that is given by its three correlators."""
+    first, n = span
     for v in range(n):
         x, y, z = pairs[row, first + v], pairs[row + 1, first + v], pairs[row + 2, first + v]
         x_error = max((_ONE + x - y - z) * _QUARTER, _ZERO)
@@ -270,9 +276,9 @@ def _set_limits(tables: ShotTables, rows: ShotRows, first: int, n: int, room: Sh
             limits[row, v] = tables.limits[row, learner[0, v]]
     for row in range(0, rows.pairs.shape[0], rows.n_correlators):
         if rows.n_correlators == 1:
-            _set_werner_limits(rows.pairs, row, first, n, n_known + 3 * row, limits)
+            _set_werner_limits(rows.pairs, row, (first, n), n_known + 3 * row, limits)
         else:
-            _set_pair_limits(rows.pairs, row, first, n, n_known + row, limits)
+            _set_pair_limits(rows.pairs, row, (first, n), n_known + row, limits)
 
 
 @_compiled
@@ -312,7 +318,7 @@ def _set_turn(tables: ShotTables, rotation: int, n: int, room: ShotRoom) -> None
 
 
 @_compiled
-def _prepare(program: ShotProgram, tables: ShotTables, rows: ShotRows, first: int, n: int, room: ShotRoom) -> None:
+def _prepare(tables: ShotTables, rows: ShotRows, first: int, n: int, room: ShotRoom) -> None:
     """Write the initial states, or |0...0> as far as a product state starts from it."""
     state = room.state
     size = state.shape[0] // 2
@@ -462,7 +468,9 @@ def _read_out(program: ShotProgram, tables: ShotTables, n: int, room: ShotRoom) 
             bits[v] ^= mask if room.word[qubit, v] < limit else _NONE
 
 
-def _run_blocks(part: tuple[int, int], program: ShotProgram, tables: ShotTables, rows: ShotRows, room: ShotRoom) -> None:
+def _run_blocks(
+    part: tuple[int, int], program: ShotProgram, tables: ShotTables, rows: ShotRows, room: ShotRoom
+) -> None:
     """Run the shots from one number to another (excluded) and write their outcomes.
 
     Args:
@@ -478,7 +486,7 @@ def _run_blocks(part: tuple[int, int], program: ShotProgram, tables: ShotTables,
         _start(tables, rows, first, n, room)
         _set_limits(tables, rows, first, n, room)
         _draw(program, n, room)
-        _prepare(program, tables, rows, first, n, room)
+        _prepare(tables, rows, first, n, room)
         _evolve(program, tables, n, room)
         _sample(program, n, room)
         _read_out(program, tables, n, room)
