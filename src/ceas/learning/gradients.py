@@ -489,5 +489,5 @@ def _pull_back(
 def _moved_angles(model: Classifier, moved: jax.Array | FloatArray, samples: jax.Array | FloatArray) -> jax.Array:
     """Return the angles at every learner's own moved parameters (L, V, P), shape (V, L, M, R)."""
     of_learner = jax.vmap(partial(model_angles, model), in_axes=(0, None))
-    angles: jax.Array = jax.vmap(of_learner)(moved, samples)
+    angles: jax.Array = jax.vmap(of_learner)(jnp.asarray(moved), jnp.asarray(samples))
     return jnp.swapaxes(angles, 0, 1)

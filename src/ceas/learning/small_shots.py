@@ -159,7 +159,7 @@ def _steps_that_count(frame: FrameProgram) -> list[Step]:
 def _error_limits(noise: NoiseTable) -> UInt32Array:
     """Return the limits of gate errors: a third of all words at most each, so that three times as many are no more."""
     each = np.concatenate([np.asarray(t, np.float32) for t in (noise.one_qubit_error, noise.two_qubit_error)], axis=1)
-    limits = np.minimum(_words(each / np.float32(3)), np.uint32((1 << 32) // 3))
+    limits = np.minimum(_words(np.asarray(each / 3, np.float32)), np.uint32((1 << 32) // 3))
     return np.ascontiguousarray((limits.T[:, None] * np.array([[1], [2], [3]], np.uint32)).reshape(-1, len(limits)))
 
 
