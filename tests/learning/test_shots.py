@@ -338,6 +338,7 @@ def test_loops_and_jax_give_the_same_outcomes(case: str, cut_circuit: Draw, monk
     for n_shots in (0, 1, 129):
         np.testing.assert_array_equal(run(Shots._make(field[:n_shots] for field in shots)), bits[:n_shots])
     monkeypatch.setattr(small_shots, "n_threads", lambda: 3)
+    monkeypatch.setattr(small_shots, "_THREAD_AMPLITUDES", 1 << 12)
     np.testing.assert_array_equal(run(shots), bits)
     monkeypatch.setattr(shots_module, "is_small", lambda *_: False)
     assert np.sum(run(shots) != bits) < 4

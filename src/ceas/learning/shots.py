@@ -6,6 +6,9 @@ Clifford gates nor the errors touch the state: both move into Pauli strings and 
 flip is one matrix product over GF(2) for all shots. Only relaxation acts on the state, by quantum jumps
 (`ceas.learning.frames`).
 
+On a processor compiled loops run shots without relaxation (`ceas.learning.small_shots`), and JAX runs all others; both
+draw the same random words.
+
 Random numbers come from a counter: those of a shot depend on the seed, its learner and its counter alone, never on the
 other shots, the padding or the chunk size.
 
