@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ceas.aggregation import Rule, debiased
+from ceas.aggregation import Rule, debiased, needs_of
 from ceas.errors import CeasError, DomainError, ScenarioError, UnknownNameError
 from ceas.experiments import registry
 from ceas.experiments.files import refuse_changed_files
@@ -51,6 +51,7 @@ from ceas.runtime.world import (
 from ceas.streams import stream
 
 __all__ = [
+    "assemble_byzantine",
     "assemble_data",
     "assemble_forecast",
     "assemble_method",
@@ -411,6 +412,14 @@ def _optional(scenario: Scenario) -> OptionalNetwork:
     )
 
 
+def assemble_byzantine(scenario: Scenario, world: World, seed: int) -> np.ndarray:
+    """Return which nodes of a world are malicious in a scenario, shape (nodes,)."""
+    try:
+        return _byzantine(scenario, world.topology, world.network.links, seed)
+    except DomainError as error:
+        raise ScenarioError(scenario.name, [str(error)]) from error
+
+
 def _byzantine(scenario: Scenario, topology: Topology, links: LinkTable, seed: int) -> np.ndarray:
     section = scenario.byzantine
     if section.attack == "none":
@@ -484,4 +493,12 @@ def assemble_method(scenario: Scenario) -> Method:
         tolerated_byzantine=section.tolerated_byzantine,
         attack=registry.bind("attack", scenario.byzantine.attack, scenario.byzantine.parameters),
         is_debiasing=section.is_debiased or section.rule in registry.DEBIASING_RULES,
+        certification=section.certification,
+        weighs_by_fisher=_weighs_by_fisher(rule),
     )
+
+
+def _weighs_by_fisher(rule: Any) -> bool:
+    """Tell whether a rule may look at the quantum Fisher information; one that does not say what it needs may."""
+    says = hasattr(rule.func if isinstance(rule, partial) else rule, "needs")
+    return not says or not {"information", "quantum_fisher"}.isdisjoint(needs_of(cast(Rule, rule)))

@@ -15,7 +15,7 @@ the learner's contraction here, see `debiased`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple, Protocol
@@ -44,6 +44,7 @@ __all__ = [
     "RunShots",
     "debiased",
     "estimate_gradients",
+    "estimate_gradients_together",
     "trained_rotations",
 ]
 
@@ -481,3 +482,79 @@ def _moved_angles(model: Classifier, moved: jax.Array, samples: jax.Array) -> ja
     of_learner = jax.vmap(partial(model_angles, model), in_axes=(0, None))
     angles: jax.Array = jax.vmap(of_learner)(moved, samples)
     return jnp.swapaxes(angles, 0, 1)
+
+
+def estimate_gradients_together(
+    model: Classifier,
+    partition: Partition,
+    thetas: FloatArray,
+    noise: NoiseTable,
+    *,
+    data: Sequence[tuple[Dataset, LearnerSamples]],
+    shot_learner: npt.NDArray[np.integer],
+    shot_werner: npt.NDArray[np.floating],
+    settings: GradientSettings,
+    seed: int,
+) -> tuple[FloatArray, IntArray]:
+    """Estimate the gradients of B trainings that spend the same shots, each at its own parameters and on its own data.
+
+    The numbers are those of `estimate_gradients` for each alone: its random numbers depend on seed, learner and shot,
+    so that all trainings share the plan of the shots, and their circuits are run in one call.
+
+    Args:
+        model: The classifier.
+        partition: How its circuit is spread over QPUs.
+        thetas: Flat parameters of each training, shape (B, model.n_parameters).
+        noise: Errors of the learners, L rows; its `pair_werner` is not used.
+        data: Data set of each training and which of its training samples the learners hold, as many in all trainings.
+        shot_learner: Learner of each shot, shape (shots,).
+        shot_werner: Of each shot's pairs, as for `estimate_gradients`.
+        settings: How the shots are spent.
+        seed: Seed of this training round.
+
+    Returns:
+        Gradients, shape (B, L, model.n_parameters), and the shots used, shape (L,).
+
+    Raises:
+        DomainError: Shapes do not fit each other, learners hold other numbers of samples in another training, or no
+            parameter can change what is read.
+    """
+    n_learners, count = noise.one_qubit_error.shape[0], data[0][1].count
+    for dataset, samples in data:
+        _check_data(model, dataset, samples, n_learners)
+        if not np.array_equal(samples.count, count):
+            raise DomainError("Argument `data` must give a learner as many samples in all trainings, but does not.")
+    _check_pairs(partition, shot_learner, shot_werner)
+    terms = _terms(model, settings, has_relaxation=noise.relaxation is not None)
+    share = settings.readout_share
+    plan = plan_shots(shot_learner, count, terms, minibatch=settings.minibatch, readout_share=share, seed=seed)
+    prepared, states = [], []
+    for theta, (dataset, samples) in zip(np.asarray(thetas, dtype=np.float64), data, strict=True):
+        index = np.take_along_axis(samples.index, plan.batch, axis=1)
+        batch = _Minibatch(dataset.train_angles[index], dataset.train_labels[index])
+        if settings.method == "parameter_shift":
+            circuits = _shifted(model, theta, plan, batch, terms)
+        else:
+            circuits = _perturbed(model, theta, plan, batch, settings=settings, seed=seed)
+        prepared.append((theta, batch.labels, circuits))
+        if dataset.train_states is not None:
+            states.append(_row_states(dataset.train_states[index], circuits.angles))
+    one = _shots(plan, prepared[0][2], shot_werner)
+    n_trainings, n_rows = len(prepared), len(prepared[0][2].angles)
+    first_row = np.repeat(np.arange(n_trainings, dtype=np.int32) * n_rows, plan.learner.size)
+    shots = Shots._make(np.tile(field, (n_trainings, *(1,) * (field.ndim - 1))) for field in one)
+    bits = sample_outcomes(
+        model.circuit,
+        partition,
+        np.concatenate([circuits.angles for _, _, circuits in prepared]),
+        noise,
+        shots=shots._replace(sample=shots.sample + first_row),
+        seed=stream_seed(seed, "outcomes"),
+        states=np.concatenate(states) if states else None,
+    )
+    observed, gradients = np.array(model.observables, dtype=np.uint32), []
+    for (theta, labels, circuits), own in zip(prepared, bits.reshape(n_trainings, -1), strict=True):
+        values = 1.0 - 2.0 * ((own[:, None] >> observed) & 1).astype(np.float64)
+        readout = _read(model, theta, plan, values, labels)
+        gradients.append(_gradient(plan, values, readout.slopes, circuits, terms)[0] + readout.head_gradient)
+    return np.stack(gradients), np.bincount(plan.learner, minlength=n_learners)

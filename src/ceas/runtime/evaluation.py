@@ -1,19 +1,28 @@
 """Exact figures of a model: losses, accuracy and gradients from the engine, without noise, shots or attackers."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ceas.learning import Encoded, noiseless
+from ceas.learning import Classifier, Encoded, NoiseTable, Partition, noiseless
 from ceas.learning.classifier import model_loss
-from ceas.learning.training import accuracy, encode_samples, model_loss_and_gradient, model_values
+from ceas.learning.training import (
+    Computation,
+    accuracy,
+    encode_samples,
+    model_loss_and_gradient,
+    model_values,
+    sampled_values,
+)
 from ceas.runtime.checkpoint import Arrays
 from ceas.runtime.momentum import Momentum
 from ceas.runtime.outcome import Evaluation
 from ceas.runtime.world import World
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluator", "evaluate_together", "values_together"]
 
 FloatArray = NDArray[np.float64]
 
@@ -62,6 +71,14 @@ class Evaluator:
             test_accuracy=accuracy(self._model, theta, values, self._dataset.test_labels), test_loss=float(loss)
         )
 
+    def validation_accuracy(self, theta: FloatArray) -> float:
+        """Return the accuracy on the validation part; NaN where there is none."""
+        if not len(self._dataset.validation_labels):
+            return float("nan")
+        encoded = self._part("validation", jnp.asarray(theta, jnp.float32))
+        values = model_values(self._model, self._partition, theta, encoded, self._noise, by=self._by)[0]
+        return accuracy(self._model, theta, values, self._dataset.validation_labels)
+
     def to_arrays(self) -> Arrays:
         """Return the state for a checkpoint."""
         return self._momentum.to_arrays()
@@ -91,6 +108,32 @@ class Evaluator:
             samples, states = (getattr(self._dataset, f"{part}_{what}") for what in ("angles", "states"))
             found = self._encoded[part] = encode_samples(self._model, theta, samples, states, by=self._by)
         return found
+
+
+def values_together(
+    model: Classifier,
+    partition: Partition,
+    thetas: FloatArray,
+    *,
+    encoded: Encoded,
+    noise: NoiseTable,
+    by: Computation,
+) -> list[tuple[NDArray[np.float32], FloatArray | None]]:
+    """Return for each of B parameters (B, P) the expectation values `(learners, samples, observables)` and their errors.
+
+    Errors are None for exact values. The exact engine takes one set of parameters after the other in one call, so that
+    the numbers are those of each alone.
+    """
+    if by.engine == "heisenberg" and len(thetas) > 1:
+        together, _ = sampled_values(model, partition, thetas, encoded, noise, by=by)
+        return [(values, None) for values in np.asarray(together)]
+    alone = (sampled_values(model, partition, theta, encoded, noise, by=by) for theta in thetas)
+    return [(np.asarray(values), errors) for values, errors in alone]
+
+
+def evaluate_together(evaluators: Sequence[Evaluator], thetas: Sequence[FloatArray]) -> list[Evaluation]:
+    """Return what each evaluator says of its parameters."""
+    return [each.evaluate(theta) for each, theta in zip(evaluators, thetas, strict=True)]
 
 
 def _targets(labels: NDArray[np.int64], weights: FloatArray) -> tuple[jax.Array, jax.Array]:
