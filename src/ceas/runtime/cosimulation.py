@@ -123,7 +123,8 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
             estimated_werner=tests.estimate(),
             bounding_werner=tests.corners(error_probability),
         )
-    rounds = [each._agree(window, *own) for each, *own in zip(simulations, local, contraction, strict=True)]
+    trained = zip(simulations, local, contraction, strict=True)
+    rounds = [each._agree(window, updates, signal) for each, updates, signal in trained]
     with _timed(simulations, "evaluation"):
         exact = [each._exact_momentum() for each in simulations]
     with _timed(simulations, "aggregation"):
@@ -166,8 +167,9 @@ class CoSimulation:
         security: How messages are authenticated and agreed on.
         source: Where pairs and agreement come from.
         seed: Root seed.
-        has_diagnostics: Whether rounds are told all about: without, what no rule and no attack can see is left out, and
-            is NaN in their outcomes. Parameters, weights and evaluations do not depend on it.
+        has_diagnostics: Whether exact momenta and losses and the Fisher information of noisy states, which no rule and
+            no attack sees, are computed in every round; otherwise they are NaN. Nothing else depends on it, but that
+            the quantum Fisher information of noiseless states is claimed as 0 where rule and attack never look at it.
 
     Attributes:
         theta: Agreed parameters, shape `(parameters,)`.
@@ -202,7 +204,6 @@ class CoSimulation:
             seed=seed,
             conduct=self._adversary.conduct,
             measures=Measured(
-                contraction=has_diagnostics,
                 noisy_fisher=has_diagnostics,
                 fisher=has_diagnostics or method.weighs_by_fisher or self._adversary.has_false_claims,
             ),

@@ -31,8 +31,8 @@ class TrainingOutcome:
         test_accuracy: Accuracy on the test part then, in [0, 1], shape `(evaluations,)`.
         validation_accuracy: Accuracy on the validation part then; NaN where the data have none.
         train_loss: Exact mean loss of the honest learners then.
-        byzantine_weight: Share of the attackers in what was agreed on in each round, shape `(completed_rounds,)`; 0 where
-            too few updates arrived for the rule.
+        byzantine_weight: Share of the attackers in what was agreed on in each round, shape `(completed_rounds,)`; 0
+            where too few updates arrived for the rule.
         theta: Agreed parameters, shape `(parameters,)`.
     """
 

@@ -119,10 +119,10 @@ def values_together(
     noise: NoiseTable,
     by: Computation,
 ) -> list[tuple[NDArray[np.float32], FloatArray | None]]:
-    """Return for each of B parameters (B, P) the expectation values `(learners, samples, observables)` and their errors.
+    """Return the expectation values (L, S, observables) at each of B parameters (B, P), and their standard errors.
 
-    Errors are None for exact values. The exact engine takes one set of parameters after the other in one call, so that
-    the numbers are those of each alone.
+    Errors are None for exact values. The exact engine takes one set of parameters after the other in one call, which
+    gives the numbers of each alone to the last bit.
     """
     if by.engine == "heisenberg" and len(thetas) > 1:
         together, _ = sampled_values(model, partition, thetas, encoded, noise, by=by)

@@ -106,12 +106,10 @@ class Measured:
     """What is computed of the learners besides their updates.
 
     Attributes:
-        contraction: Whether the true contraction is, NaN otherwise; what learners believe and the bound always are.
         fisher: Whether the quantum Fisher information of noiseless states is; claimed as 0 otherwise.
         noisy_fisher: Whether that of noisy states is, NaN otherwise.
     """
 
-    contraction: bool = True
     fisher: bool = True
     noisy_fisher: bool = True
 
@@ -245,40 +243,14 @@ class Learners:
     def _contraction_noise(
         self, window: WindowRecord, estimated_werner: FloatArray, bounding_werner: FloatArray
     ) -> NoiseTable:
-        """Return the noise of the true, the believed and the bounding values and of none, one table below the other.
-
-        The true one is left out where nobody asks, unless noise is sampled, which draws by the row.
-        """
+        """Return the noise of the true, the believed and the bounding values and of none, one table below the other."""
+        true = self._noise_of(local=True, pair_werner=self._mean_pair_werner(*self._shots(window)))
         believed = self._noise_of(local=True, pair_werner=self._at_learners(estimated_werner))
         bounds = [self._noise_of(local=False, pair_werner=self._at_learners(corner)) for corner in bounding_werner]
-        tables = [believed, *bounds, _ideal(believed)]
-        if self._knows_true_contraction:
-            shots = self._shots(window)
-            tables.insert(0, self._noise_of(local=True, pair_werner=self._mean_pair_werner(*shots)))
-        return jax.tree.map(lambda *columns: jnp.concatenate(columns), *tables)
-
-    @property
-    def _knows_true_contraction(self) -> bool:
-        return self._measures.contraction or self._world.computations.noisy.engine == "trajectories"
-
-    def _contraction_of(
-        self, survival: FloatArray, spread: FloatArray | None, has_shots: NDArray[np.bool_]
-    ) -> Contraction:
-        """Name the parts of what is left of the signal with each of `_contraction_noise`, and of its standard errors."""
-        n_learners = self._world.n_learners
-        survival = survival.reshape(-1, n_learners)
-        first_bound = 1 + self._knows_true_contraction
-        if spread is not None:
-            errors = _bound_errors(self._world.computations.noisy.n_trajectories)
-            survival[first_bound:] += errors * spread.reshape(survival.shape)[first_bound:]
-        parts = np.clip(survival, 0.0, 1.0)
-        bound = parts[first_bound:].max(axis=0)
-        is_true_told = has_shots & self._measures.contraction
-        return Contraction(
-            true=np.where(is_true_told, parts[0], np.nan),
-            believed=np.minimum(parts[first_bound - 1], bound),
-            bound=bound,
+        stacked: NoiseTable = jax.tree.map(
+            lambda *columns: jnp.concatenate(columns), true, believed, *bounds, _ideal(true)
         )
+        return stacked
 
     def _shots(self, window: WindowRecord) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the learner and the pairs of every shot; a circuit that is not cut is limited by time alone."""
@@ -467,12 +439,19 @@ def contractions_together(
     has_shots = np.isin(np.arange(world.n_learners), first._shots(window)[0])
     compute = partial(values_together, world.model, world.partition, encoded=first._reference, noise=noise, by=by)
     found = []
-    for theta, (values, errors) in zip(thetas, compute(thetas), strict=True):
-        if not np.all(_tells_signal(values[-1:], has_offset=has_offset)):
-            ((values, errors),) = compute(first._displaced(theta)[None])
+    for theta, sampled in zip(thetas, compute(thetas), strict=True):
+        is_told = np.all(_tells_signal(sampled[0][-1:], has_offset=has_offset))
+        values, errors = sampled if is_told else compute(first._displaced(theta)[None])[0]
         survival = np.array(effective_contraction(values[:-1], values[-1:], has_offset=has_offset), np.float64)
-        spread = None if errors is None else contraction_error(errors[:-1], values[-1:], has_offset=has_offset)
-        found.append(first._contraction_of(survival, spread, has_shots))
+        survival = survival.reshape(-1, world.n_learners)
+        if errors is not None:
+            spread = contraction_error(errors[:-1], values[-1:], has_offset=has_offset).reshape(survival.shape)
+            survival[2:] += _bound_errors(by.n_trajectories) * spread[2:]
+        true, believed, *bounds = np.clip(survival, 0.0, 1.0)
+        bound = np.max(bounds, axis=0)
+        found.append(
+            Contraction(true=np.where(has_shots, true, np.nan), believed=np.minimum(believed, bound), bound=bound)
+        )
     return found
 
 
