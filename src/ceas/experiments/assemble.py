@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -451,16 +451,13 @@ def assemble_security(scenario: Scenario) -> SecurityParameters:
 
 def assemble_training(scenario: Scenario) -> TrainingParameters:
     """Return how the scenario trains."""
-    import optax  # noqa: PLC0415 - brings JAX
-
     section = scenario.learning
-    # Each optimiser's own name for the momentum of the optimiser itself.
-    momentum_name = {"adam": "b1", "sgd": "momentum"}[section.optimizer]
-    step_size = optax.cosine_decay_schedule(
-        section.learning_rate, scenario.clock.rounds, alpha=section.final_learning_rate_share
-    )
-    optimizer = registry.resolve("optimizer", section.optimizer)(
-        step_size, **{momentum_name: section.optimizer_momentum}
+    optimizer = _optimizer(
+        section.optimizer,
+        section.optimizer_momentum,
+        section.learning_rate,
+        section.final_learning_rate_share,
+        scenario.clock.rounds,
     )
     return TrainingParameters(
         rounds=scenario.clock.rounds,
@@ -468,6 +465,17 @@ def assemble_training(scenario: Scenario) -> TrainingParameters:
         optimizer=optimizer,
         **section.model_dump(exclude=_NOT_OF_LEARNERS),
     )
+
+
+@lru_cache(maxsize=64)
+def _optimizer(kind: str, momentum: float, learning_rate: float, final_share: float, rounds: int) -> Any:
+    """Build an optimiser; equal ones are one object, so that their step is compiled once."""
+    import optax  # noqa: PLC0415 - brings JAX
+
+    # Each optimiser's own name for the momentum of the optimiser itself.
+    momentum_name = {"adam": "b1", "sgd": "momentum"}[kind]
+    step_size = optax.cosine_decay_schedule(learning_rate, rounds, alpha=final_share)
+    return registry.resolve("optimizer", kind)(step_size, **{momentum_name: momentum})
 
 
 def assemble_forecast(scenario: Scenario, world: World) -> Forecast:

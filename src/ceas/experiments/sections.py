@@ -588,7 +588,7 @@ class AggregationSection(Section):
     )
     certification: Literal["joint_tests", "none"] = Field(
         default="joint_tests",
-        description="joint_tests: claims are cut to what tested pairs and delivered shots allow. none: they are believed",
+        description="joint_tests: claims are cut to what tested pairs and delivered shots allow. none: taken as made",
     )
 
 

@@ -525,36 +525,115 @@ def estimate_gradients_together(
         if not np.array_equal(samples.count, count):
             raise DomainError("Argument `data` must give a learner as many samples in all trainings, but does not.")
     _check_pairs(partition, shot_learner, shot_werner)
+    parameters = np.asarray(thetas, dtype=np.float64)
     terms = _terms(model, settings, has_relaxation=noise.relaxation is not None)
     share = settings.readout_share
     plan = plan_shots(shot_learner, count, terms, minibatch=settings.minibatch, readout_share=share, seed=seed)
-    prepared, states = [], []
-    for theta, (dataset, samples) in zip(np.asarray(thetas, dtype=np.float64), data, strict=True):
-        index = np.take_along_axis(samples.index, plan.batch, axis=1)
-        batch = _Minibatch(dataset.train_angles[index], dataset.train_labels[index])
-        if settings.method == "parameter_shift":
-            circuits = _shifted(model, theta, plan, batch, terms)
-        else:
-            circuits = _perturbed(model, theta, plan, batch, settings=settings, seed=seed)
-        prepared.append((theta, batch.labels, circuits))
-        if dataset.train_states is not None:
-            states.append(_row_states(dataset.train_states[index], circuits.angles))
-    one = _shots(plan, prepared[0][2], shot_werner)
-    n_trainings, n_rows = len(prepared), len(prepared[0][2].angles)
+    index = [np.take_along_axis(samples.index, plan.batch, axis=1) for _, samples in data]
+    batches = [_Minibatch(own.train_angles[i], own.train_labels[i]) for i, (own, _) in zip(index, data, strict=True)]
+    if settings.method == "parameter_shift":
+        circuits = _shifted_together(model, parameters, plan, batches, terms)
+    else:
+        circuits = _perturbed_together(model, parameters, plan, batches, settings=settings, seed=seed)
+    states = [own.train_states[i] for i, (own, _) in zip(index, data, strict=True) if own.train_states is not None]
+    n_trainings, n_rows = len(data), len(circuits.angles) // len(data)
+    one = _shots(plan, circuits, shot_werner)
     first_row = np.repeat(np.arange(n_trainings, dtype=np.int32) * n_rows, plan.learner.size)
     shots = Shots._make(np.tile(field, (n_trainings, *(1,) * (field.ndim - 1))) for field in one)
     bits = sample_outcomes(
         model.circuit,
         partition,
-        np.concatenate([circuits.angles for _, _, circuits in prepared]),
+        circuits.angles,
         noise,
         shots=shots._replace(sample=shots.sample + first_row),
         seed=stream_seed(seed, "outcomes"),
-        states=np.concatenate(states) if states else None,
+        states=np.concatenate([_row_states(part, circuits.angles[:n_rows]) for part in states]) if states else None,
     )
-    observed, gradients = np.array(model.observables, dtype=np.uint32), []
-    for (theta, labels, circuits), own in zip(prepared, bits.reshape(n_trainings, -1), strict=True):
+    observed, differences_of = np.array(model.observables, dtype=np.uint32), _weighted_differences(plan, terms)
+    heads, differences = [], []
+    for theta, batch, own in zip(parameters, batches, bits.reshape(n_trainings, -1), strict=True):
         values = 1.0 - 2.0 * ((own[:, None] >> observed) & 1).astype(np.float64)
-        readout = _read(model, theta, plan, values, labels)
-        gradients.append(_gradient(plan, values, readout.slopes, circuits, terms)[0] + readout.head_gradient)
-    return np.stack(gradients), np.bincount(plan.learner, minlength=n_learners)
+        readout = _read(model, theta, plan, values, batch.labels)
+        heads.append(readout.head_gradient)
+        differences.append(differences_of(values, readout.slopes))
+    gradients: FloatArray = circuits.to_gradient(np.stack(differences)) + np.stack(heads)
+    return gradients, np.bincount(plan.learner, minlength=n_learners)
+
+
+def _weighted_differences(plan: ShotPlan, terms: IntArray) -> Callable[[FloatArray, FloatArray], FloatArray]:
+    """Return what gives the mean difference of each term as `_gradient` has it, (learners, minibatch, terms).
+
+    It takes the outcomes of all shots and the slopes of all samples; what the plan alone says is prepared once.
+    """
+    paired = np.flatnonzero(plan.term >= 0)
+    learner, slot = plan.learner[paired], plan.slot[paired]
+    shape = (*plan.batch.shape, terms.size)
+    cell = np.ravel_multi_index((learner[::2], slot[::2], np.searchsorted(terms, plan.term[paired[::2]])), shape)
+    hits = np.bincount(cell, minlength=math.prod(shape)).reshape(shape).astype(np.float64).sum(axis=1)[:, None]
+    weight = np.maximum(terms.size / np.maximum(plan.pairs, 1), 1.0)[:, None, None]
+
+    def differences(values: FloatArray, slopes: FloatArray) -> FloatArray:
+        up_down = np.einsum("sc,sc->s", slopes[learner, slot], values[paired]).reshape(-1, 2)
+        sums = np.bincount(cell, (up_down[:, 0] - up_down[:, 1]) / 2, math.prod(shape)).reshape(shape)
+        found: FloatArray = weight * np.divide(sums, hits, out=np.zeros_like(sums), where=hits > 0)
+        return found
+
+    return differences
+
+
+def _shifted_together(
+    model: Classifier, thetas: FloatArray, plan: ShotPlan, batches: Sequence[_Minibatch], rotations: IntArray
+) -> _Circuits:
+    """Return what `_shifted` does for each training, one behind the other, without the scale of errors."""
+    n_learners, minibatch = plan.batch.shape
+    parameters, samples = jnp.asarray(thetas), jnp.asarray(np.stack([batch.samples for batch in batches]))
+    angles = np.asarray(_angles_together(model, parameters, samples), dtype=np.float64)
+
+    def to_gradient(differences: FloatArray) -> FloatArray:
+        cotangents = np.zeros((len(thetas), n_learners, minibatch, len(model.circuit.rotations)))
+        cotangents[..., rotations] = differences
+        return np.asarray(_pull_back_together(model, parameters, samples, jnp.asarray(cotangents)), dtype=np.float64)
+
+    return _Circuits(
+        angles=angles.reshape(-1, angles.shape[-1]),
+        row=plan.learner * minibatch + plan.slot,
+        shift_rotation=plan.term,
+        scale=np.zeros(0),
+        to_gradient=to_gradient,
+    )
+
+
+def _perturbed_together(
+    model: Classifier,
+    thetas: FloatArray,
+    plan: ShotPlan,
+    batches: Sequence[_Minibatch],
+    *,
+    settings: GradientSettings,
+    seed: int,
+) -> _Circuits:
+    """Return what `_perturbed` does for each training, one behind the other."""
+    each = [
+        _perturbed(model, theta, plan, batch, settings=settings, seed=seed)
+        for theta, batch in zip(thetas, batches, strict=True)
+    ]
+
+    def to_gradient(differences: FloatArray) -> FloatArray:
+        return np.stack([one.to_gradient(own) for one, own in zip(each, differences, strict=True)])
+
+    return each[0]._replace(angles=np.concatenate([one.angles for one in each]), to_gradient=to_gradient)
+
+
+@partial(jax.jit, static_argnums=0)
+def _angles_together(model: Classifier, thetas: jax.Array, samples: jax.Array) -> jax.Array:
+    """Return the angles at each training's parameters (B, P) for its samples (B, L, M, n_inputs), (B, L M, R)."""
+    rows = samples.reshape(len(samples), math.prod(samples.shape[1:3]), samples.shape[3])
+    angles: jax.Array = jax.lax.map(lambda own: model_angles(model, *own), (thetas, rows))
+    return angles
+
+
+@partial(jax.jit, static_argnums=0)
+def _pull_back_together(model: Classifier, thetas: jax.Array, samples: jax.Array, cotangents: jax.Array) -> jax.Array:
+    """Return what `_pull_back` does for each training, shape (B, L, P)."""
+    gradient: jax.Array = jax.lax.map(lambda own: _pull_back(model, *own), (thetas, samples, cotangents))
+    return gradient

@@ -148,5 +148,5 @@ def certify_claims(claims: Claims, *, delivered_shots: IntArray, contraction_bou
 
 
 def finite_claims(claims: Claims) -> Claims:
-    """Return claims as they are made, without any certification; those that are no numbers or negative count as zero."""
+    """Return claims as they are made, not certified at all; those that are no numbers or negative count as zero."""
     return Claims(*(np.maximum(np.nan_to_num(column, nan=0.0, posinf=0.0, neginf=0.0), 0.0) for column in claims))

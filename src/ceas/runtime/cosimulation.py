@@ -16,9 +16,10 @@ checkpoint continues with the same numbers.
 import copy
 import inspect
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import jax
@@ -36,17 +37,17 @@ from ceas.network import WindowRecord
 from ceas.runtime.adversary import Adversary
 from ceas.runtime.certification import Certification, JointTests, certify_claims, finite_claims
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
-from ceas.runtime.evaluation import Evaluator, evaluate_together
+from ceas.runtime.evaluation import Evaluator, Figures, figures_together
 from ceas.runtime.history import History
 from ceas.runtime.learners import Learners, Measured, TrainingParameters, contractions_together, train_together
 from ceas.runtime.momentum import Momentum
-from ceas.runtime.outcome import AgreedUpdates, Contraction, LocalUpdates, RoundOutcome
+from ceas.runtime.outcome import AgreedUpdates, Contraction, Evaluation, LocalUpdates, RoundOutcome
 from ceas.runtime.sources import ExchangeRecord, SecurityParameters, Source
 from ceas.runtime.totals import Totals
 from ceas.runtime.world import World
 from ceas.streams import stream
 
-__all__ = ["ROOMS", "CoSimulation", "Method", "advance_together", "start_parameters"]
+__all__ = ["ROOMS", "CoSimulation", "Method", "advance_together", "figures_of", "start_parameters"]
 
 FloatArray = NDArray[np.float64]
 
@@ -107,7 +108,7 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
         What happened in each.
     """
     with _timed(simulations, "network"):
-        window = [each._source.next_window() for each in simulations][0]
+        window, *_ = [each._source.next_window() for each in simulations]
     thetas = np.stack([each.theta for each in simulations])
     learners = [each._learners for each in simulations]
     with _timed(simulations, "learning"):
@@ -131,9 +132,7 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
         for each, agreement in zip(simulations, rounds, strict=True):
             each._follow(agreement.aggregate)
     with _timed(simulations, "evaluation"):
-        evaluated = [each for each in simulations if each._is_evaluated()]
-        figures = evaluate_together([each._evaluator for each in evaluated], [each.theta for each in evaluated])
-        evaluations = dict(zip(map(id, evaluated), figures, strict=True))
+        evaluations = [each._evaluation() for each in simulations]
     return [
         RoundOutcome(
             window=window,
@@ -141,11 +140,23 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
             contraction=contraction[index],
             exact_momentum=exact[index][0],
             train_loss=exact[index][1],
-            evaluation=evaluations.get(id(each)),
+            evaluation=evaluations[index],
             **rounds[index]._asdict(),
         )
-        for index, each in enumerate(simulations)
+        for index in range(len(simulations))
     ]
+
+
+def figures_of(simulations: Sequence["CoSimulation"]) -> list[Figures]:
+    """Return exact figures of the present parameters of co-simulations as `advance_together` takes them."""
+    with _timed(simulations, "evaluation"):
+        return figures_together([each._evaluator for each in simulations], [each.theta for each in simulations])
+
+
+@lru_cache(maxsize=64)
+def _compiled(update: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a compiled function, the same one for the same function."""
+    return jax.jit(update)
 
 
 @contextmanager
@@ -167,9 +178,10 @@ class CoSimulation:
         security: How messages are authenticated and agreed on.
         source: Where pairs and agreement come from.
         seed: Root seed.
-        has_diagnostics: Whether exact momenta and losses and the Fisher information of noisy states, which no rule and
-            no attack sees, are computed in every round; otherwise they are NaN. Nothing else depends on it, but that
-            the quantum Fisher information of noiseless states is claimed as 0 where rule and attack never look at it.
+        has_diagnostics: Whether rounds tell what no rule and no attack sees: exact momenta and losses, the Fisher
+            information of noisy states, evaluations. Otherwise it is NaN, or None, and `figures_of` evaluates. Nothing
+            else depends on it, but that the quantum Fisher information of noiseless states is claimed as 0 where rule
+            and attack never look at it.
 
     Attributes:
         theta: Agreed parameters, shape `(parameters,)`.
@@ -215,7 +227,7 @@ class CoSimulation:
         self._rule_memory: dict[str, NDArray[Any]] = {}
         self.theta = start_parameters(world.model, spread=training.initial_angle_spread, seed=seed)
         self._optimizer_state = training.optimizer.init(jnp.asarray(self.theta, jnp.float32))
-        self._update = jax.jit(training.optimizer.update)
+        self._update = _compiled(training.optimizer.update)
         self.completed_rounds = 0
         self.history = History()
         self.totals = Totals.zero(world.network.n_links)
@@ -249,10 +261,6 @@ class CoSimulation:
     def final_train_loss(self) -> float:
         """Return the exact training loss of the present parameters."""
         return self._evaluator.train_loss(self.theta)
-
-    def validation_accuracy(self) -> float:
-        """Return the accuracy of the present parameters on the validation part; NaN where there is none."""
-        return self._evaluator.validation_accuracy(self.theta)
 
     def certified_werner(self) -> FloatArray:
         """Return the upper confidence bound on each link's Werner parameter at use, shape `(links,)`."""
@@ -312,7 +320,9 @@ class CoSimulation:
             self._adversary.observe(aggregate.value)
         self.completed_rounds += 1
 
-    def _is_evaluated(self) -> bool:
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the parameters after the rounds done are among those that are evaluated."""
         is_near_end = self.completed_rounds > self._training.rounds - _LAST_EVALUATED_ROUNDS
         return is_near_end or self.completed_rounds % self._training.evaluate_rounds == 0
 
@@ -407,6 +417,9 @@ class CoSimulation:
             found = type(aggregate).__name__
             raise DomainError(f"Argument `rule` must return a `ceas.aggregation.Aggregate`, but returned {found}.")
         return aggregate
+
+    def _evaluation(self) -> Evaluation | None:
+        return self._evaluator.evaluate(self.theta) if self._has_diagnostics and self.is_evaluated else None
 
     def _exact_momentum(self) -> tuple[FloatArray, float]:
         """Return the momentum of exact gradients and the loss at the present parameters; NaN where nobody asks."""

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.errors import DomainError
-from ceas.runtime.cosimulation import CoSimulation, advance_together
+from ceas.runtime.cosimulation import CoSimulation, advance_together, figures_of
+from ceas.runtime.evaluation import Figures
 from ceas.runtime.outcome import RoundOutcome
 
 __all__ = ["Ensemble", "TrainingOutcome"]
@@ -53,11 +54,11 @@ class _Record:
         self._weights: list[float] = []
         self._evaluations: list[tuple[int, float, float, float]] = []
 
-    def add(self, simulation: CoSimulation, outcome: RoundOutcome) -> None:
+    def add(self, outcome: RoundOutcome) -> None:
         self._weights.append(float(outcome.weights[self._is_byzantine].sum()))
-        if outcome.evaluation is not None:
-            figures = outcome.evaluation.test_accuracy, simulation.validation_accuracy(), simulation.final_train_loss()
-            self._evaluations.append((simulation.completed_rounds, *figures))
+
+    def add_figures(self, completed_rounds: int, figures: Figures) -> None:
+        self._evaluations.append((completed_rounds, *figures))
 
     def outcome(self, simulation: CoSimulation) -> TrainingOutcome:
         table = np.array(self._evaluations, np.float64).reshape(-1, 4)
@@ -110,8 +111,13 @@ class Ensemble:
     def advance(self) -> None:
         """Run one training round of all."""
         outcomes = advance_together(self._simulations)
-        for record, simulation, outcome in zip(self._records, self._simulations, outcomes, strict=True):
-            record.add(simulation, outcome)
+        for record, outcome in zip(self._records, outcomes, strict=True):
+            record.add(outcome)
+        evaluated = [index for index, each in enumerate(self._simulations) if each.is_evaluated]
+        if evaluated:
+            found = figures_of([self._simulations[index] for index in evaluated])
+            for index, figures in zip(evaluated, found, strict=True):
+                self._records[index].add_figures(self.completed_rounds, figures)
 
     def run(self, after_round: Callable[[int], None] | None = None) -> list[TrainingOutcome]:
         """Run the remaining training rounds.

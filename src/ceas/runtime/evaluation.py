@@ -1,6 +1,8 @@
 """Exact figures of a model: losses, accuracy and gradients from the engine, without noise, shots or attackers."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +24,23 @@ from ceas.runtime.momentum import Momentum
 from ceas.runtime.outcome import Evaluation
 from ceas.runtime.world import World
 
-__all__ = ["Evaluator", "evaluate_together", "values_together"]
+__all__ = ["Evaluator", "Figures", "figures_together", "values_together"]
 
 FloatArray = NDArray[np.float64]
+
+
+class Figures(NamedTuple):
+    """Exact figures of agreed parameters.
+
+    Attributes:
+        test_accuracy: Accuracy on the test part.
+        validation_accuracy: Accuracy on the validation part; NaN where there is none.
+        train_loss: Training objective.
+    """
+
+    test_accuracy: float
+    validation_accuracy: float
+    train_loss: float
 
 
 class Evaluator:
@@ -71,13 +87,9 @@ class Evaluator:
             test_accuracy=accuracy(self._model, theta, values, self._dataset.test_labels), test_loss=float(loss)
         )
 
-    def validation_accuracy(self, theta: FloatArray) -> float:
-        """Return the accuracy on the validation part; NaN where there is none."""
-        if not len(self._dataset.validation_labels):
-            return float("nan")
-        encoded = self._part("validation", jnp.asarray(theta, jnp.float32))
-        values = model_values(self._model, self._partition, theta, encoded, self._noise, by=self._by)[0]
-        return accuracy(self._model, theta, values, self._dataset.validation_labels)
+    def accuracy(self, part: str, theta: FloatArray) -> float:
+        """Return the accuracy on the `train`, `validation` or `test` part; NaN where it has no samples."""
+        return self._accuracies(part, theta[None])[0]
 
     def to_arrays(self) -> Arrays:
         """Return the state for a checkpoint."""
@@ -100,6 +112,16 @@ class Evaluator:
             by=self._by,
         )
         return float(losses[0]), np.asarray(gradients[0], np.float64)
+
+    def _accuracies(self, part: str, thetas: FloatArray) -> list[float]:
+        labels = getattr(self._dataset, f"{part}_labels")
+        if not len(labels):
+            return [float("nan")] * len(thetas)
+        encoded = self._part(part, jnp.asarray(thetas[0], jnp.float32))
+        sampled = values_together(self._model, self._partition, thetas, encoded=encoded, noise=self._noise, by=self._by)
+        return [
+            accuracy(self._model, theta, values[0], labels) for theta, (values, _) in zip(thetas, sampled, strict=True)
+        ]
 
     def _part(self, part: str, theta: jax.Array) -> Encoded:
         """Return the encoded samples of a part of the data; only a layer in front makes them depend on parameters."""
@@ -131,9 +153,45 @@ def values_together(
     return [(np.asarray(values), errors) for values, errors in alone]
 
 
-def evaluate_together(evaluators: Sequence[Evaluator], thetas: Sequence[FloatArray]) -> list[Evaluation]:
-    """Return what each evaluator says of its parameters."""
-    return [each.evaluate(theta) for each, theta in zip(evaluators, thetas, strict=True)]
+def figures_together(evaluators: Sequence[Evaluator], thetas: Sequence[FloatArray]) -> list[Figures]:
+    """Return what is told of several trainings on the same data, each at its own parameters.
+
+    The figures are those of each alone, to the last bit.
+    """
+    first = evaluators[0]
+    if first._by.engine != "heisenberg" or first._model.n_dressed_inputs is not None or len(thetas) == 1:
+        pairs = zip(evaluators, thetas, strict=True)
+        return [
+            Figures(each.accuracy("test", own), each.accuracy("validation", own), each.train_loss(own))
+            for each, own in pairs
+        ]
+    together = np.stack(thetas)
+    weights = jnp.stack([each._train_targets[1] for each in evaluators])
+    labels, encoded = first._train_targets[0], first._part("train", jnp.asarray(together[0], jnp.float32))
+    given = jnp.asarray(together, jnp.float32), weights, labels, encoded, first._noise
+    losses = np.asarray(_train_losses(first._model, first._partition, *given), np.float64)
+    parts = (first._accuracies(part, together) for part in ("test", "validation"))
+    return list(map(Figures, *parts, losses.tolist()))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _train_losses(
+    model: Classifier,
+    partition: Partition,
+    thetas: jax.Array,
+    weights: jax.Array,
+    labels: jax.Array,
+    encoded: Encoded,
+    noise: NoiseTable,
+) -> jax.Array:
+    """Return the loss at each of B parameters with its own weights of the samples, (B, 1, S), shape (B,)."""
+
+    def loss(own: tuple[jax.Array, jax.Array]) -> jax.Array:
+        theta, weight = own
+        return model_loss_and_gradient(model, partition, theta, encoded, noise, targets=(labels, weight))[0][0]
+
+    losses: jax.Array = jax.lax.map(loss, (thetas, weights))
+    return losses
 
 
 def _targets(labels: NDArray[np.int64], weights: FloatArray) -> tuple[jax.Array, jax.Array]:
