@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.learning import Classifier, Encoded, NoiseTable, Partition, noiseless
-from ceas.learning.classifier import model_loss
+from ceas.learning.classifier import Targets, model_loss
 from ceas.learning.training import (
     Computation,
     accuracy,
@@ -168,10 +168,16 @@ def figures_together(evaluators: Sequence[Evaluator], thetas: Sequence[FloatArra
     together = np.stack(thetas)
     weights = jnp.stack([each._train_targets[1] for each in evaluators])
     labels, encoded = first._train_targets[0], first._part("train", jnp.asarray(together[0], jnp.float32))
-    given = jnp.asarray(together, jnp.float32), weights, labels, encoded, first._noise
-    losses = np.asarray(_train_losses(first._model, first._partition, *given), np.float64)
+    losses = _train_losses(
+        first._model,
+        first._partition,
+        jnp.asarray(together, jnp.float32),
+        targets=(labels, weights),
+        encoded=encoded,
+        noise=first._noise,
+    )
     parts = (first._accuracies(part, together) for part in ("test", "validation"))
-    return list(map(Figures, *parts, losses.tolist()))
+    return list(map(Figures, *parts, np.asarray(losses, np.float64).tolist()))
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -179,12 +185,13 @@ def _train_losses(
     model: Classifier,
     partition: Partition,
     thetas: jax.Array,
-    weights: jax.Array,
-    labels: jax.Array,
+    *,
+    targets: Targets,
     encoded: Encoded,
     noise: NoiseTable,
 ) -> jax.Array:
-    """Return the loss at each of B parameters with its own weights of the samples, (B, 1, S), shape (B,)."""
+    """Return the loss at each of B parameters, for labels (1, S) and each training's weights (B, 1, S), shape (B,)."""
+    labels, weights = targets
 
     def loss(own: tuple[jax.Array, jax.Array]) -> jax.Array:
         theta, weight = own
