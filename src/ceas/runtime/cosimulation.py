@@ -25,7 +25,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import NDArray
 
 from ceas import consensus
@@ -428,11 +427,10 @@ class CoSimulation:
         return self._evaluator.exact_momentum(self.theta)
 
     def _step(self, aggregate: Aggregate) -> None:
-        parameters = jnp.asarray(self.theta, jnp.float32)
-        direction = self._learners.descent_direction(self.theta, aggregate.value)
-        gradient = jnp.asarray(direction, jnp.float32)
+        parameters = self.theta.astype(np.float32)
+        gradient = self._learners.descent_direction(self.theta, aggregate.value).astype(np.float32)
         change, self._optimizer_state = self._update(gradient, self._optimizer_state, parameters)
-        self.theta = np.asarray(optax.apply_updates(parameters, change), np.float64)
+        self.theta = (parameters + np.asarray(change)).astype(np.float64)
 
 
 def _averaged(momentum: Momentum, certified: Claims) -> FloatArray:

@@ -34,7 +34,7 @@ from ceas.learning import (
     sample_outcomes,
     split_parameters,
 )
-from ceas.learning.fisher import contraction_error, has_signal
+from ceas.learning.fisher import contraction_error, has_signal, pure_quantum_fisher_diagonals
 from ceas.learning.gradients import estimate_gradients_together
 from ceas.learning.training import HEISENBERG, Computation
 from ceas.network import WindowRecord
@@ -224,19 +224,23 @@ class Learners:
         return estimates.gradient, estimates.shots
 
     def _local(
-        self, theta: FloatArray, window: WindowRecord, gradient: FloatArray, shots: NDArray[np.int64]
+        self,
+        theta: FloatArray,
+        window: WindowRecord,
+        gradient: FloatArray,
+        shots: NDArray[np.int64],
+        *,
+        fisher: FloatArray | None,
     ) -> LocalUpdates:
         """Add the round's gradients to the momenta and measure what is asked for."""
         self._momentum.add(gradient, shots > 0)
-        fisher, noisy = np.zeros(len(shots)), np.full(len(shots), np.nan)
-        if self._measures.fisher:
-            fisher = self._ideal_quantum_fisher(theta)
+        noisy = np.full(len(shots), np.nan)
         if self._measures.noisy_fisher:
             noisy = self._noisy_quantum_fisher(theta, *self._sabotage.kept(*self._shots(window)), window.window)
         return LocalUpdates(
             updates=self._momentum.mean(),
             shots=shots.astype(np.int64),
-            quantum_fisher=fisher,
+            quantum_fisher=np.zeros(len(shots)) if fisher is None else fisher,
             noisy_quantum_fisher=noisy,
         )
 
@@ -338,7 +342,10 @@ class Learners:
     def _ideal_quantum_fisher(self, theta: FloatArray) -> FloatArray:
         """Return the mean over samples and parameters of the noiseless states' quantum Fisher information."""
         diagonal = pure_quantum_fisher_diagonal(self._world.circuit, self._angles(theta), self._encoded(theta))
-        per_sample = diagonal.mean(axis=1)
+        return self._mean_of_own(diagonal.mean(axis=1))
+
+    def _mean_of_own(self, per_sample: FloatArray) -> FloatArray:
+        """Return the mean over each learner's samples, in [0, 1]."""
         index, count = self._world.samples.index, self._world.samples.count
         is_own = np.arange(index.shape[1]) < count[:, None]
         mean: FloatArray = np.where(is_own, per_sample[index], 0.0).sum(axis=1) / count
@@ -382,7 +389,23 @@ def train_together(learners: Sequence[Learners], thetas: FloatArray, window: Win
             found |= dict(zip(members, _estimate_together(learners, thetas, window, members), strict=True))
         else:
             found[members[0]] = learners[members[0]]._estimate(thetas[members[0]], window)
-    return [each._local(thetas[index], window, *found[index]) for index, each in enumerate(learners)]
+    asking = [index for index, each in enumerate(learners) if each._measures.fisher]
+    fishers = dict(zip(asking, _ideal_fishers([learners[index] for index in asking], thetas[asking]), strict=True))
+    return [
+        each._local(thetas[index], window, *found[index], fisher=fishers.get(index))
+        for index, each in enumerate(learners)
+    ]
+
+
+def _ideal_fishers(learners: Sequence[Learners], thetas: FloatArray) -> list[FloatArray]:
+    """Return for each the mean over samples and parameters of the noiseless states' quantum Fisher information."""
+    if not learners or learners[0]._world.model.n_dressed_inputs is not None:
+        # Samples that a trained layer encodes differ.
+        return [each._ideal_quantum_fisher(theta) for each, theta in zip(learners, thetas, strict=True)]
+    first = learners[0]
+    angles = np.asarray(split_parameters(first._world.model, thetas.astype(np.float32)).circuit)
+    diagonals = pure_quantum_fisher_diagonals(first._world.circuit, angles, first._encoded(thetas[0]))
+    return [first._mean_of_own(diagonal.mean(axis=1)) for diagonal in diagonals]
 
 
 def _running_alike(learners: Sequence[Learners]) -> list[list[int]]:
