@@ -549,15 +549,29 @@ def estimate_gradients_together(
         seed=stream_seed(seed, "outcomes"),
         states=np.concatenate([_row_states(part, circuits.angles[:n_rows]) for part in states]) if states else None,
     )
-    observed, differences_of = np.array(model.observables, dtype=np.uint32), _weighted_differences(plan, terms)
+    values_of, differences_of = _values_of_bits(model), _weighted_differences(plan, terms)
     heads, differences = [], []
     for theta, batch, own in zip(parameters, batches, bits.reshape(n_trainings, -1), strict=True):
-        values = 1.0 - 2.0 * ((own[:, None] >> observed) & 1).astype(np.float64)
+        values = values_of(own)
         readout = _read(model, theta, plan, values, batch.labels)
         heads.append(readout.head_gradient)
         differences.append(differences_of(values, readout.slopes))
     gradients: FloatArray = circuits.to_gradient(np.stack(differences)) + np.stack(heads)
     return gradients, np.bincount(plan.learner, minlength=n_learners)
+
+
+def _values_of_bits(model: Classifier) -> Callable[[npt.NDArray[np.uint32]], FloatArray]:
+    """Return what gives the outcomes +1 or -1 of every measured qubit, (shots,) to (shots, observables)."""
+    observed, n_strings = np.array(model.observables, dtype=np.uint32), 1 << model.circuit.n_qubits
+
+    def values(bits: npt.NDArray[np.uint32]) -> FloatArray:
+        return 1.0 - 2.0 * ((bits[:, None] >> observed) & 1).astype(np.float64)
+
+    if n_strings > 1 << 12:
+        return values
+    # Few bitstrings are looked up sooner than computed.
+    table = values(np.arange(n_strings, dtype=np.uint32))
+    return lambda bits: table.take(bits, axis=0)
 
 
 def _weighted_differences(plan: ShotPlan, terms: IntArray) -> Callable[[FloatArray, FloatArray], FloatArray]:
@@ -566,14 +580,15 @@ def _weighted_differences(plan: ShotPlan, terms: IntArray) -> Callable[[FloatArr
     It takes the outcomes of all shots and the slopes of all samples; what the plan alone says is prepared once.
     """
     paired = np.flatnonzero(plan.term >= 0)
-    learner, slot = plan.learner[paired], plan.slot[paired]
+    place = np.ravel_multi_index((plan.learner[paired], plan.slot[paired]), plan.batch.shape)
     shape = (*plan.batch.shape, terms.size)
-    cell = np.ravel_multi_index((learner[::2], slot[::2], np.searchsorted(terms, plan.term[paired[::2]])), shape)
+    cell = place[::2] * terms.size + np.searchsorted(terms, plan.term[paired[::2]])
     hits = np.bincount(cell, minlength=math.prod(shape)).reshape(shape).astype(np.float64).sum(axis=1)[:, None]
     weight = np.maximum(terms.size / np.maximum(plan.pairs, 1), 1.0)[:, None, None]
 
     def differences(values: FloatArray, slopes: FloatArray) -> FloatArray:
-        up_down = np.einsum("sc,sc->s", slopes[learner, slot], values[paired]).reshape(-1, 2)
+        weights = slopes.reshape(-1, slopes.shape[-1]).take(place, axis=0)
+        up_down = np.einsum("sc,sc->s", weights, values.take(paired, axis=0)).reshape(-1, 2)
         sums = np.bincount(cell, (up_down[:, 0] - up_down[:, 1]) / 2, math.prod(shape)).reshape(shape)
         found: FloatArray = weight * np.divide(sums, hits, out=np.zeros_like(sums), where=hits > 0)
         return found
