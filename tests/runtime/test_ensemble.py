@@ -1,6 +1,9 @@
 """Trainings together: each must be to the last bit what it is alone."""
 
+import os
+import signal
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +139,18 @@ def test_a_watcher_hears_of_every_round_and_may_end_the_run(base: Scenario, trac
     assert heard == [1, 2]
 
 
+def test_an_interrupt_waits_for_the_end_of_a_round(base: Scenario, trace: NetworkTrace) -> None:
+    heard: list[int] = []
+
+    def interrupt(completed_rounds: int) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        heard.append(completed_rounds)
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_together([base], seed=SEED, network_trace=trace, after_round=interrupt)
+    assert heard == [1]
+
+
 def test_an_ensemble_that_was_ended_goes_on(base: Scenario, trace: NetworkTrace) -> None:
     simulations = [simulation_of(base, trace, has_diagnostics=False) for _ in range(2)]
     ensemble = Ensemble(simulations, [np.arange(7) < 2] * 2)
@@ -162,6 +177,9 @@ def test_what_cannot_be_trained_together_is_refused(base: Scenario, trace: Netwo
     refused([base.with_overrides(["clock.rounds=9"])], "holds 3, fewer than the scenario's 9")
     with pytest.raises(DomainError, match="at least one"):
         Ensemble([], [])
+    copy = NetworkTrace(windows=tuple(replace(window) for window in trace.windows), exchanges=trace.exchanges)
+    with pytest.raises(DomainError, match="one network"):
+        Ensemble([simulation_of(base, each) for each in (trace, copy)], [np.zeros(7, np.bool_)] * 2).advance()
     simulations = [simulation_of(each, trace) for each in (base, base.with_overrides(["clock.rounds=2"]))]
     with pytest.raises(DomainError, match="one number of training rounds"):
         Ensemble(simulations, [np.zeros(7, np.bool_)] * 2)

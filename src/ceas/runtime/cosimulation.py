@@ -105,9 +105,14 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
 
     Returns:
         What happened in each.
+
+    Raises:
+        DomainError: They have several networks.
     """
     with _timed(simulations, "network"):
-        window, *_ = [each._source.next_window() for each in simulations]
+        window, *others = [each._source.next_window() for each in simulations]
+        if any(other is not window for other in others):
+            raise DomainError("Argument `simulations` must replay one network, but replays several.")
     thetas = np.stack([each.theta for each in simulations])
     learners = [each._learners for each in simulations]
     with _timed(simulations, "learning"):
