@@ -40,7 +40,7 @@ def simulate_together(
 ) -> list[TrainingOutcome]:
     """Train variants of one scenario on one recorded network; each comes to what `simulate` makes of it alone.
 
-    Memory grows with their number: about 20 MB for each on 50 learners of 300 shots a round.
+    Memory grows with their number: about 5 MB for each on 50 learners of 300 shots a round.
 
     Args:
         scenarios: At least one; they may differ in `aggregation`, `byzantine` and `output`, and in the optimiser, its
