@@ -153,7 +153,7 @@ def test_an_interrupt_waits_for_the_end_of_a_round(base: Scenario, trace: Networ
 
 def test_an_ensemble_that_was_ended_goes_on(base: Scenario, trace: NetworkTrace) -> None:
     simulations = [simulation_of(base, trace, has_diagnostics=False) for _ in range(2)]
-    ensemble = Ensemble(simulations, [np.arange(7) < 2] * 2)
+    ensemble = Ensemble(simulations)
     ensemble.advance()
     assert ensemble.completed_rounds == 1
     assert not ensemble.is_finished
@@ -176,13 +176,13 @@ def test_what_cannot_be_trained_together_is_refused(base: Scenario, trace: Netwo
     refused([base, base, other], r"scenario 2 differs from the first in data.concentration, learning.minibatch")
     refused([base.with_overrides(["clock.rounds=9"])], "holds 3, fewer than the scenario's 9")
     with pytest.raises(DomainError, match="at least one"):
-        Ensemble([], [])
+        Ensemble([])
     copy = NetworkTrace(windows=tuple(replace(window) for window in trace.windows), exchanges=trace.exchanges)
     with pytest.raises(DomainError, match="one network"):
-        Ensemble([simulation_of(base, each) for each in (trace, copy)], [np.zeros(7, np.bool_)] * 2).advance()
+        Ensemble([simulation_of(base, each) for each in (trace, copy)]).advance()
     simulations = [simulation_of(each, trace) for each in (base, base.with_overrides(["clock.rounds=2"]))]
     with pytest.raises(DomainError, match="one number of training rounds"):
-        Ensemble(simulations, [np.zeros(7, np.bool_)] * 2)
+        Ensemble(simulations)
 
 
 def test_claims_that_are_believed_move_the_aggregate(base: Scenario, trace: NetworkTrace) -> None:

@@ -79,8 +79,7 @@ def simulate_together(
             [
                 _simulation(each, world, seed=seed, network_trace=network_trace, has_diagnostics=has_diagnostics)
                 for each, world in zip(scenarios, worlds, strict=True)
-            ],
-            [world.is_byzantine for world in worlds],
+            ]
         )
         return ensemble.run(told)
 

@@ -238,6 +238,11 @@ class CoSimulation:
         self.seconds = dict.fromkeys(ROOMS, 0.0)
 
     @property
+    def is_byzantine(self) -> NDArray[np.bool_]:
+        """Whether each node is malicious, shape `(nodes,)`."""
+        return self._world.is_byzantine
+
+    @property
     def rounds(self) -> int:
         """Training rounds in all."""
         return self._training.rounds

@@ -79,19 +79,18 @@ class Ensemble:
     Args:
         simulations: At least one, new, of the same number of training rounds; see `advance_together` for what else they
             share.
-        is_byzantine: Whether each node is malicious in each of them, shape `(len(simulations), nodes)`.
 
     Raises:
         DomainError: There are no simulations, or they have no common round.
     """
 
-    def __init__(self, simulations: Sequence[CoSimulation], is_byzantine: Sequence[NDArray[np.bool_]]) -> None:
+    def __init__(self, simulations: Sequence[CoSimulation]) -> None:
         if not simulations:
             raise DomainError("Argument `simulations` must hold at least one, but is empty.")
         if len({(each.rounds, each.completed_rounds) for each in simulations}) > 1:
             raise DomainError("Argument `simulations` must have one number of training rounds, but has several.")
         self._simulations = list(simulations)
-        self._records = [_Record(members) for members in is_byzantine]
+        self._records = [_Record(each.is_byzantine) for each in simulations]
 
     @property
     def completed_rounds(self) -> int:
