@@ -537,15 +537,12 @@ def estimate_gradients_together(
         circuits = _perturbed_together(model, parameters, plan, batches, settings=settings, seed=seed)
     states = [own.train_states[i] for i, (own, _) in zip(index, data, strict=True) if own.train_states is not None]
     n_trainings, n_rows = len(data), len(circuits.angles) // len(data)
-    one = _shots(plan, circuits, shot_werner)
-    first_row = np.repeat(np.arange(n_trainings, dtype=np.int32) * n_rows, plan.learner.size)
-    shots = Shots._make(np.tile(field, (n_trainings, *(1,) * (field.ndim - 1))) for field in one)
     bits = sample_outcomes(
         model.circuit,
         partition,
         circuits.angles,
         noise,
-        shots=shots._replace(sample=shots.sample + first_row),
+        shots=_repeated(_shots(plan, circuits, shot_werner), n_trainings, n_rows),
         seed=stream_seed(seed, "outcomes"),
         states=np.concatenate([_row_states(part, circuits.angles[:n_rows]) for part in states]) if states else None,
     )
@@ -558,6 +555,13 @@ def estimate_gradients_together(
         differences.append(differences_of(values, readout.slopes))
     gradients: FloatArray = circuits.to_gradient(np.stack(differences)) + np.stack(heads)
     return gradients, np.bincount(plan.learner, minlength=n_learners)
+
+
+def _repeated(shots: Shots, n_trainings: int, n_rows: int) -> Shots:
+    """Return the same shots for each training, on circuits of its own, of which there are so many."""
+    first_row = np.repeat(np.arange(n_trainings, dtype=np.int32) * n_rows, shots.learner.size)
+    copies = Shots._make(np.tile(field, (n_trainings, *(1,) * (field.ndim - 1))) for field in shots)
+    return copies._replace(sample=copies.sample + first_row)
 
 
 def _values_of_bits(model: Classifier) -> Callable[[npt.NDArray[np.uint32]], FloatArray]:
