@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ceas.aggregation import Rule, debiased
+from ceas.aggregation import Rule, debiased, needs_of
 from ceas.errors import CeasError, DomainError, ScenarioError, UnknownNameError
 from ceas.experiments import registry
 from ceas.experiments.files import refuse_changed_files
@@ -51,6 +51,7 @@ from ceas.runtime.world import (
 from ceas.streams import stream
 
 __all__ = [
+    "assemble_byzantine",
     "assemble_data",
     "assemble_forecast",
     "assemble_method",
@@ -411,6 +412,14 @@ def _optional(scenario: Scenario) -> OptionalNetwork:
     )
 
 
+def assemble_byzantine(scenario: Scenario, world: World, seed: int) -> np.ndarray:
+    """Return which nodes of a world are malicious in a scenario, shape (nodes,)."""
+    try:
+        return _byzantine(scenario, world.topology, world.network.links, seed)
+    except DomainError as error:
+        raise ScenarioError(scenario.name, [str(error)]) from error
+
+
 def _byzantine(scenario: Scenario, topology: Topology, links: LinkTable, seed: int) -> np.ndarray:
     section = scenario.byzantine
     if section.attack == "none":
@@ -442,16 +451,13 @@ def assemble_security(scenario: Scenario) -> SecurityParameters:
 
 def assemble_training(scenario: Scenario) -> TrainingParameters:
     """Return how the scenario trains."""
-    import optax  # noqa: PLC0415 - brings JAX
-
     section = scenario.learning
-    # Each optimiser's own name for the momentum of the optimiser itself.
-    momentum_name = {"adam": "b1", "sgd": "momentum"}[section.optimizer]
-    step_size = optax.cosine_decay_schedule(
-        section.learning_rate, scenario.clock.rounds, alpha=section.final_learning_rate_share
-    )
-    optimizer = registry.resolve("optimizer", section.optimizer)(
-        step_size, **{momentum_name: section.optimizer_momentum}
+    optimizer = _optimizer(
+        section.optimizer,
+        section.optimizer_momentum,
+        section.learning_rate,
+        section.final_learning_rate_share,
+        scenario.clock.rounds,
     )
     return TrainingParameters(
         rounds=scenario.clock.rounds,
@@ -459,6 +465,17 @@ def assemble_training(scenario: Scenario) -> TrainingParameters:
         optimizer=optimizer,
         **section.model_dump(exclude=_NOT_OF_LEARNERS),
     )
+
+
+@lru_cache(maxsize=64)
+def _optimizer(kind: str, momentum: float, learning_rate: float, final_share: float, rounds: int) -> Any:
+    """Build an optimiser; equal ones are one object, so that their step is compiled once."""
+    import optax  # noqa: PLC0415 - brings JAX
+
+    # Each optimiser's own name for the momentum of the optimiser itself.
+    momentum_name = {"adam": "b1", "sgd": "momentum"}[kind]
+    step_size = optax.cosine_decay_schedule(learning_rate, rounds, alpha=final_share)
+    return registry.resolve("optimizer", kind)(step_size, **{momentum_name: momentum})
 
 
 def assemble_forecast(scenario: Scenario, world: World) -> Forecast:
@@ -484,4 +501,12 @@ def assemble_method(scenario: Scenario) -> Method:
         tolerated_byzantine=section.tolerated_byzantine,
         attack=registry.bind("attack", scenario.byzantine.attack, scenario.byzantine.parameters),
         is_debiasing=section.is_debiased or section.rule in registry.DEBIASING_RULES,
+        certification=section.certification,
+        weighs_by_fisher=_weighs_by_fisher(rule),
     )
+
+
+def _weighs_by_fisher(rule: Any) -> bool:
+    """Tell whether a rule may look at the quantum Fisher information; one that does not say what it needs may."""
+    says = hasattr(rule.func if isinstance(rule, partial) else rule, "needs")
+    return not says or not {"information", "quantum_fisher"}.isdisjoint(needs_of(cast(Rule, rule)))

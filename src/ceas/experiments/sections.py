@@ -586,6 +586,10 @@ class AggregationSection(Section):
         default=False,
         description="Divide updates by their certified contraction before the rule, as the rule ceas does by itself",
     )
+    certification: Literal["joint_tests", "none"] = Field(
+        default="joint_tests",
+        description="joint_tests: claims are cut to what tested pairs and delivered shots allow. none: taken as made",
+    )
 
 
 class ByzantineSection(Section):
