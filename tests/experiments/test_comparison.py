@@ -98,6 +98,64 @@ def test_methods_of_one_policy_share_their_network(runtime: FakeRuntime, scenari
     assert names["mean@oldest_first"] == {other.scenario_id}
 
 
+def test_names_with_parameters_and_numbers_of_attackers_have_rows_of_their_own(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    def compared(methods: list[str], attacks: list[str]) -> Comparison:
+        return compare_methods(
+            scenario,
+            methods=methods,
+            attacks=attacks,
+            seeds=[0, 1],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+
+    methods = ["mean", "trimmed_mean + debiased"]
+    comparison = compared(methods, ["sign_flip", "sign_flip( factor = 3.0 )", "sign_flip#1/2"])
+    keys = [(cell.method, cell.attack) for cell in comparison.cells]
+    assert keys == [
+        (method, attack)
+        for method in ("mean", "trimmed_mean+debiased")
+        for attack in ("sign_flip", "sign_flip(factor=3)", "sign_flip#1/2")
+    ]
+    # One network for all: neither rule nor attack nor the number of attackers moves it.
+    assert runtime.recorded == [0, 1]
+    rows = read_comparison(tmp_path).rows
+    assert list(zip(rows["method"], rows["attack"], strict=True)) == 2 * keys
+    assert len(set(rows["scenario_id"])) == len(keys) == len(runtime.simulated) // 2
+    # Another way to write the same is the same row.
+    runtime.fail_after = 0
+    assert (
+        compared(["mean", "trimmed_mean+debiased"], ["sign_flip", "sign_flip(factor=3)", "sign_flip#1/2"]) == comparison
+    )
+
+
+def test_unknown_parameters_are_told_with_the_nearest_name(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        compare_methods(
+            scenario,
+            methods=["ceas(contraction_flor=1)"],
+            attacks=["opt_alie(stap=0.5)", "opt_alie(step=far)", "sign_flip#9"],
+            seeds=[0],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+    text = str(caught.value)
+    assert (
+        "aggregation.parameters.contraction_flor: unknown parameter of aggregation rule `ceas`, did you mean `contraction_floor`"
+        in text
+    )
+    assert "byzantine.parameters.stap: unknown parameter of attack `opt_alie`, did you mean `step`" in text
+    assert 'byzantine.parameters.step: found "far" (string), must be a number' in text
+    assert "byzantine.n_byzantine: found 9, must be at most consensus.tolerated_byzantine" in text
+    assert not runtime.recorded
+
+
 def test_unknown_policy_of_a_method_is_told(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match="did you mean oldest_first"):
         compare_methods(
@@ -215,6 +273,36 @@ def test_rows_without_the_columns_of_references_are_refused_before_anything_runs
         compare(runtime, scenario, tmp_path, range(2))
     assert not runtime.recorded
     assert path.read_bytes() == before
+
+
+def test_rows_of_a_version_without_weights_and_numbers_of_attackers_stay_in_use(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    compare(runtime, scenario, tmp_path, range(1))
+    later = {"compare": ["n_byzantine", "tolerated_byzantine"], "compare_curves": ["byzantine_weight"]}
+    for name, columns in later.items():
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pq.read_table(path).drop_columns(columns), path)
+    old = read_comparison(tmp_path)
+    assert np.isnan(old.rows["n_byzantine"]).all()
+    assert np.isnan(old.curves["byzantine_weight"]).all()
+    runtime.simulated.clear()
+    compare(runtime, scenario, tmp_path, range(2))
+    assert {seed for _, _, seed in runtime.simulated} == {1}
+    both = read_comparison(tmp_path)
+    np.testing.assert_array_equal(np.isnan(both.rows["tolerated_byzantine"]), both.rows["seed"] == 0)
+    np.testing.assert_array_equal(np.isnan(both.curves["byzantine_weight"]), both.curves["seed"] == 0)
+
+
+def test_curves_hold_the_attackers_mean_weight_since_the_evaluation_before(
+    make_result: MakeResult, scenario: Scenario, tmp_path: Path
+) -> None:
+    result = make_result(scenario, accuracies=[np.nan, 0.5, np.nan, np.nan, 0.6, 0.7, np.nan])
+    result.rounds["byzantine_weight"][:] = [0.1, 0.3, 0.4, np.nan, 0.6, np.nan, 0.9]
+    add_run(tmp_path, result)
+    curves = read_comparison(tmp_path).curves
+    np.testing.assert_array_equal(curves["round"], [1, 4, 5])
+    np.testing.assert_allclose(curves["byzantine_weight"], [0.2, 0.5, np.nan])
 
 
 def test_another_scenario_in_the_same_folder_keeps_its_own_rows(
