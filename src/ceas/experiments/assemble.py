@@ -99,6 +99,7 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             wanted = "must be amplitudes, because the samples of the file are states"
             raise ScenarioError(scenario.name, [f"data.encoding: found {scenario.data.encoding}, {wanted}"])
         _check_trainable(scenario, model)
+        _check_root_samples(scenario, dataset)
         _check_device(scenario, model)
         engines = choose_engines(
             scenario, model, partition, n_samples=len(dataset.train_labels), n_learners=topology.n_nodes
@@ -227,6 +228,13 @@ def _check_trainable(scenario: Scenario, model: Classifier) -> None:
     except DomainError as error:
         why = str(error).removeprefix("Argument `model` ").removesuffix(".")
         raise ScenarioError(scenario.name, [f"circuit.ansatz: found {scenario.circuit.ansatz}, {why}"]) from error
+
+
+def _check_root_samples(scenario: Scenario, dataset: Dataset) -> None:
+    found, n_train = scenario.aggregation.root_samples, len(dataset.train_labels)
+    if found is not None and found > n_train:
+        told = f"found {found}, must be at most {n_train}, the training samples"
+        raise ScenarioError(scenario.name, [f"aggregation.root_samples: {told}"])
 
 
 def _has_relaxation(scenario: Scenario) -> bool:
@@ -484,4 +492,5 @@ def assemble_method(scenario: Scenario) -> Method:
         tolerated_byzantine=section.tolerated_byzantine,
         attack=registry.bind("attack", scenario.byzantine.attack, scenario.byzantine.parameters),
         is_debiasing=section.is_debiased or section.rule in registry.DEBIASING_RULES,
+        root_samples=section.root_samples or 0,
     )

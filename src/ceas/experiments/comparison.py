@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ceas.errors import DomainError, RunDirectoryError, ScenarioError
 from ceas.experiments.comparison_names import parse_attack, parse_method
+from ceas.experiments.comparison_rehearsal import refused_values
 from ceas.experiments.comparison_store import (
     ComparedScenario,
     add_run,
@@ -132,6 +133,8 @@ def compare_methods(
         if not values:
             raise DomainError(f"Argument `{name}` must not be empty.")
     variants = _variants(scenario, methods, attacks)
+    if refused := refused_values(variants.values()):
+        raise ScenarioError(scenario.name, refused)
     done = finished_keys(out)
     missing = [
         (seed, key)

@@ -586,6 +586,13 @@ class AggregationSection(Section):
         default=False,
         description="Divide updates by their certified contraction before the rule, as the rule ceas does by itself",
     )
+    root_samples: int | None = Field(
+        default=None,
+        ge=1,
+        description="Training samples that all nodes trust, drawn at random; their exact gradient is what fltrust "
+        "compares updates with. Unused by rules that trust nothing; none: there are no such samples",
+        json_schema_extra={"default": "none"},
+    )
 
 
 class ByzantineSection(Section):
