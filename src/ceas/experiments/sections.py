@@ -604,7 +604,9 @@ class ByzantineSection(Section):
     )
     parameters: Parameters = Field(default_factory=dict, description="Parameters of the attack")
     placement: Literal["random", "best"] = Field(
-        default="random", description="Which nodes are malicious: drawn at random, or those with the fastest links"
+        default="random",
+        description="Which nodes are malicious: drawn at random, or the best, whose updates are expected to carry most "
+        "certified information",
     )
     nodes: Integers = Field(default=(), description="Malicious nodes by number, instead of a placement")
 

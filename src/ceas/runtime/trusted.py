@@ -55,7 +55,8 @@ class TrustedUpdate:
 
     def value(self) -> FloatArray:
         """Return the trusted update, shape `(parameters,)`."""
-        return self._momentum.mean()[0]
+        value: FloatArray = self._momentum.mean()[0]
+        return value
 
     def to_arrays(self) -> Arrays:
         """Return the state for a checkpoint."""
