@@ -326,7 +326,7 @@ def test_rows_of_a_version_without_weights_and_numbers_of_attackers_stay_in_use(
     runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
 ) -> None:
     compare(runtime, scenario, tmp_path, range(1))
-    later = {"compare": ["n_byzantine", "tolerated_byzantine"], "compare_curves": ["byzantine_weight"]}
+    later = {"compare": ["learners", "n_byzantine", "tolerated_byzantine"], "compare_curves": ["byzantine_weight"]}
     for name, columns in later.items():
         path = tmp_path / f"{name}.parquet"
         pq.write_table(pq.read_table(path).drop_columns(columns), path)

@@ -59,6 +59,7 @@ def test_paired_difference_against_scipy() -> None:
     student = test.confidence_interval(0.95)
     assert found.p_value == pytest.approx(test.pvalue, rel=1e-9)
     assert (found.student_low, found.student_high) == pytest.approx((student.low, student.high), rel=1e-9)
+    assert found.sign_flip_p_value == sign_flip_p_value(a, b)
     oracle = stats.bootstrap((a - b,), np.mean, method="BCa", n_resamples=50_000, rng=np.random.default_rng(3))
     interval = oracle.confidence_interval
     # Two bootstraps of 10 000 and 50 000 resamples: their quantiles differ by about 2 % of the width.

@@ -67,7 +67,7 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             int64="seed",
             float64="test_accuracy test_accuracy_last5 test_accuracy_logistic test_accuracy_separable train_loss "
             "gradient_variance gradient_alignment bell_pair_utilisation delivered_value value_learning "
-            "byzantine_weight wall_s n_byzantine tolerated_byzantine",
+            "byzantine_weight wall_s learners n_byzantine tolerated_byzantine",
         ),
         # The weight is a mean over the rounds since the evaluation before.
         "compare_curves": _columns(
@@ -109,7 +109,7 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 # Columns that earlier files lack; there they are not measured.
 _LATER_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
-        "compare": frozenset({"n_byzantine", "tolerated_byzantine"}),
+        "compare": frozenset({"learners", "n_byzantine", "tolerated_byzantine"}),
         "compare_curves": frozenset({"byzantine_weight"}),
     }
 )

@@ -61,6 +61,7 @@ class PairedDifference:
         p_value: Two-sided paired t-test of a mean difference of 0.
         standard_error: Standard error of the mean difference.
         n_pairs: Number of pairs.
+        sign_flip_p_value: Two-sided permutation test of the same, see `sign_flip_p_value`.
     """
 
     mean: float
@@ -71,6 +72,7 @@ class PairedDifference:
     p_value: float
     standard_error: float
     n_pairs: int
+    sign_flip_p_value: float = float("nan")
 
 
 def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> MeanInterval:
@@ -119,6 +121,7 @@ def paired_difference(
         student_low=student.low,
         student_high=student.high,
         p_value=_t_test(differences),
+        sign_flip_p_value=_sign_flips(differences, seed) if len(differences) > 1 else float("nan"),
         standard_error=_standard_error(differences),
         n_pairs=len(differences),
     )
@@ -174,7 +177,10 @@ def sign_flip_p_value(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> float:
         Fisher, The Design of Experiments, 1935, section 21; counting the observed pattern: Phipson and Smyth, Stat.
         Appl. Genet. Mol. Biol. 9, 39 (2010).
     """
-    differences = _differences(a, b)
+    return _sign_flips(_differences(a, b), seed)
+
+
+def _sign_flips(differences: FloatArray, seed: int) -> float:
     n_pairs = len(differences)
     if n_pairs == 0:
         return float("nan")

@@ -14,6 +14,7 @@ from ceas.report.comparison_figures import (
     differences_figure,
     heat_map_figure,
     interval_text,
+    weights_figure,
 )
 from ceas.report.figure import figures_markup
 from ceas.report.formatting import counted, format_number
@@ -149,6 +150,7 @@ def comparison_page(comparison: Comparison) -> str:
         heat_map_figure(rows, methods, attacks),
         curves_figure(curves, methods, attacks, references),
         differences_figure(rows, methods, attacks),
+        weights_figure(rows, curves, methods, attacks),
     )
     figures = [figure for figure in made if figure is not None and figure.charts]
     entries = [
@@ -164,7 +166,7 @@ def comparison_page(comparison: Comparison) -> str:
     ]
     header = page_header(
         "Comparison of methods",
-        f"{len(methods)} methods under {len(attacks)} attacks",
+        f"{counted(len(methods), 'method')} under {counted(len(attacks), 'attack')}",
         facts,
         tag("p", _summary(comparison, methods, attacks), class_="summary"),
         command_block([comparison.command], introduction="The same table again:") if comparison.command else Markup(""),
