@@ -669,7 +669,7 @@ def test_attackers_weights_over_rounds_stand_beside_their_share(compare_page: Pa
         "Under attack “inner_product_manipulation”",
     ]
     for chart in charts:
-        assert "share of the learners: 20.0 %" in chart["aria-label"].replace(THIN, " ")
+        assert "their share of the learners: 20.0 %" in chart["aria-label"].replace(THIN, " ")
         assert len([one for one in compare_page.all("path", chart) if one.get("fill-opacity") == "0.16"]) == 4
         tips = [one["data-tip"].replace(THIN, " ") for one in compare_page.all("rect", chart, class_="hover")]
         assert len(tips) == 20
@@ -900,3 +900,21 @@ def test_importing_the_room_loads_nothing_heavy() -> None:
     code = f"import sys, ceas.report; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+def test_many_attacks_are_told_in_a_list(tmp_path: Path, compare_directory: Path) -> None:
+    """Columns are added under new names with the same values, so that there are six."""
+    target = shutil.copytree(compare_directory, tmp_path / "many")
+    for name in ("compare", "compare_curves"):
+        path = target / f"{name}.parquet"
+        columns, metadata = read_table(path, name), read_metadata(path)
+        renamed = {**columns, "attack": np.array([f"{attack}#10" for attack in columns["attack"]], object)}
+        write_table(path, name, {key: np.concatenate([columns[key], renamed[key]]) for key in columns}, metadata)
+    [mine] = read_comparison(target).compared
+    variants = {(method, f"{attack}#10"): one for (method, attack), one in mine.variants.items()}
+    note_compared(target, replace(mine, variants=variants))
+    page = page_of(target)
+    points = page.all("li", page.one("ul", class_="summary"))
+    assert len(points) == 6
+    assert points[4]["text"].startswith("Under attack “sign_flip”, 10 attackers, fidelity_weighted reaches ")
+    assert "120 runs compare 4 methods under 6 attacks" in page.one("p", class_="summary")["text"]

@@ -184,7 +184,7 @@ def _weights_chart(rows: Table, curves: Table, methods: Sequence[str], attack: s
     if not any((one.values > 0).any() for one in series):
         return None
     share = _attackers_share(rows, attack)
-    level = Reference(label="share of the learners", level=share, kind="dash", colour=INK)
+    level = Reference(label="their share of the learners", level=share, kind="dash", colour=INK)
     return line_chart(
         series,
         title=_attack_title(attack),

@@ -107,6 +107,7 @@ def _scale(low: float, high: float, unit: str, mark: str) -> Markup:
             "path",
             d=f"M{left + i * step:.1f} 26h{step + 0.4:.1f}v11h{-step - 0.4:.1f}z",
             fill=sequential(i / (_SCALE_STEPS - 1)),
+            shape_rendering="crispEdges",
         )
         for i in range(_SCALE_STEPS)
     ]
