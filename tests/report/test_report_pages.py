@@ -918,3 +918,20 @@ def test_many_attacks_are_told_in_a_list(tmp_path: Path, compare_directory: Path
     assert len(points) == 6
     assert points[4]["text"].startswith("Under attack “sign_flip”, 10 attackers, fidelity_weighted reaches ")
     assert "120 runs compare 4 methods under 6 attacks" in page.one("p", class_="summary")["text"]
+
+
+def test_methods_and_attacks_stand_in_the_order_asked_for(tmp_path: Path, compare_directory: Path) -> None:
+    """Whatever the order in which their runs ended; what has no run yet is left out."""
+    target = shutil.copytree(compare_directory, tmp_path / "turned")
+    [mine] = read_comparison(target).compared
+    turned = {("unheard_of", "unknown"): "nowhere"} | dict(reversed(mine.variants.items()))
+    path = target / "compare.parquet"
+    listed = json.loads(read_metadata(path)["compared"])
+    listed[0]["variants"] = [[*key, one] for key, one in turned.items()]
+    write_table(path, "compare", read_table(path, "compare"), {"compared": json.dumps(listed)})
+    page = page_of(target)
+    table = next(one for one in page.all("table") if "sortable" not in one["class"])
+    heads = [one["text"] for one in page.all("th", page.one("thead", table))]
+    assert heads == ["method", "inner_product_manipulation", "sign_flip", "none"]
+    rows = [page.one("th", row)["text"] for row in page.all("tr", page.one("tbody", table))]
+    assert rows == ["krum", "coordinate_median", "mean", "fidelity_weighted"]

@@ -154,7 +154,7 @@ def _summary(comparison: Comparison, methods: Sequence[str], attacks: Sequence[s
 def comparison_page(comparison: Comparison) -> str:
     """Return the page of a comparison; it depends on its files alone."""
     rows, curves = comparison.rows, comparison.curves
-    methods, attacks = _in_order(rows.texts("method")), _in_order(rows.texts("attack"))
+    methods, attacks = comparison.methods, comparison.attacks
     versions = _in_order(rows.texts("ceas_version"))
     references = reference_intervals(rows.columns)
     made = (
