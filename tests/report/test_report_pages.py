@@ -924,7 +924,7 @@ def test_methods_and_attacks_stand_in_the_order_asked_for(tmp_path: Path, compar
     """Whatever the order in which their runs ended; what has no run yet is left out."""
     target = shutil.copytree(compare_directory, tmp_path / "turned")
     [mine] = read_comparison(target).compared
-    turned = {("unheard_of", "unknown"): "nowhere"} | dict(reversed(mine.variants.items()))
+    turned = {("unheard_of", "unknown"): "nowhere"} | dict(reversed(list(mine.variants.items())))
     path = target / "compare.parquet"
     listed = json.loads(read_metadata(path)["compared"])
     listed[0]["variants"] = [[*key, one] for key, one in turned.items()]

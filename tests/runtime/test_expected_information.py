@@ -18,7 +18,7 @@ from ceas.runtime.world import World, place_byzantine
 SEED = 2
 
 
-def with_hardware(world: World, *, links: dict[str, Any] | None = None, **nodes: np.ndarray) -> World:
+def with_hardware(world: World, *, links: Any = None, **nodes: Any) -> World:
     network = replace(
         world.network, nodes=replace(world.network.nodes, **nodes), links=replace(world.network.links, **(links or {}))
     )
