@@ -285,6 +285,7 @@ CHANGES = {
     "byzantine.n_byzantine": ["byzantine.n_byzantine=1"],
     "byzantine.attack": ["byzantine.attack=none"],
     "byzantine.parameters": ["byzantine.attack=mine:attack", "byzantine.parameters.strength=2"],
+    "aggregation.root_samples": ["aggregation.root_samples=30"],
     "byzantine.placement": ["byzantine.placement=best"],
     "byzantine.nodes": ["byzantine.nodes=[0, 9]"],
     "authentication.profile": ["authentication.profile=one_time"],

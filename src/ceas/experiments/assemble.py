@@ -32,9 +32,10 @@ from ceas.learning.engines import Engine, EngineChoice, choose_engine
 from ceas.learning.gradients import trained_rotations
 from ceas.learning.imported import ImportedCircuit
 from ceas.learning.training import Computation
-from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
+from ceas.network import HardwareParameters, Policy, build_topology, draw_hardware
 from ceas.network.hardware import PairValue, mean_squared_correlator, squared_werner
 from ceas.runtime.cosimulation import Method
+from ceas.runtime.expected_information import expected_information
 from ceas.runtime.forecast import Forecast, forecast_round
 from ceas.runtime.learners import N_REFERENCE_INPUTS, TrainingParameters
 from ceas.runtime.route_world import DriftParameters, RepeaterParameters, RouteKeyParameters, TrafficParameters
@@ -100,11 +101,12 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             wanted = "must be amplitudes, because the samples of the file are states"
             raise ScenarioError(scenario.name, [f"data.encoding: found {scenario.data.encoding}, {wanted}"])
         _check_trainable(scenario, model)
+        _check_root_samples(scenario, dataset)
         _check_device(scenario, model)
         engines = choose_engines(
             scenario, model, partition, n_samples=len(dataset.train_labels), n_learners=topology.n_nodes
         )
-        return build_world(
+        world = build_world(
             topology=topology,
             nodes=nodes,
             links=links,
@@ -113,13 +115,14 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             partition=partition,
             dataset=dataset,
             samples=samples,
-            is_byzantine=_byzantine(scenario, topology, links, seed),
+            is_byzantine=np.zeros(topology.n_nodes, np.bool_),
             optional=_optional(scenario),
             processor=ProcessorParameters(**scenario.processor.model_dump()),
             computations=_computations(scenario, engines),
             seed=seed,
             correlator_weights=weights,
         )
+        return replace(world, is_byzantine=_byzantine(scenario, world, seed))
     except DomainError as error:
         raise ScenarioError(scenario.name, [str(error)]) from error
 
@@ -228,6 +231,13 @@ def _check_trainable(scenario: Scenario, model: Classifier) -> None:
     except DomainError as error:
         why = str(error).removeprefix("Argument `model` ").removesuffix(".")
         raise ScenarioError(scenario.name, [f"circuit.ansatz: found {scenario.circuit.ansatz}, {why}"]) from error
+
+
+def _check_root_samples(scenario: Scenario, dataset: Dataset) -> None:
+    found, n_train = scenario.aggregation.root_samples, len(dataset.train_labels)
+    if found is not None and found > n_train:
+        told = f"found {found}, must be at most {n_train}, the training samples"
+        raise ScenarioError(scenario.name, [f"aggregation.root_samples: {told}"])
 
 
 def _has_relaxation(scenario: Scenario) -> bool:
@@ -415,22 +425,25 @@ def _optional(scenario: Scenario) -> OptionalNetwork:
 def assemble_byzantine(scenario: Scenario, world: World, seed: int) -> np.ndarray:
     """Return which nodes of a world are malicious in a scenario, shape (nodes,)."""
     try:
-        return _byzantine(scenario, world.topology, world.network.links, seed)
+        return _byzantine(scenario, world, seed)
     except DomainError as error:
         raise ScenarioError(scenario.name, [str(error)]) from error
 
 
-def _byzantine(scenario: Scenario, topology: Topology, links: LinkTable, seed: int) -> np.ndarray:
+def _byzantine(scenario: Scenario, world: World, seed: int) -> np.ndarray:
     section = scenario.byzantine
+    chosen = np.zeros(world.n_learners, np.bool_)
     if section.attack == "none":
         # Nodes that do nothing malicious are honest, and the training objective is theirs too.
-        return np.zeros(topology.n_nodes, np.bool_)
+        return chosen
     if section.nodes:
-        chosen = np.zeros(topology.n_nodes, np.bool_)
         chosen[list(section.nodes)] = True
         return chosen
     return place_byzantine(
-        links, topology.n_nodes, section.n_byzantine, placement=section.placement, rng=stream(seed, "byzantine")
+        expected_information(world, max_shots_per_round=scenario.learning.max_shots_per_round),
+        section.n_byzantine,
+        placement=section.placement,
+        rng=stream(seed, "byzantine"),
     )
 
 
@@ -503,6 +516,7 @@ def assemble_method(scenario: Scenario) -> Method:
         is_debiasing=section.is_debiased or section.rule in registry.DEBIASING_RULES,
         certification=section.certification,
         weighs_by_fisher=_weighs_by_fisher(rule),
+        root_samples=section.root_samples or 0,
     )
 
 

@@ -43,6 +43,7 @@ from ceas.runtime.momentum import Momentum
 from ceas.runtime.outcome import AgreedUpdates, Contraction, Evaluation, LocalUpdates, RoundOutcome
 from ceas.runtime.sources import ExchangeRecord, SecurityParameters, Source
 from ceas.runtime.totals import Totals
+from ceas.runtime.trusted import trusted_update
 from ceas.runtime.world import World
 from ceas.streams import stream
 
@@ -70,6 +71,7 @@ class Method:
         is_debiasing: Whether the rule averages updates divided by their contraction; attackers then aim in that space.
         certification: Whether claims are cut to what joint tests and delivered shots allow, or believed.
         weighs_by_fisher: Whether the rule may look at the quantum Fisher information, or what is made of it.
+        root_samples: Training samples that all nodes trust, for rules that need an update to trust; 0 for none.
     """
 
     rule: Rule
@@ -78,6 +80,7 @@ class Method:
     is_debiasing: bool
     certification: Certification = "joint_tests"
     weighs_by_fisher: bool = True
+    root_samples: int = 0
 
 
 def start_parameters(model: Classifier, *, spread: float, seed: int) -> FloatArray:
@@ -118,6 +121,8 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
     with _timed(simulations, "learning"):
         for each in simulations:
             each._measure_tests(window)
+            if each._trusted is not None:
+                each._trusted.advance(each.theta)
         # All saw the same tests.
         tests, error_probability = simulations[0]._tests, simulations[0]._security.bound_error_probability
         local = train_together(learners, thetas, window)
@@ -227,6 +232,13 @@ class CoSimulation:
         self._evaluator = Evaluator(world, worker_momentum=training.worker_momentum)
         self._tests = JointTests.none_yet(world.network.n_links, by_basis=world.network.links.is_bell_diagonal)
         self._certified = Momentum((world.n_learners, len(_AVERAGED)), training.worker_momentum)
+        self._trusted = trusted_update(
+            method.rule,
+            world,
+            n_samples=method.root_samples,
+            worker_momentum=training.worker_momentum,
+            seed=seed,
+        )
         self._rule_takes = _keywords_of(method.rule)
         self._rule_memory: dict[str, NDArray[Any]] = {}
         self.theta = start_parameters(world.model, spread=training.initial_angle_spread, seed=seed)
@@ -290,6 +302,7 @@ class CoSimulation:
         state |= prefixed("rule", {name: value.copy() for name, value in self._rule_memory.items()})
         state |= prefixed("learners", self._learners.to_arrays()) | prefixed("evaluator", self._evaluator.to_arrays())
         state |= prefixed("adversary", self._adversary.to_arrays())
+        state |= prefixed("trusted", {} if self._trusted is None else self._trusted.to_arrays())
         state |= prefixed("source", self._source.to_arrays()) | prefixed("totals", self.totals.to_arrays())
         return state | prefixed("history", self.history.to_arrays())
 
@@ -305,6 +318,8 @@ class CoSimulation:
         self._certified.load(unprefixed("certified", arrays))
         self._rule_memory = {name: np.array(value) for name, value in unprefixed("rule", arrays).items()}
         self._adversary.load(unprefixed("adversary", arrays))
+        if self._trusted is not None:
+            self._trusted.load(unprefixed("trusted", arrays))
         self._learners.load(unprefixed("learners", arrays))
         self._evaluator.load(unprefixed("evaluator", arrays))
         self._source.load(unprefixed("source", arrays))
@@ -416,6 +431,7 @@ class CoSimulation:
             **{name: column[is_delivered] for name, column in zip(_AVERAGED, columns.T, strict=True)},
             "samples": self._world.samples.count[is_delivered],
             "nodes": np.flatnonzero(is_delivered),
+            "root": None if self._trusted is None else self._trusted.value(),
             # A copy: what attackers try must not change what is remembered.
             "memory": {name: value.copy() for name, value in self._rule_memory.items()} or None,
         }
@@ -453,7 +469,7 @@ def _keywords_of(rule: Rule) -> frozenset[str]:
     """Return what a rule may be told besides the updates; a user's own may take less than the protocol has."""
     parameters = inspect.signature(rule).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return frozenset({*_AVERAGED, "samples", "nodes", "memory"})
+        return frozenset({*_AVERAGED, "samples", "nodes", "root", "memory"})
     return frozenset(parameter.name for parameter in parameters)
 
 
