@@ -2,6 +2,7 @@
 
 import json
 import math
+import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -255,6 +256,58 @@ def test_compare_passes_methods_attacks_and_seeds(replace: Replace) -> None:
     assert "0.25 [0.125, -]" in done.stdout
     assert done.stdout.count("test accuracy of logistic regression on the same features: 0.75 [0.625, -]\n") == 1
     assert "separable" not in done.stdout
+
+
+def test_compare_takes_parameters_and_numbers_of_attackers(replace: Replace) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def compare(scenario: Scenario, **options: Any) -> Comparison:
+        seen.append(options)
+        return fake_comparison(scenario, **options)
+
+    replace("compare", compare)
+    methods = "ceas( edge_factor=1.20 )@on_demand, trimmed_mean+debiased"
+    attacks = "none,opt_alie(step=0.5, goal=alignment)"
+    done = call("compare", "headline", "--methods", methods, "--attacks", attacks, "--n-byzantine", "0,5/10")
+    assert done.exit_code == 0, done.stderr
+    [options] = seen
+    assert options["methods"] == ["ceas(edge_factor=1.2)@on_demand", "trimmed_mean+debiased"]
+    assert options["attacks"] == ["none#0", "none#5/10", "opt_alie(goal=alignment,step=0.5)#5/10"]
+    # The command says the same in words that a shell leaves alone, and reads back to the same.
+    assert shlex.split(options["command"])[3:7] == [
+        *("--methods", ",".join(options["methods"])),
+        *("--attacks", ",".join(options["attacks"])),
+    ]
+    done = call(*shlex.split(options["command"])[1:])
+    assert done.exit_code == 0, done.stderr
+    assert (seen[1]["methods"], seen[1]["attacks"]) == (options["methods"], options["attacks"])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        (
+            "--attacks",
+            "opt_alie(step=0.5",
+            "Option `--attacks`: `opt_alie(step=0.5`: found its end, but `)` must come before.",
+        ),
+        ("--attacks", "opt_alie(step:1)", "Option `--attacks`: `opt_alie(step:1)`: found `:` after `opt_alie(step`"),
+        ("--attacks", "sign_flop", "did you mean sign_flip?"),
+        (
+            "--methods",
+            "ceas+debised",
+            "Option `--methods`: `ceas+debised`: found `debised` after `ceas+`, must be debiased.",
+        ),
+        ("--methods", "ceas(contraction_flor=1)", "did you mean `contraction_floor`?"),
+        ("--n-byzantine", "5,x", "Option `--n-byzantine`: `x`: found `x`, must be a number of attackers"),
+        ("--n-byzantine", " ", "Option `--n-byzantine` must list at least one name"),
+    ],
+)
+def test_compare_refuses_names_that_it_cannot_read_with_one_message(option: str, value: str, message: str) -> None:
+    done = call("compare", "headline", "--methods", "mean", option, value)
+    assert done.exit_code == 2
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_compare_json(replace: Replace) -> None:

@@ -1,7 +1,12 @@
-"""The command line in processes of its own: run, interrupt, resume, compare, schedule, report."""
+"""The command line from start to end: run, interrupt, resume, compare, schedule, report.
+
+What is interrupted, and one run beside it, are processes of their own. Everything else runs in this process, where
+loading and compiling, which are most of the time, happen once; that both give the same numbers is tested thereby.
+"""
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,18 +16,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
+from ceas.cli import app
 from ceas.experiments.result_tables import read_table
 
 SETTINGS = (
     "topology.kind=ring",
-    "topology.n_nodes=5",
+    "topology.n_nodes=4",
     "topology.spacing_km=5",
     "hardware.multiplexing=16",
-    "clock.rounds=6",
-    "clock.learning_window_s=0.3",
+    "clock.rounds=10",
+    "clock.learning_window_s=0.1",
     "clock.exchange_window_s=0.05",
-    "circuit.n_layers=2",
+    "data.dataset=iris",
+    "data.classes=[0,1]",
+    "circuit.n_qubits=2",
+    "circuit.n_layers=1",
+    "learning.minibatch=2",
     "byzantine.n_byzantine=1",
     "byzantine.attack=sign_flip",
     "output.checkpoint_rounds=2",
@@ -37,10 +48,15 @@ def command(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).with_name("ceas")), *arguments]
 
 
-def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str) -> Result:
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.stderr
+    return done
+
+
+def run_apart(*arguments: str) -> None:
     done = subprocess.run(command(*arguments), capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stderr
-    return done
 
 
 def result_without_times(directory: Path) -> dict[str, Any]:
@@ -66,14 +82,14 @@ def test_a_run_leaves_a_complete_directory(finished: Path) -> None:
 
 
 def test_the_command_in_the_result_repeats_it(finished: Path, tmp_path: Path) -> None:
-    words = result_without_times(finished)["command"].split()
+    words = shlex.split(result_without_times(finished)["command"])
     assert words[0] == "ceas"
     run(*words[1:], "--out", str(tmp_path / "again"))
     assert result_without_times(tmp_path / "again") == result_without_times(finished)
 
 
 def test_the_written_scenario_repeats_it_too(finished: Path, tmp_path: Path) -> None:
-    run("run", str(finished / "scenario.toml"), "--seed", "5", "--out", str(tmp_path / "again"))
+    run_apart("run", str(finished / "scenario.toml"), "--seed", "5", "--out", str(tmp_path / "again"))
     again, before = result_without_times(tmp_path / "again"), result_without_times(finished)
     assert {**again, "command": ""} == {**before, "command": ""}
 
@@ -126,10 +142,10 @@ def test_compare_adds_rows_and_repeats_none(tmp_path: Path) -> None:
     arguments += ("--set", "clock.rounds=2", "--set", "output.checkpoint_rounds=1")
     first = json.loads(run(*arguments, "--seeds", "1", "--out", str(tmp_path), "--json").stdout)
     assert len(first["cells"]) == 4
-    before = time.monotonic()
-    again = json.loads(run(*arguments, "--seeds", "1", "--out", str(tmp_path), "--json").stdout)
-    assert time.monotonic() - before < TIMEOUT_S
-    assert again["cells"] == first["cells"]
+    again = run(*arguments, "--seeds", "1", "--out", str(tmp_path), "--json")
+    assert json.loads(again.stdout)["cells"] == first["cells"]
+    # Nothing is run again.
+    assert "seed 0" not in again.stderr
     more = json.loads(run(*arguments, "--seeds", "2", "--out", str(tmp_path), "--json").stdout)
     assert [cell["seeds"] for cell in more["cells"]] == [[0, 1]] * 4
     assert set(more["references"]) == {"test_accuracy_logistic", "test_accuracy_separable"}
@@ -138,15 +154,15 @@ def test_compare_adds_rows_and_repeats_none(tmp_path: Path) -> None:
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "8 runs compare 2 methods under 2 attacks over 2 seeds" in page
     assert "Not shown" not in page
-    # Other data in the same folder: the page shows them alone, and says what it leaves out.
-    settings = (*SET, "--set", "clock.rounds=2", "--set", "data.dataset=wine")
+    # Another scenario in the same folder: the page shows it alone, and says what it leaves out.
+    settings = (*SET, "--set", "clock.rounds=2", "--set", "learning.learning_rate=0.01")
     run("compare", "quickstart", "--methods", "ceas", "--seeds", "1", *settings, "--out", str(tmp_path))
     run("report", str(tmp_path))
     page = (tmp_path / "report.html").read_text("utf-8")
     assert "Not shown: 8 runs in this folder under other settings" in page
     assert page.count("(n = 1)") > 0
     assert "(n = 2)" not in page
-    assert "1 methods under 1 attacks" in page
+    assert "1 method under 1 attack" in page
 
 
 def test_schedule_adds_seeds_after_an_interruption_and_reports(tmp_path: Path) -> None:
@@ -189,6 +205,7 @@ def test_pairs_as_they_are_heralded_run_and_report(tmp_path: Path) -> None:
     """Bell-diagonal pairs in memories of T1 and T2, with keys over routes, from the command line to the tables."""
     settings = (
         "clock.rounds=3",
+        "clock.learning_window_s=0.3",
         "hardware.pair_states=bell_diagonal",
         "hardware.relaxation_time_s=0.5",
         "hardware.dephasing_time_s=0.2",
@@ -206,6 +223,9 @@ def test_pairs_as_they_are_heralded_run_and_report(tmp_path: Path) -> None:
     links = read_table(directory / "links.parquet", "links")
     is_used = np.isfinite(links["fidelity_at_use_mean"])
     assert is_used.any()
-    assert (links["fidelity_at_use_mean"][is_used] < links["initial_fidelity"][is_used]).all()
+    # A pair may be used the moment it is heralded.
+    lost = links["initial_fidelity"][is_used] - links["fidelity_at_use_mean"][is_used]
+    assert (lost > -1e-12).all()
+    assert (lost > 1e-4).any()
     assert (links["certified_werner"] <= 1.0).all()
     run("report", str(directory))

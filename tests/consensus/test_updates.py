@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ceas.authentication import Rejected
-from ceas.consensus import Claims, Update, UpdateRejection, decode_update, encode_update, parameter_digest
+from ceas.consensus import (
+    Claims,
+    Update,
+    UpdateRejection,
+    UpdateTable,
+    decode_update,
+    decode_updates,
+    encode_update,
+    encode_updates,
+    parameter_digest,
+)
 from ceas.errors import DomainError
 
 CLAIMS = Claims(shots=1200, contraction=0.75, quantum_fisher=3.5)
@@ -108,3 +118,71 @@ def test_bad_arguments_are_refused() -> None:
         encode_update(np.zeros((2, 2)), CLAIMS)
     with pytest.raises(DomainError, match="fixed_point_bits"):
         encode_update(np.zeros(2), CLAIMS, fixed_point_bits=53)
+
+
+ANY = st.floats(allow_nan=True, allow_infinity=True)
+# Of all sizes, and just around what has a word.
+EDGES = st.sampled_from([0.0, -0.0, 0.5, 2.5, 1.0, -1.0, LIMIT, -LIMIT, LIMIT * 1.5, 2.0**61, 2.0**62, 1e300])
+
+
+@given(
+    hnp.arrays(np.float64, (4, 3), elements=ANY | EDGES),
+    hnp.arrays(np.float64, (3, 4), elements=ANY | EDGES | st.floats(0, 1)),
+    st.sampled_from([0, 8, 24, 32, 52]),
+)
+def test_updates_written_together_have_the_bytes_of_each(update: np.ndarray, claims: np.ndarray, bits: int) -> None:
+    shots, contraction, fisher = claims
+    table = encode_updates(update, shots=shots, contraction=contraction, quantum_fisher=fisher, fixed_point_bits=bits)
+    for node, row in enumerate(table):
+        whole = round(float(shots[node])) if np.isfinite(shots[node]) else -1
+        claim = Claims(shots=whole, contraction=float(contraction[node]), quantum_fisher=float(fisher[node]))
+        assert row.tobytes() == encode_update(update[node], claim, fixed_point_bits=bits)
+
+
+def assert_read_alike(table: UpdateTable, messages: list[bytes], n_parameters: int, bits: int) -> None:
+    assert len(table.is_valid) == len(messages)
+    for node, message in enumerate(messages):
+        alone = decode_update(message, node, n_parameters=n_parameters, fixed_point_bits=bits)
+        assert table.is_valid[node] == isinstance(alone, Update)
+        found = [*table.values[node], table.shots[node], table.contraction[node], table.quantum_fisher[node]]
+        if isinstance(alone, Update):
+            claims = alone.claims
+            assert found == [*alone.values, float(claims.shots), claims.contraction, claims.quantum_fisher]
+        else:
+            assert not any(found)
+
+
+WORDS = st.integers(-(2**63), 2**63 - 1)
+NEAR_WORDS = st.sampled_from([0, 1, 256, 257, -1, 2**62, 2**62 + 1, -(2**62), -(2**62) - 1, -(2**63)])
+HEADERS = st.tuples(
+    st.sampled_from([1, 1, 1, 0, 2]),
+    st.sampled_from([8, 8, 8, 9]),
+    st.sampled_from([2, 2, 2, 1, 3]),
+    st.sampled_from([0, 7, 2**62 - 1, 2**62, 2**64 - 1]),
+    st.sampled_from([0, 128, 256, 257, -1, -(2**63)]),
+    WORDS | NEAR_WORDS,
+)
+MESSAGES = st.builds(
+    lambda head, words, rest: struct.pack(">BBIQqq", *head) + struct.pack(f">{len(words)}q", *words) + rest,
+    HEADERS,
+    st.lists(WORDS | NEAR_WORDS, min_size=1, max_size=3),
+    st.sampled_from([b"", b"", b"", b"x"]),
+)
+
+
+@given(st.lists(MESSAGES | st.binary(max_size=60), max_size=6))
+def test_messages_read_together_are_read_like_each(messages: list[bytes]) -> None:
+    assert_read_alike(decode_updates(messages, n_parameters=2, fixed_point_bits=8), messages, 2, 8)
+
+
+@given(hnp.arrays(np.float64, (3, 4), elements=ANY | EDGES), st.sampled_from([(4, 8), (4, 9), (5, 8)]))
+def test_records_are_read_like_their_bytes(update: np.ndarray, wanted: tuple[int, int]) -> None:
+    claims = {name: np.array([0.5, 1.0, -1.0]) for name in ("shots", "contraction", "quantum_fisher")}
+    table, (n_parameters, bits) = encode_updates(update, **claims, fixed_point_bits=8), wanted
+    found = decode_updates(table, n_parameters=n_parameters, fixed_point_bits=bits)
+    assert_read_alike(found, [row.tobytes() for row in table], n_parameters, bits)
+
+
+def test_one_update_is_no_table() -> None:
+    with pytest.raises(DomainError, match="two dimensions"):
+        encode_updates(np.zeros(3), shots=np.zeros(1), contraction=np.zeros(1), quantum_fisher=np.zeros(1))

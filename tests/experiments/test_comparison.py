@@ -1,5 +1,6 @@
 """Comparisons: one network per seed, rows that are kept, resumed and never repeated."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,13 @@ import pytest
 
 from ceas.errors import DomainError, RunDirectoryError, ScenarioError
 from ceas.experiments.comparison import Comparison, compare_methods, summarise
+from ceas.experiments.comparison_names import parse_attack
+from ceas.experiments.comparison_rehearsal import refused_values
 from ceas.experiments.comparison_store import add_run, finished_keys, read_comparison
+from ceas.experiments.registry import FAMILIES, names, resolve
 from ceas.experiments.results import RunResult
 from ceas.experiments.scenario import Scenario, load_scenario
+from ceas.experiments.scenario_text import toml_value
 from ceas.runtime.progress import ProgressEvent
 
 MakeResult = Callable[..., RunResult]
@@ -96,6 +101,106 @@ def test_methods_of_one_policy_share_their_network(runtime: FakeRuntime, scenari
     assert names["mean"] == {scenario.with_method("mean").with_attack("none").scenario_id}
     other = scenario.with_policy("oldest_first").with_method("mean").with_attack("none")
     assert names["mean@oldest_first"] == {other.scenario_id}
+
+
+def test_names_with_parameters_and_numbers_of_attackers_have_rows_of_their_own(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    def compared(methods: list[str], attacks: list[str]) -> Comparison:
+        return compare_methods(
+            scenario,
+            methods=methods,
+            attacks=attacks,
+            seeds=[0, 1],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+
+    methods = ["mean", "trimmed_mean + debiased"]
+    comparison = compared(methods, ["sign_flip", "sign_flip( factor = 3.0 )", "sign_flip#1/2"])
+    keys = [(cell.method, cell.attack) for cell in comparison.cells]
+    assert keys == [
+        (method, attack)
+        for method in ("mean", "trimmed_mean+debiased")
+        for attack in ("sign_flip", "sign_flip(factor=3)", "sign_flip#1/2")
+    ]
+    # One network for all: neither rule nor attack nor the number of attackers moves it.
+    assert runtime.recorded == [0, 1]
+    rows = read_comparison(tmp_path).rows
+    assert list(zip(rows["method"], rows["attack"], strict=True)) == 2 * keys
+    assert len(set(rows["scenario_id"])) == len(keys) == len(runtime.simulated) // 2
+    # Another way to write the same is the same row.
+    runtime.fail_after = 0
+    assert (
+        compared(["mean", "trimmed_mean+debiased"], ["sign_flip", "sign_flip(factor=3)", "sign_flip#1/2"]) == comparison
+    )
+
+
+def test_unknown_parameters_are_told_with_the_nearest_name(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        compare_methods(
+            scenario,
+            methods=["ceas(contraction_flor=1)"],
+            attacks=["opt_alie(stap=0.5)", "opt_alie(step=far)", "sign_flip#9"],
+            seeds=[0],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+    text = str(caught.value)
+    assert "aggregation.parameters.contraction_flor: unknown parameter of aggregation rule `ceas`, did you mean" in text
+    assert "byzantine.parameters.stap: unknown parameter of attack `opt_alie`, did you mean `step`" in text
+    assert 'byzantine.parameters.step: found "far" (string), must be a number' in text
+    assert "byzantine.n_byzantine: found 9, must be at most consensus.tolerated_byzantine" in text
+    assert not runtime.recorded
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (("ceas(contraction_floor=-1)", "none"), "aggregation.parameters: ceas refuses them: "),
+        (("mean", "opt_alie(goal=far)"), "byzantine.parameters: opt_alie refuses them: Argument `goal` must be"),
+        (("mean", "with_false_claims(attack=opt_ali)"), "unknown attack `opt_ali`. Did you mean `opt_alie`?"),
+        (
+            ("mean", "with_false_claims(attack=mimic,claim_factor=-1)"),
+            "byzantine.parameters: with_false_claims refuses",
+        ),
+        (("mean", "circuit_fault(place=middle)"), "byzantine.parameters: circuit_fault refuses them"),
+    ],
+)
+def test_values_that_make_no_sense_are_told_before_anything_runs(
+    choice: tuple[str, str], message: str, runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        compare_methods(
+            scenario,
+            methods=[choice[0], "mean"],
+            attacks=[choice[1]],
+            seeds=[0],
+            out=tmp_path,
+            simulate=runtime.simulate,
+            record_network=runtime.record_network,
+        )
+    assert len(caught.value.mistakes) == 1
+    assert message in caught.value.mistakes[0]
+    assert not runtime.recorded
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", [attack for attack in names("attack") if attack != "none"])
+def test_every_attack_stands_the_try_at_its_default_values(name: str, scenario: Scenario) -> None:
+    parameters = inspect.signature(resolve("attack", name)).parameters.items()
+    defaults = {
+        key: found.default
+        for key, found in parameters
+        if key not in FAMILIES["attack"].supplied and isinstance(found.default, (bool, int, float, str))
+    }
+    given = [f"{key}={toml_value(value)}" for key, value in defaults.items()]
+    attack = parse_attack(f"{name}({','.join(given)})")
+    assert refused_values([scenario.with_overrides(attack.overrides())]) == []
 
 
 def test_unknown_policy_of_a_method_is_told(runtime: FakeRuntime, scenario: Scenario, tmp_path: Path) -> None:
@@ -217,6 +322,36 @@ def test_rows_without_the_columns_of_references_are_refused_before_anything_runs
     assert path.read_bytes() == before
 
 
+def test_rows_of_a_version_without_weights_and_numbers_of_attackers_stay_in_use(
+    runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
+) -> None:
+    compare(runtime, scenario, tmp_path, range(1))
+    later = {"compare": ["learners", "n_byzantine", "tolerated_byzantine"], "compare_curves": ["byzantine_weight"]}
+    for name, columns in later.items():
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pq.read_table(path).drop_columns(columns), path)
+    old = read_comparison(tmp_path)
+    assert np.isnan(old.rows["n_byzantine"]).all()
+    assert np.isnan(old.curves["byzantine_weight"]).all()
+    runtime.simulated.clear()
+    compare(runtime, scenario, tmp_path, range(2))
+    assert {seed for _, _, seed in runtime.simulated} == {1}
+    both = read_comparison(tmp_path)
+    np.testing.assert_array_equal(np.isnan(both.rows["tolerated_byzantine"]), both.rows["seed"] == 0)
+    np.testing.assert_array_equal(np.isnan(both.curves["byzantine_weight"]), both.curves["seed"] == 0)
+
+
+def test_curves_hold_the_attackers_mean_weight_since_the_evaluation_before(
+    make_result: MakeResult, scenario: Scenario, tmp_path: Path
+) -> None:
+    result = make_result(scenario, accuracies=[np.nan, 0.5, np.nan, np.nan, 0.6, 0.7, np.nan])
+    result.rounds["byzantine_weight"][:] = [0.1, 0.3, 0.4, np.nan, 0.6, np.nan, 0.9]
+    add_run(tmp_path, result)
+    curves = read_comparison(tmp_path).curves
+    np.testing.assert_array_equal(curves["round"], [1, 4, 5])
+    np.testing.assert_allclose(curves["byzantine_weight"], [0.2, 0.5, np.nan])
+
+
 def test_another_scenario_in_the_same_folder_keeps_its_own_rows(
     runtime: FakeRuntime, scenario: Scenario, tmp_path: Path
 ) -> None:
@@ -287,7 +422,7 @@ def test_a_row_that_two_scenarios_share_belongs_to_both_and_runs_once(
     tables = read_comparison(tmp_path)
     assert len(runtime.simulated) == len(tables.rows["seed"]) == 3
     # Rows: mean under both policies from the first scenario, then mean as the second means it.
-    assert sum(one.rows_of(tables.rows) for one in tables.compared).tolist().count(2) == 1  # type: ignore[attr-defined]
+    assert np.sum([one.rows_of(tables.rows) for one in tables.compared], axis=0).tolist().count(2) == 1
     assert [int(one.rows_of(tables.rows).sum()) for one in tables.compared] == [2, 2]
 
 

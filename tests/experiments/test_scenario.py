@@ -145,6 +145,7 @@ rule = "mean"
 parameters = {}
 tolerated_byzantine = 2
 is_debiased = false
+certification = "joint_tests"
 [byzantine]
 n_byzantine = 2
 attack = "sign_flip"
@@ -280,9 +281,11 @@ CHANGES = {
     "aggregation.parameters": ["aggregation.rule=mine:rule", "aggregation.parameters.depth=2"],
     "aggregation.tolerated_byzantine": ["aggregation.tolerated_byzantine=1"],
     "aggregation.is_debiased": ["aggregation.is_debiased=true"],
+    "aggregation.certification": ["aggregation.certification=none"],
     "byzantine.n_byzantine": ["byzantine.n_byzantine=1"],
     "byzantine.attack": ["byzantine.attack=none"],
     "byzantine.parameters": ["byzantine.attack=mine:attack", "byzantine.parameters.strength=2"],
+    "aggregation.root_samples": ["aggregation.root_samples=30"],
     "byzantine.placement": ["byzantine.placement=best"],
     "byzantine.nodes": ["byzantine.nodes=[0, 9]"],
     "authentication.profile": ["authentication.profile=one_time"],
@@ -709,3 +712,11 @@ def test_a_preset_replaces_the_defaults_of_a_complete_scenario_and_nothing_else(
     # A key that is set beside the preset counts, also if it is the very default.
     both = complete.with_overrides(["hardware.device_efficiency=0.3", "hardware.preset=nv_centre"]).hardware
     assert both.device_efficiency == 0.3
+
+
+def test_a_key_that_is_younger_than_a_scenario_leaves_its_identity() -> None:
+    """The identity of `headline` from before claims could be believed."""
+    scenario = load_scenario("headline").with_method("ceas").with_attack("none")
+    assert scenario.scenario_id == "448e1dfae8afd57e"
+    assert scenario.with_overrides(["aggregation.certification=joint_tests"]).scenario_id == scenario.scenario_id
+    assert scenario.with_overrides(["aggregation.certification=none"]).scenario_id != scenario.scenario_id

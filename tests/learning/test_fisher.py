@@ -18,6 +18,7 @@ from ceas.learning.fisher import (
     effective_contraction,
     has_signal,
     pure_quantum_fisher_diagonal,
+    pure_quantum_fisher_diagonals,
     pure_quantum_fisher_matrix,
     quantum_fisher_diagonal,
     quantum_fisher_matrix,
@@ -105,6 +106,23 @@ def test_pure_information_is_that_of_the_state_vector(oracle_density: Density) -
         derivative = (plus - minus) / 2
         expected = 2 * np.real(np.trace(derivative @ derivative))
         assert float(found[sample, parameter]) == pytest.approx(expected, abs=2e-6)
+
+
+def test_pure_information_at_several_parameters_is_that_at_each() -> None:
+    """To the last bit, of product states, of given states, and where rotations share a parameter."""
+    rng = np.random.default_rng(5)
+    states = rng.normal(size=(5, 8)) + 1j * rng.normal(size=(5, 8))
+    states /= np.linalg.norm(states, axis=1, keepdims=True)
+    given = encode_states(without_encoding(CIRCUIT), jnp.asarray(states))
+    for circuit, samples in (
+        (CIRCUIT, encode(rng.uniform(-2, 2, (37, 3)))),
+        (without_encoding(CIRCUIT), given),
+        (SHARED, encode(rng.uniform(-2, 2, (5, SHARED.n_features)), SHARED)),
+    ):
+        thetas = rng.normal(size=(4, circuit.n_parameters))
+        found = pure_quantum_fisher_diagonals(circuit, thetas, samples)
+        for theta, diagonal in zip(thetas, found, strict=True):
+            np.testing.assert_array_equal(diagonal, pure_quantum_fisher_diagonal(circuit, theta, samples))
 
 
 def test_mixed_information_of_ideal_learners_is_the_pure_one_even_in_float32() -> None:

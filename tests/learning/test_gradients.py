@@ -23,6 +23,7 @@ from ceas.learning.gradients import (
     GradientEstimates,
     GradientSettings,
     estimate_gradients,
+    estimate_gradients_together,
 )
 from ceas.learning.noise import NoiseTable, node_noise, noiseless
 from ceas.learning.partition import Partition, partition_circuit
@@ -389,3 +390,47 @@ def test_a_parameter_that_only_relaxation_makes_active_gets_its_gradient() -> No
     assert abs(truth[0]) > 0.1
     # At slopes p - y = 1/2 of both scores, which are the value and its negative.
     assert_mean_is(estimates(relaxing) / COLD, truth)
+
+
+@pytest.mark.parametrize("is_dressed", [False, True])
+@pytest.mark.parametrize("method", ["parameter_shift", "spsa"])
+def test_trainings_together_estimate_what_each_estimates_alone(method: Any, is_dressed: bool) -> None:
+    """To the last bit: on labels of their own, at their own parameters, with uneven shots and a learner without any."""
+    circuit, rng = hardware_efficient(4, 2, "chain"), np.random.default_rng(4)
+    partition = partition_circuit(circuit, "qubit")
+    readout: Any = "linear" if is_dressed else "qubits"
+    model = Classifier(circuit=circuit, n_classes=3, readout=readout, n_dressed_inputs=4 if is_dressed else None)
+    thetas = rng.normal(size=(3, model.n_parameters))
+    noise, samples = equal_learners(partition, 4, error=0.02), all_hold_all(4, 5)
+    data = [(random_dataset(5), samples)] * 2
+    data.append((toy_dataset(data[0][0].train_angles, 2 - data[0][0].train_labels, 3), samples))
+    shot_learner = rng.permutation(np.repeat([0, 1, 2], [40, 7, 90]))
+    given: dict[str, Any] = {
+        "shot_learner": shot_learner,
+        "shot_werner": rng.uniform(0.5, 1, (shot_learner.size, 2)).astype(np.float32),
+        "settings": GradientSettings(minibatch=3, readout_share=0.3, method=method, spsa_directions=2),
+        "seed": 8,
+    }
+    gradients, shots = estimate_gradients_together(model, partition, thetas, noise, data=data, **given)
+    for theta, (dataset, own), gradient in zip(thetas, data, gradients, strict=True):
+        alone = estimate_gradients(model, partition, theta, noise, dataset=dataset, samples=own, **given)
+        np.testing.assert_array_equal(gradient, alone.gradient)
+        np.testing.assert_array_equal(shots, alone.shots)
+    assert shots.tolist() == [40, 7, 90, 0]
+
+
+def test_trainings_together_need_equal_numbers_of_samples() -> None:
+    circuit = hardware_efficient(4, 2, "chain")
+    partition = partition_circuit(circuit, "qubit")
+    with pytest.raises(DomainError, match="as many samples in all trainings"):
+        estimate_gradients_together(
+            Classifier(circuit=circuit, n_classes=3),
+            partition,
+            np.zeros((2, 16)),
+            equal_learners(partition, 2),
+            data=[(random_dataset(5), all_hold_all(2, n_samples)) for n_samples in (5, 4)],
+            shot_learner=np.zeros(0, np.int64),
+            shot_werner=np.zeros((0, 2), np.float32),
+            settings=GradientSettings(minibatch=3, readout_share=0.3),
+            seed=0,
+        )

@@ -14,12 +14,15 @@ import pytest
 import scipy.stats
 
 from ceas.errors import DomainError
+from ceas.learning import shots as shots_module
+from ceas.learning import small_shots
 from ceas.learning.angles import rotation_angles
 from ceas.learning.ansatz import Entangler, hardware_efficient
 from ceas.learning.circuits import Circuit, Gate, Term
 from ceas.learning.noise import NoiseTable, node_noise, noiseless
 from ceas.learning.partition import Partition, partition_circuit
 from ceas.learning.shots import Shots, _run_chunk, active_parameters, active_rotations, sample_outcomes
+from ceas.learning.tableau import compile_frame
 
 FALSE_ALARM = 1e-6
 OracleDensity = Callable[..., npt.NDArray[np.complex128]]
@@ -278,7 +281,8 @@ def test_outcomes_depend_on_the_shot_only() -> None:
         np.testing.assert_array_equal(run(shots), bits)
 
 
-def test_one_compilation_serves_any_number_of_shots() -> None:
+def test_one_compilation_serves_any_number_of_shots(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shots_module, "is_small", lambda *_: False)
     circuit, partition = build(3, 1, "chain")
     rows, noise = np.ones((7, 9)), noiseless(partition)
     cache_size: Any = getattr(_run_chunk, "_cache_size")  # noqa: B009 - jax does not type it
@@ -288,6 +292,56 @@ def test_one_compilation_serves_any_number_of_shots() -> None:
         bits = sample_outcomes(circuit, partition, rows, noise, shots=shots, seed=n_shots)
         assert bits.shape == (n_shots,)
     assert cache_size() == before + 1
+
+
+def mixed_shots(rng: np.random.Generator, circuit: Circuit, partition: Partition, n_learners: int) -> Shots:
+    """Return 5,000 shots of many learners in any order, with three samples, shifts and Bell-diagonal pairs."""
+    weights = rng.dirichlet([6, 1, 1, 1], (5000, partition.pairs_per_shot))[..., 1:]
+    shots = make_shots(
+        5000,
+        partition,
+        learner=rng.integers(0, n_learners, 5000),
+        sample=rng.integers(0, 3, 5000),
+        rotation=rng.integers(-1, len(circuit.rotations), 5000),
+        sign=rng.choice([-1, 1], 5000),
+    )
+    return shots._replace(pair_werner=(1 - 2 * (weights.sum(axis=-1, keepdims=True) - weights)).astype(np.float32))
+
+
+def many_learners_noise(rng: np.random.Generator, partition: Partition, n_learners: int) -> NoiseTable:
+    """Return strong noise that differs between learners, with readout that differs between outcomes."""
+    rates = [rng.uniform(0, 0.1, (n_learners, partition.n_qpus, *axes)) for axes in ((), (), (2,))]
+    return NoiseTable(*(jnp.asarray(rate) for rate in rates), jnp.ones((n_learners, partition.pairs_per_shot)))
+
+
+@pytest.mark.parametrize("case", ["any gates", "given states", "many steps"])
+def test_loops_and_jax_give_the_same_outcomes(case: str, cut_circuit: Draw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """800 learners; sums differ by rounding alone, some 1e-7 of probability: 4 of 5,000 differ once in 1e10 tests."""
+    rng = np.random.default_rng(3)
+    circuit, partition = build(5, 5, "ring") if case == "many steps" else cut_circuit(rng, 3, 24)
+    noise, shots = many_learners_noise(rng, partition, 800), mixed_shots(rng, circuit, partition, 800)
+    if case == "many steps":
+        shots = shots._replace(pair_werner=np.abs(shots.pair_werner[:, :, 0]))
+        assert len(compile_frame(circuit, partition).steps) > 32
+    rows = rng.normal(size=(3, len(circuit.rotations)))
+    states = None
+    if case == "given states":
+        states = rng.normal(size=(3, 8)) + 1j * rng.normal(size=(3, 8))
+        states /= np.linalg.norm(states, axis=1, keepdims=True)
+
+    def run(chosen: Shots, **options: Any) -> npt.NDArray[np.uint32]:
+        return sample_outcomes(circuit, partition, rows, noise, shots=chosen, seed=2**63 + 7, states=states, **options)
+
+    bits = run(shots)
+    for lanes in (8, 77):
+        np.testing.assert_array_equal(run(shots, chunk_size=lanes), bits)
+    for n_shots in (0, 1, 129):
+        np.testing.assert_array_equal(run(Shots._make(field[:n_shots] for field in shots)), bits[:n_shots])
+    monkeypatch.setattr(small_shots, "n_threads", lambda: 3)
+    monkeypatch.setattr(small_shots, "_THREAD_AMPLITUDES", 1 << 12)
+    np.testing.assert_array_equal(run(shots), bits)
+    monkeypatch.setattr(shots_module, "is_small", lambda *_: False)
+    assert np.sum(run(shots) != bits) < 4
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -331,6 +331,8 @@ def comparison_row(rng: np.random.Generator, key: dict[str, Any], accuracy: floa
         "byzantine_weight": 0.04 if key["method"] == "fidelity_weighted" else 0.2,
         "ceas_version": "0.1.0",
         "wall_s": 41.0,
+        "learners": 50,
+        "n_byzantine": 0 if key["attack"] == "none" else 10,
     }
 
 
@@ -350,7 +352,9 @@ def write_comparison(directory: Path, *, n_seeds: int = 5, scenario_ids: tuple[s
             rows.append(comparison_row(rng, key, accuracy))
             for r in range(4, N_ROUNDS, 5):
                 value = accuracy - (accuracy - 0.25) * np.exp(-r / 18) + rng.normal(0, 0.01)
-                curves.append({**key, "round": r, "test_accuracy": float(value)})
+                share = 0.04 if method == "fidelity_weighted" else 0.2
+                weight = 0.0 if attack == "none" else share + 0.004 * np.sin(r + 2 * seed)
+                curves.append({**key, "round": r, "test_accuracy": float(value), "byzantine_weight": float(weight)})
     command = "ceas compare headline --methods fidelity_weighted,mean --seeds 5"
     write_table(directory / "compare.parquet", "compare", completed("compare", columns(rows)))
     write_table(directory / "compare_curves.parquet", "compare_curves", columns(curves))

@@ -21,6 +21,7 @@ from ceas.experiments.comparison_store import ComparedScenario, note_compared, r
 from ceas.experiments.result_tables import Columns, read_metadata, read_table, write_table
 from ceas.experiments.results import RunResult, write_run
 from ceas.report import write_report
+from ceas.report.comparison_figures import attack_phrase
 from ceas.report.lives_figure import _chosen
 from ceas.report.panel import text_width
 
@@ -598,13 +599,106 @@ def test_a_comparison_shows_heat_curves_differences_and_its_command(compare_page
     heat = compare_page.chart("Mean test accuracy of the last five")
     assert len(compare_page.all("rect", heat)) == 12
     titles = [one["aria-label"].split(". ")[0] for one in compare_page.all("svg", class_="chart")]
-    assert titles.count("Without attack") == titles.count("Under attack “sign_flip”") == 2
+    # Accuracy, and a difference to each of four methods; weights where there are attackers.
+    assert titles.count("Without attack") == 5
+    assert titles.count("Under attack “sign_flip”") == 6
     curves = compare_page.chart("Without attack")
     assert len([one for one in compare_page.all("path", curves) if one.get("fill-opacity") == "0.16"]) == 4
-    differences = [one for one in compare_page.all("svg", class_="chart") if "percentage points (" in one["aria-label"]]
-    assert len(differences) == 3
-    assert all(len(compare_page.all("path", one, data_shape="circle")) == 3 for one in differences)
     assert compare_page.one("code")["text"].startswith("ceas compare headline --methods")
+
+
+def test_the_worst_attack_of_each_method_is_outlined(compare_page: Page, compare_directory: Path) -> None:
+    rows = read_table(compare_directory / "compare.parquet", "compare")
+    heat = compare_page.chart("Mean test accuracy of the last five")
+    cells, outlines = compare_page.all("rect", heat), compare_page.all("path", heat, class_="marked")
+    methods, attacks = (list(dict.fromkeys(rows[name])) for name in ("method", "attack"))
+    marked = []
+    for outline in outlines:
+        x, y = map(float, parts(r"M([\d.]+) ([\d.]+)h", outline["d"]))
+        inside = [
+            index
+            for index, cell in enumerate(cells)
+            if 0 <= x - float(cell["x"]) <= float(cell["width"]) and 0 <= y - float(cell["y"]) <= float(cell["height"])
+        ]
+        assert len(inside) == 1
+        marked += inside
+        assert cells[inside[0]]["data-tip"].endswith("its worst column")
+    wanted = []
+    for row, method in enumerate(methods):
+        means = [
+            rows["test_accuracy_last5"][(rows["method"] == method) & (rows["attack"] == attack)].mean()
+            for attack in attacks
+        ]
+        wanted.append(row * len(attacks) + int(np.argmin(means)))
+    assert sorted(marked) == wanted
+    assert "worst of the row" in heat["text"]
+
+
+def test_the_reader_chooses_what_differences_are_to(compare_page: Page, compare_directory: Path) -> None:
+    rows = read_table(compare_directory / "compare.parquet", "compare")
+    methods = list(dict.fromkeys(rows["method"]))
+    chooser = compare_page.one("div", class_="chooser")
+    assert [one["text"] for one in compare_page.all("option", chooser)] == methods
+    groups = compare_page.all("div", chooser, class_="choice")
+    # Without scripts there is no menu, and the first method's charts are shown.
+    assert "hidden" in compare_page.one("label", chooser)
+    assert ["hidden" in group for group in groups] == [False, True, True, True]
+    for method, group in zip(methods, groups, strict=True):
+        charts = compare_page.all("svg", group, class_="chart")
+        assert len(charts) == 3
+        assert all(len(compare_page.all("path", one, data_shape="circle")) == 3 for one in charts)
+        assert all(f"Accuracy minus that of {method}." in one["aria-label"] for one in charts)
+
+    def values(method: str) -> np.ndarray:
+        chosen = (rows["method"] == method) & (rows["attack"] == "sign_flip")
+        return np.asarray(rows["test_accuracy_last5"][chosen])
+
+    label = compare_page.all("svg", groups[3], class_="chart")[1]["aria-label"].replace(THIN, " ").replace("−", "-")
+    low, high = stats.ttest_rel(values("mean"), values("krum")).confidence_interval()
+    found = parts(r"; mean: ([-\d.]+) percentage points \(([-\d.]+) to ([-\d.]+), 5 seeds\)", label)
+    wanted = 100 * np.array([(values("mean") - values("krum")).mean(), low, high])
+    np.testing.assert_allclose(list(map(float, found)), wanted, rtol=0.06)
+
+
+def test_attackers_weights_over_rounds_stand_beside_their_share(compare_page: Page) -> None:
+    section = compare_page.one("section", id="weights")
+    charts = compare_page.all("svg", section, class_="chart")
+    # There is no chart without attackers.
+    assert [one["aria-label"].split(". ")[0] for one in charts] == [
+        "Under attack “sign_flip”",
+        "Under attack “inner_product_manipulation”",
+    ]
+    for chart in charts:
+        assert "their share of the learners: 20.0 %" in chart["aria-label"].replace(THIN, " ")
+        assert len([one for one in compare_page.all("path", chart) if one.get("fill-opacity") == "0.16"]) == 4
+        tips = [one["data-tip"].replace(THIN, " ") for one in compare_page.all("rect", chart, class_="hover")]
+        assert len(tips) == 20
+        assert all("fidelity_weighted: 4" in one or "fidelity_weighted: 3" in one for one in tips)
+
+
+def test_a_comparison_of_an_earlier_version_has_no_weights_over_rounds(compare_directory: Path, tmp_path: Path) -> None:
+    target = shutil.copytree(compare_directory, tmp_path / "old")
+    for name, later in (("compare", ["learners", "n_byzantine"]), ("compare_curves", ["byzantine_weight"])):
+        path = target / f"{name}.parquet"
+        pq.write_table(pq.read_table(path).drop_columns(later), path)
+    page = page_of(target)
+    assert not page.all("section", id="weights")
+    assert page.all("section", id="curves")
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        ("none", "Without attack"),
+        ("none#0", "Without attack, 0 declared"),
+        ("none#5/10", "Without attack, 10 declared"),
+        ("sign_flip", "Under attack “sign_flip”"),
+        ("sign_flip#1", "Under attack “sign_flip”, 1 attacker"),
+        ("opt_alie(step=0.5)#5/10", "Under attack “opt_alie(step=0.5)”, 5 attackers, 10 declared"),
+    ],
+)
+def test_numbers_of_attackers_are_said_in_words(attack: str, words: str) -> None:
+    assert attack_phrase(attack) == words
 
 
 def with_references(directory: Path, target: Path, **levels: float) -> Path:
@@ -701,7 +795,8 @@ def test_a_comparison_of_one_seed_calls_nothing_better(compare_directory: Path, 
 
 def test_a_comparison_of_one_method_has_no_differences(compare_directory: Path, tmp_path: Path) -> None:
     page = page_of(cut_rows(compare_directory, tmp_path / "cut", lambda columns: columns["method"] == "mean"))
-    assert len(page.all("figure")) == 2
+    assert len(page.all("figure")) == 3
+    assert not page.all("section", id="differences")
 
 
 def test_rows_of_another_scenario_are_left_out_of_all_numbers_and_said_to_be(
@@ -805,3 +900,38 @@ def test_importing_the_room_loads_nothing_heavy() -> None:
     code = f"import sys, ceas.report; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == "[]"
+
+
+def test_many_attacks_are_told_in_a_list(tmp_path: Path, compare_directory: Path) -> None:
+    """Columns are added under new names with the same values, so that there are six."""
+    target = shutil.copytree(compare_directory, tmp_path / "many")
+    for name in ("compare", "compare_curves"):
+        path = target / f"{name}.parquet"
+        columns, metadata = read_table(path, name), read_metadata(path)
+        renamed = {**columns, "attack": np.array([f"{attack}#10" for attack in columns["attack"]], object)}
+        write_table(path, name, {key: np.concatenate([columns[key], renamed[key]]) for key in columns}, metadata)
+    [mine] = read_comparison(target).compared
+    variants = {(method, f"{attack}#10"): one for (method, attack), one in mine.variants.items()}
+    note_compared(target, replace(mine, variants=variants))
+    page = page_of(target)
+    points = page.all("li", page.one("ul", class_="summary"))
+    assert len(points) == 6
+    assert points[4]["text"].startswith("Under attack “sign_flip”, 10 attackers, fidelity_weighted reaches ")
+    assert "120 runs compare 4 methods under 6 attacks" in page.one("p", class_="summary")["text"]
+
+
+def test_methods_and_attacks_stand_in_the_order_asked_for(tmp_path: Path, compare_directory: Path) -> None:
+    """Whatever the order in which their runs ended; what has no run yet is left out."""
+    target = shutil.copytree(compare_directory, tmp_path / "turned")
+    [mine] = read_comparison(target).compared
+    turned = {("unheard_of", "unknown"): "nowhere"} | dict(reversed(list(mine.variants.items())))
+    path = target / "compare.parquet"
+    listed = json.loads(read_metadata(path)["compared"])
+    listed[0]["variants"] = [[*key, one] for key, one in turned.items()]
+    write_table(path, "compare", read_table(path, "compare"), {"compared": json.dumps(listed)})
+    page = page_of(target)
+    table = next(one for one in page.all("table") if "sortable" not in one["class"])
+    heads = [one["text"] for one in page.all("th", page.one("thead", table))]
+    assert heads == ["method", "inner_product_manipulation", "sign_flip", "none"]
+    rows = [page.one("th", row)["text"] for row in page.all("tr", page.one("tbody", table))]
+    assert rows == ["krum", "coordinate_median", "mean", "fidelity_weighted"]

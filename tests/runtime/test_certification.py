@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ceas.attacks import Claims
-from ceas.runtime.certification import JointTests, certify_claims
+from ceas.runtime.certification import JointTests, certify_claims, finite_claims
 
 RNG_SEED = 7
 
@@ -75,3 +75,13 @@ def test_no_claim_passes_what_can_be_verified(shots: float, contraction: float, 
     )
     for column, bound in zip(certified, (50.0, 0.3, 1.0), strict=True):
         assert 0.0 <= column[0] <= bound
+
+
+@given(any_number, any_number, any_number)
+def test_claims_that_are_not_certified_stay_as_they_are_or_are_zero(
+    shots: float, contraction: float, fisher: float
+) -> None:
+    made = [shots, contraction, fisher]
+    believed = finite_claims(claims_of(*([value] for value in made)))
+    for column, value in zip(believed, made, strict=True):
+        assert column[0] == (value if np.isfinite(value) and value > 0 else 0.0)

@@ -77,7 +77,7 @@ def test_tests_are_counted_as_often_as_they_are_made(rounds: int, every: int) ->
     simulation._training = assemble_training(scenario)
     made = 0
     for simulation.completed_rounds in range(1, rounds + 1):
-        made += simulation._is_evaluated()
+        made += simulation.is_evaluated
     each = forecast_round(world, replace(simulation._training, evaluate_rounds=1)).seconds["test"]
     found = forecast_round(world, simulation._training).seconds["test"]
     assert found == pytest.approx(each * made / rounds)

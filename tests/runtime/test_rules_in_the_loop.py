@@ -1,5 +1,6 @@
 """Rules in a run: what they are told, what they remember, and which are refused before it starts."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from ceas.experiments.assemble import (
     assemble_training,
     assemble_world,
 )
+from ceas.learning import noiseless
+from ceas.learning.training import encode_samples, model_values
 from ceas.runtime.cosimulation import CoSimulation
 from ceas.runtime.sources import LiveSource
 
@@ -67,8 +70,66 @@ def test_any_rule_may_have_the_contraction_divided_out(small_scenario: Scenario)
     np.testing.assert_allclose(found.value, (updates[:4] / contraction[:4, None]).mean(axis=0))
 
 
+TRUSTING = ("aggregation.rule=fltrust", "aggregation.root_samples=12")
+
+
+def test_a_rule_that_trusts_is_told_the_momentum_of_exact_gradients_and_goes_on_from_a_checkpoint(
+    small_scenario: Scenario,
+) -> None:
+    """Central differences of the noiseless loss on the trusted samples, of two rounds with momentum 0.9."""
+    simulation = simulation_of(small_scenario.with_overrides(TRUSTING))
+    world, trusted = simulation._world, simulation._trusted
+    assert trusted is not None
+    assert len(set(trusted.samples.tolist())) == 12
+    assert trusted.samples.max() < len(world.dataset.train_labels)
+    angles = jnp.asarray(world.dataset.train_angles[trusted.samples], jnp.float32)
+    labels = world.dataset.train_labels[trusted.samples]
+
+    def loss(theta: NDArray[np.float64]) -> float:
+        parameters = jnp.asarray(theta, jnp.float32)
+        encoded = encode_samples(world.model, parameters, angles, None, by=world.computations.ideal)
+        noise = noiseless(world.partition)
+        values = model_values(world.model, world.partition, parameters, encoded, noise, by=world.computations.ideal)[0]
+        scores = world.model.temperature * np.asarray(values, np.float64)
+        return float(np.mean(np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(12), labels]))
+
+    found, states = [], []
+    for _ in range(2):
+        theta, rows = simulation.theta.copy(), 0.01 * np.eye(world.model.n_parameters)
+        found.append([(loss(theta + row) - loss(theta - row)) / 0.02 for row in rows])
+        states.append(simulation.to_arrays())
+        simulation.advance()
+    # Single precision leaves 1e-7 of the loss, over a step of 0.02.
+    beta = small_scenario.learning.worker_momentum
+    wanted = (beta * np.array(found[0]) + np.array(found[1])) / (1.0 + beta)
+    np.testing.assert_allclose(trusted.value(), wanted, atol=2e-3)
+    theta, value = simulation.theta.copy(), trusted.value()
+    assert (theta != states[1]["theta"]).any()
+    simulation.load(states[1])
+    assert (trusted.value() != value).any()
+    simulation.advance()
+    np.testing.assert_array_equal(trusted.value(), value)
+    np.testing.assert_array_equal(simulation.theta, theta)
+
+
+def test_nothing_is_trusted_unless_a_rule_needs_it(small_scenario: Scenario) -> None:
+    alone, beside = small_scenario, small_scenario.with_overrides(["aggregation.root_samples=12"])
+    assert alone.scenario_id != beside.scenario_id
+    assert "root_samples" not in alone.to_toml()
+    assert assemble_method(beside).root_samples == 12
+    assert simulation_of(beside)._trusted is None
+
+
+def test_more_trusted_samples_than_there_are_is_refused(small_scenario: Scenario) -> None:
+    scenario = small_scenario.with_overrides(["aggregation.rule=fltrust", "aggregation.root_samples=100000"])
+    with pytest.raises(
+        ScenarioError, match=r"aggregation.root_samples: found 100000, must be at most \d+, the training"
+    ):
+        assemble_world(scenario, SEED)
+
+
 MISTAKES = {
-    "aggregation.rule=fltrust": "aggregation.rule: found fltrust, which needs an update to trust, and there is none",
+    "aggregation.rule=fltrust": "aggregation.rule: found fltrust, which needs an update to trust; give it aggregation.",
     "aggregation.rule=bulyan": "aggregation.tolerated_byzantine: found 1. ",
     "aggregation.is_debiased=true": "aggregation.is_debiased: found true, but ceas divides by the contraction itself",
 }

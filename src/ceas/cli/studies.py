@@ -1,11 +1,11 @@
 """`ceas compare` and `ceas schedule`: many runs, one table."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -21,11 +21,14 @@ from ceas.cli.arguments import (
 from ceas.cli.printing import print_json, print_rows, text_of
 from ceas.cli.progress import progress_display
 from ceas.cli.schedule_tables import print_study
+from ceas.errors import DomainError
 
 if TYPE_CHECKING:
     from ceas.experiments import Comparison, ComparisonCell
 
 __all__ = ["compare", "schedule"]
+
+_Parsed = TypeVar("_Parsed")
 
 _REFERENCES = {
     "test_accuracy_logistic": "test accuracy of logistic regression",
@@ -46,9 +49,30 @@ def _kept_if_interrupted(directory: Path) -> Iterator[None]:
 def compare(
     scenario: ScenarioArgument,
     *,
-    methods: Annotated[str, typer.Option("--methods", metavar="A,B", help="Aggregation rules, or rule@policy.")],
+    methods: Annotated[
+        str,
+        typer.Option(
+            "--methods",
+            metavar="A,B",
+            help="Aggregation rules: RULE, RULE(KEY=VALUE,...), RULE+debiased, RULE@POLICY(KEY=VALUE,...).",
+        ),
+    ],
     attacks: Annotated[
-        str | None, typer.Option("--attacks", metavar="X,Y", help="Attacks; default: the scenario's own.")
+        str | None,
+        typer.Option(
+            "--attacks",
+            metavar="X,Y",
+            help="Attacks: ATTACK, ATTACK(KEY=VALUE,...), ATTACK#NUMBER of attackers; default: the scenario's own.",
+        ),
+    ] = None,
+    n_byzantine: Annotated[
+        str | None,
+        typer.Option(
+            "--n-byzantine",
+            metavar="F,G/D",
+            help="Numbers of attackers, each for every attack, perhaps with the number D that the rule is told of; "
+            "default: the scenario's.",
+        ),
     ] = None,
     seeds: SeedsOption = 3,
     first_seed: FirstSeedOption = 0,
@@ -64,8 +88,8 @@ def compare(
     from ceas.experiments import load_scenario
 
     loaded = load_scenario(scenario, overrides or ())
-    method_names = split_names("--methods", methods)
-    attack_names = split_names("--attacks", attacks) if attacks is not None else [loaded.byzantine.attack]
+    method_names = _methods(methods)
+    attack_names = _attacks(loaded.byzantine.attack if attacks is None else attacks, n_byzantine)
     directory = out or Path("runs") / f"{loaded.name}-comparison"
     settings = [part for text in overrides or () for part in ("--set", text)]
     choices = ["--methods", ",".join(method_names), "--attacks", ",".join(attack_names), "--seeds", str(seeds)]
@@ -93,6 +117,32 @@ def compare(
     print_rows([_comparison_row(cell) for cell in comparison.cells], title=title)
     _print_references(comparison)
     typer.echo(f"rows: {directory / 'compare.parquet'}")
+
+
+def _methods(text: str) -> list[str]:
+    from ceas.experiments.comparison_names import parse_method
+
+    return [str(method) for method in _parsed("--methods", text, parse_method)]
+
+
+def _attacks(text: str, n_byzantine: str | None) -> list[str]:
+    from ceas.experiments.comparison_names import attack_names, parse_attack, parse_attackers
+
+    counts = [] if n_byzantine is None else _parsed("--n-byzantine", n_byzantine, parse_attackers)
+    return attack_names(list(map(str, _parsed("--attacks", text, parse_attack))), list(map(str, counts)))
+
+
+def _parsed(option: str, text: str, parse: Callable[[str], _Parsed]) -> list[_Parsed]:
+    """Read a list of names, each once, and say which option it is that cannot be read."""
+    from ceas.experiments.comparison_names import split_names as split_outside_brackets
+
+    try:
+        found = [parse(part) for part in split_outside_brackets(text)]
+    except DomainError as error:
+        raise DomainError(f"Option `{option}`: {error}") from error
+    if not found:
+        raise DomainError(f"Option `{option}` must list at least one name, but is {text!r}.")
+    return list({str(one): one for one in found}.values())
 
 
 def _comparison_row(cell: "ComparisonCell") -> dict[str, str]:

@@ -20,8 +20,11 @@ from ceas.consensus.messages import value_digest as value_digest
 from ceas.consensus.updates import Claims as Claims
 from ceas.consensus.updates import Update as Update
 from ceas.consensus.updates import UpdateRejection as UpdateRejection
+from ceas.consensus.updates import UpdateTable as UpdateTable
 from ceas.consensus.updates import decode_update as decode_update
+from ceas.consensus.updates import decode_updates as decode_updates
 from ceas.consensus.updates import encode_update as encode_update
+from ceas.consensus.updates import encode_updates as encode_updates
 from ceas.consensus.updates import parameter_digest as parameter_digest
 from ceas.consensus.votes import check_tolerance as check_tolerance
 from ceas.consensus.votes import max_tolerated as max_tolerated
@@ -42,13 +45,16 @@ __all__ = [
     "SetTimer",
     "Update",
     "UpdateRejection",
+    "UpdateTable",
     "Validate",
     "Value",
     "check_tolerance",
     "decode_message",
     "decode_update",
+    "decode_updates",
     "encode_message",
     "encode_update",
+    "encode_updates",
     "max_tolerated",
     "parameter_digest",
     "value_digest",

@@ -5,12 +5,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from ceas.aggregation import Rule, debiased
+from ceas.aggregation import Rule, debiased, needs_of
 from ceas.errors import CeasError, DomainError, ScenarioError, UnknownNameError
 from ceas.experiments import registry
 from ceas.experiments.files import refuse_changed_files
@@ -32,9 +32,10 @@ from ceas.learning.engines import Engine, EngineChoice, choose_engine
 from ceas.learning.gradients import trained_rotations
 from ceas.learning.imported import ImportedCircuit
 from ceas.learning.training import Computation
-from ceas.network import HardwareParameters, LinkTable, Policy, Topology, build_topology, draw_hardware
+from ceas.network import HardwareParameters, Policy, build_topology, draw_hardware
 from ceas.network.hardware import PairValue, mean_squared_correlator, squared_werner
 from ceas.runtime.cosimulation import Method
+from ceas.runtime.expected_information import expected_information
 from ceas.runtime.forecast import Forecast, forecast_round
 from ceas.runtime.learners import N_REFERENCE_INPUTS, TrainingParameters
 from ceas.runtime.route_world import DriftParameters, RepeaterParameters, RouteKeyParameters, TrafficParameters
@@ -51,6 +52,7 @@ from ceas.runtime.world import (
 from ceas.streams import stream
 
 __all__ = [
+    "assemble_byzantine",
     "assemble_data",
     "assemble_forecast",
     "assemble_method",
@@ -99,11 +101,12 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             wanted = "must be amplitudes, because the samples of the file are states"
             raise ScenarioError(scenario.name, [f"data.encoding: found {scenario.data.encoding}, {wanted}"])
         _check_trainable(scenario, model)
+        _check_root_samples(scenario, dataset)
         _check_device(scenario, model)
         engines = choose_engines(
             scenario, model, partition, n_samples=len(dataset.train_labels), n_learners=topology.n_nodes
         )
-        return build_world(
+        world = build_world(
             topology=topology,
             nodes=nodes,
             links=links,
@@ -112,13 +115,14 @@ def assemble_world(scenario: Scenario, seed: int) -> World:
             partition=partition,
             dataset=dataset,
             samples=samples,
-            is_byzantine=_byzantine(scenario, topology, links, seed),
+            is_byzantine=np.zeros(topology.n_nodes, np.bool_),
             optional=_optional(scenario),
             processor=ProcessorParameters(**scenario.processor.model_dump()),
             computations=_computations(scenario, engines),
             seed=seed,
             correlator_weights=weights,
         )
+        return replace(world, is_byzantine=_byzantine(scenario, world, seed))
     except DomainError as error:
         raise ScenarioError(scenario.name, [str(error)]) from error
 
@@ -227,6 +231,13 @@ def _check_trainable(scenario: Scenario, model: Classifier) -> None:
     except DomainError as error:
         why = str(error).removeprefix("Argument `model` ").removesuffix(".")
         raise ScenarioError(scenario.name, [f"circuit.ansatz: found {scenario.circuit.ansatz}, {why}"]) from error
+
+
+def _check_root_samples(scenario: Scenario, dataset: Dataset) -> None:
+    found, n_train = scenario.aggregation.root_samples, len(dataset.train_labels)
+    if found is not None and found > n_train:
+        told = f"found {found}, must be at most {n_train}, the training samples"
+        raise ScenarioError(scenario.name, [f"aggregation.root_samples: {told}"])
 
 
 def _has_relaxation(scenario: Scenario) -> bool:
@@ -411,17 +422,28 @@ def _optional(scenario: Scenario) -> OptionalNetwork:
     )
 
 
-def _byzantine(scenario: Scenario, topology: Topology, links: LinkTable, seed: int) -> np.ndarray:
+def assemble_byzantine(scenario: Scenario, world: World, seed: int) -> np.ndarray:
+    """Return which nodes of a world are malicious in a scenario, shape (nodes,)."""
+    try:
+        return _byzantine(scenario, world, seed)
+    except DomainError as error:
+        raise ScenarioError(scenario.name, [str(error)]) from error
+
+
+def _byzantine(scenario: Scenario, world: World, seed: int) -> np.ndarray:
     section = scenario.byzantine
+    chosen = np.zeros(world.n_learners, np.bool_)
     if section.attack == "none":
         # Nodes that do nothing malicious are honest, and the training objective is theirs too.
-        return np.zeros(topology.n_nodes, np.bool_)
+        return chosen
     if section.nodes:
-        chosen = np.zeros(topology.n_nodes, np.bool_)
         chosen[list(section.nodes)] = True
         return chosen
     return place_byzantine(
-        links, topology.n_nodes, section.n_byzantine, placement=section.placement, rng=stream(seed, "byzantine")
+        expected_information(world, max_shots_per_round=scenario.learning.max_shots_per_round),
+        section.n_byzantine,
+        placement=section.placement,
+        rng=stream(seed, "byzantine"),
     )
 
 
@@ -442,16 +464,13 @@ def assemble_security(scenario: Scenario) -> SecurityParameters:
 
 def assemble_training(scenario: Scenario) -> TrainingParameters:
     """Return how the scenario trains."""
-    import optax  # noqa: PLC0415 - brings JAX
-
     section = scenario.learning
-    # Each optimiser's own name for the momentum of the optimiser itself.
-    momentum_name = {"adam": "b1", "sgd": "momentum"}[section.optimizer]
-    step_size = optax.cosine_decay_schedule(
-        section.learning_rate, scenario.clock.rounds, alpha=section.final_learning_rate_share
-    )
-    optimizer = registry.resolve("optimizer", section.optimizer)(
-        step_size, **{momentum_name: section.optimizer_momentum}
+    optimizer = _optimizer(
+        section.optimizer,
+        section.optimizer_momentum,
+        section.learning_rate,
+        section.final_learning_rate_share,
+        scenario.clock.rounds,
     )
     return TrainingParameters(
         rounds=scenario.clock.rounds,
@@ -459,6 +478,17 @@ def assemble_training(scenario: Scenario) -> TrainingParameters:
         optimizer=optimizer,
         **section.model_dump(exclude=_NOT_OF_LEARNERS),
     )
+
+
+@lru_cache(maxsize=64)
+def _optimizer(kind: str, momentum: float, learning_rate: float, final_share: float, rounds: int) -> Any:
+    """Build an optimiser; equal ones are one object, so that their step is compiled once."""
+    import optax  # noqa: PLC0415 - brings JAX
+
+    # Each optimiser's own name for the momentum of the optimiser itself.
+    momentum_name = {"adam": "b1", "sgd": "momentum"}[kind]
+    step_size = optax.cosine_decay_schedule(learning_rate, rounds, alpha=final_share)
+    return registry.resolve("optimizer", kind)(step_size, **{momentum_name: momentum})
 
 
 def assemble_forecast(scenario: Scenario, world: World) -> Forecast:
@@ -484,4 +514,13 @@ def assemble_method(scenario: Scenario) -> Method:
         tolerated_byzantine=section.tolerated_byzantine,
         attack=registry.bind("attack", scenario.byzantine.attack, scenario.byzantine.parameters),
         is_debiasing=section.is_debiased or section.rule in registry.DEBIASING_RULES,
+        certification=section.certification,
+        weighs_by_fisher=_weighs_by_fisher(rule),
+        root_samples=section.root_samples or 0,
     )
+
+
+def _weighs_by_fisher(rule: Any) -> bool:
+    """Tell whether a rule may look at the quantum Fisher information; one that does not say what it needs may."""
+    says = hasattr(rule.func if isinstance(rule, partial) else rule, "needs")
+    return not says or not {"information", "quantum_fisher"}.isdisjoint(needs_of(cast(Rule, rule)))

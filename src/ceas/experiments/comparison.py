@@ -1,6 +1,7 @@
 """Methods side by side: every method under every attack on the same networks, data and seeds.
 
-A method is an aggregation rule, or `rule@policy` for a rule under another scheduling policy than the scenario's. The
+A method is an aggregation rule, or `rule@policy` for a rule under another scheduling policy than the scenario's; both,
+and attacks, may have parameters, and an attack a number of attackers (see `ceas.experiments.comparison_names`). The
 network does not depend on rule or attack, so it is simulated once per seed and policy and its trace replayed for all
 that share it. Rows are kept as they finish; running the same comparison again does only what is missing, with more
 seeds, methods or attacks it adds them. Rows of other scenarios in the same directory stay apart.
@@ -15,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.errors import DomainError, RunDirectoryError, ScenarioError
+from ceas.experiments.comparison_names import parse_attack, parse_method
+from ceas.experiments.comparison_rehearsal import refused_values
 from ceas.experiments.comparison_store import (
     ComparedScenario,
     add_run,
@@ -64,8 +67,8 @@ class ComparisonCell:
     """One method under one attack, over all seeds.
 
     Attributes:
-        method: Aggregation rule, or `rule@policy`.
-        attack: Attack.
+        method: Method, as its canonical text.
+        attack: Attack, likewise.
         seeds: Seeds that entered.
         means: Mean over the seeds, by metric of `METRICS`; NaN where a run has none.
         intervals: 95 % confidence interval of that mean; both ends NaN with fewer than two seeds.
@@ -112,9 +115,9 @@ def compare_methods(
 
     Args:
         scenario: What all runs share.
-        methods: Aggregation rules, or `rule@policy`; each runs at its default parameters, the scenario's own rule and
-            policy at the scenario's.
-        attacks: Attacks, likewise.
+        methods: Aggregation rules, or `rule@policy`, as `ceas.experiments.comparison_names` describes; without
+            parameters each runs at its defaults, the scenario's own rule and policy at the scenario's.
+        attacks: Attacks, likewise, each perhaps with a number of attackers.
         seeds: Root seeds; each gives one network, data split and initial circuit to all methods and attacks.
         out: Directory of the rows; rows that are there are not computed again.
         simulate: Runs one training.
@@ -124,12 +127,14 @@ def compare_methods(
 
     Raises:
         ScenarioError: A method or attack does not fit the scenario; nothing was run.
-        DomainError: There is no method, attack or seed.
+        DomainError: There is no method, attack or seed, or a text cannot be read.
     """
     for name, values in (("methods", methods), ("attacks", attacks), ("seeds", seeds)):
         if not values:
             raise DomainError(f"Argument `{name}` must not be empty.")
     variants = _variants(scenario, methods, attacks)
+    if refused := refused_values(variants.values()):
+        raise ScenarioError(scenario.name, refused)
     done = finished_keys(out)
     missing = [
         (seed, key)
@@ -149,7 +154,7 @@ def compare_methods(
             phase = f"{key[0]}, {key[1]}, seed {seed}"
             progress(ProgressEvent(phase=phase, training_round=count, rounds=len(missing)))
         result = simulate(variant, seed=seed, network_trace=traces[network])
-        add_run(out, result, method=key[0])
+        add_run(out, result, method=key[0], attack=key[1])
     return summarise(scenario, methods=methods, attacks=attacks, seeds=seeds, out=out)
 
 
@@ -157,12 +162,12 @@ def _variants(scenario: Scenario, methods: Iterable[str], attacks: Iterable[str]
     """Build the scenario of every method and attack, and report all mistakes together."""
     variants: dict[tuple[str, str], Scenario] = {}
     mistakes: list[str] = []
-    for method in dict.fromkeys(methods):
-        for attack in dict.fromkeys(attacks):
-            rule, _, policy = method.partition("@")
+    attack_choices = [parse_attack(text) for text in attacks]
+    for method in map(parse_method, methods):
+        for attack in attack_choices:
             try:
-                scheduled = scenario.with_policy(policy) if policy else scenario
-                variants[method, attack] = scheduled.with_method(rule).with_attack(attack)
+                chosen = scenario.with_overrides([*method.overrides(), *attack.overrides()])
+                variants[str(method), str(attack)] = chosen
             except ScenarioError as error:
                 mistakes += error.mistakes
     if mistakes:

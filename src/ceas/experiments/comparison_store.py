@@ -112,14 +112,16 @@ def note_compared(directory: Path, scenario: ComparedScenario) -> None:
     _write(directory, _ROWS, rows, {_COMPARED: listed})
 
 
-def add_run(directory: Path, result: RunResult, *, method: str | None = None) -> None:
-    """Add a finished run under the name of its method, by default its rule, unless a run with its key is there already.
+def add_run(directory: Path, result: RunResult, *, method: str | None = None, attack: str | None = None) -> None:
+    """Add a finished run under its method and attack, by default the names of its rule and attack.
+
+    A run whose key is there already is left out.
 
     The curve is written before the row: the row is what says that a run is complete.
     """
     directory.mkdir(parents=True, exist_ok=True)
     rows = _read_or_empty(directory, _ROWS)
-    row = _row(result, method)
+    row = _row(result, method, attack)
     key: RowKey = (row["scenario_id"], row["method"], row["attack"], row["seed"])
     if key in _keys(rows):
         return
@@ -178,13 +180,14 @@ def _listed(scenario: ComparedScenario) -> dict[str, Any]:
     return {**head, "variants": [[*key, scenario_id] for key, scenario_id in scenario.variants.items()]}
 
 
-def _row(result: RunResult, method: str | None) -> dict[str, Any]:
-    weight = result.rounds["byzantine_weight"].astype(np.float64)
-    known = weight[np.isfinite(weight)]
+def _row(result: RunResult, method: str | None, attack: str | None) -> dict[str, Any]:
     derived = {
         "method": method or result.summary["method"],
+        "attack": attack or result.summary["attack"],
+        "n_byzantine": result.summary["byzantine"]["n"],
+        "tolerated_byzantine": result.summary["byzantine"]["tolerated"],
         "value_learning": result.summary["delivered_value_by_class"]["learning"],
-        "byzantine_weight": float(known.mean()) if known.size else float("nan"),
+        "byzantine_weight": _known_mean(result.rounds["byzantine_weight"]),
     }
     return {name: derived.get(name, result.summary.get(name)) for name in TABLE_COLUMNS[_ROWS]}
 
@@ -194,7 +197,20 @@ def _curve(result: RunResult, key: RowKey) -> dict[str, np.ndarray[Any, Any]]:
     evaluated = np.isfinite(accuracy)
     count = int(evaluated.sum())
     named = {name: np.array([value] * count, dtype=object) for name, value in zip(ROW_KEY, key, strict=True)}
-    return {**named, "round": result.rounds["round"][evaluated], "test_accuracy": accuracy[evaluated]}
+    # What comes after the last evaluation has no row.
+    stretches = np.split(result.rounds["byzantine_weight"], np.flatnonzero(evaluated) + 1)[:count]
+    return {
+        **named,
+        "round": result.rounds["round"][evaluated],
+        "test_accuracy": accuracy[evaluated],
+        "byzantine_weight": np.array([_known_mean(stretch) for stretch in stretches]),
+    }
+
+
+def _known_mean(values: np.ndarray[Any, Any]) -> float:
+    known = values.astype(np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def _read_or_empty(directory: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:

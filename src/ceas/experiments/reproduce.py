@@ -1,7 +1,7 @@
 """The published claims as tables, ours beside the best rival, with intervals and the commands that repeat them.
 
-Everything that is trained or simulated is kept below the directory of the reproduction; the same command again does only
-what is missing, and more seeds add to it.
+Everything that is trained or simulated is kept below the directory of the reproduction; the same command again does
+only what is missing, and more seeds add to it.
 """
 
 import importlib.util
@@ -17,7 +17,6 @@ from ceas.experiments.reproduce_accuracy import ablations, accuracy_figures, cos
 from ceas.experiments.reproduce_entanglement import entanglement_figures
 from ceas.experiments.reproduce_falsifiers import EQUAL_NODES, falsifier_trainings, falsifiers
 from ceas.experiments.reproduce_plan import FULL, QUICK, TABLES, Plan, tuning_trainings
-from ceas.experiments.reproduce_store import read_trainings
 from ceas.experiments.reproduce_tables import (
     Claim,
     Interval,
@@ -154,8 +153,7 @@ def reproduce(
 def tune(plan: Plan, *, out: Path, progress: Progress | None = None, command: str = "") -> list[TunedArm]:
     """Tune every arm with the same number of trials, on seeds that are not reported; write `choices.json`."""
     base = _base(plan)
-    train_missing(base, tuning_trainings(plan), out=out, progress=progress, phase="tuning")
-    tuned = choose(plan, read_trainings(out))
+    tuned = choose(plan, train_missing(base, tuning_trainings(plan), out=out, progress=progress, phase="tuning"))
     write_choices(out / "choices.json", tuned, command=command, ceas_version=__version__)
     return tuned
 
@@ -170,8 +168,8 @@ _Made = tuple[list[ReproducedTable], list[Claim], Mapping[str, Any]]
 
 
 def _accuracy(plan: Plan, base: Scenario, tuned: Choices, out: Path, progress: Progress | None) -> _Made:
-    train_missing(base, plan.accuracy_trainings(tuned), out=out, progress=progress, phase="accuracy")
-    figures = accuracy_figures(plan, base, tuned, read_trainings(out))
+    rows = train_missing(base, plan.accuracy_trainings(tuned), out=out, progress=progress, phase="accuracy")
+    figures = accuracy_figures(plan, rows)
     found = accuracy_tables(figures, differences(plan, figures), ablations(plan, figures), costs(plan, figures), tuned)
     return *found, {"accuracy": figures}
 
@@ -188,8 +186,8 @@ def _variance(plan: Plan, base: Scenario, tuned: Choices, out: Path, progress: P
 
 
 def _falsifiers(plan: Plan, base: Scenario, tuned: Choices, out: Path, progress: Progress | None) -> _Made:
-    train_missing(base, falsifier_trainings(plan, tuned), out=out, progress=progress, phase="falsifiers")
-    found = falsifiers(plan, read_trainings(out))
+    rows = train_missing(base, falsifier_trainings(plan, tuned), out=out, progress=progress, phase="falsifiers")
+    found = falsifiers(plan, rows)
     return *falsifier_tables(found), {"falsifiers": found}
 
 

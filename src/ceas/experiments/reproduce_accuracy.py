@@ -98,25 +98,23 @@ def accuracy_figures(plan: Plan, rows: Columns) -> list[ArmFigure]:
     Raises:
         RunDirectoryError: A training is missing.
     """
-    planned = rows["variant"] == ""
     wanted: dict[tuple[str, str, str, int], list[str]] = {}
     blank = {dataset: {arm.name: () for arm in ARMS} for dataset in plan.datasets}
     for one in plan.accuracy_trainings(blank):
         attacks = wanted.setdefault((one.dataset, one.policy, one.arm, one.n_byzantine), [])
         if one.attack not in attacks:
             attacks.append(one.attack)
-    return [_figure(plan, rows, planned, key, attacks) for key, attacks in wanted.items()]
+    return [_figure(plan, rows, key, attacks) for key, attacks in wanted.items()]
 
 
 def _figure(
     plan: Plan,
     rows: Columns,
-    planned: NDArray[np.bool_],
     key: tuple[str, str, str, int],
     attacks: Sequence[str],
 ) -> ArmFigure:
     dataset, policy, arm, n_byzantine = key
-    belongs = planned & (rows["dataset"] == dataset) & (rows["policy"] == policy) & (rows["arm"] == arm)
+    belongs = (rows["dataset"] == dataset) & (rows["policy"] == policy) & (rows["arm"] == arm)
     belongs &= rows["n_byzantine"] == n_byzantine
     by_attack, weight = {}, {}
     for attack in attacks:
@@ -180,7 +178,7 @@ def _holm(p_values: Sequence[float]) -> list[float]:
     """Adjust p-values; with one seed there are none."""
     if not np.isfinite(p_values).all():
         return [float("nan")] * len(p_values)
-    return holm(p_values).tolist()
+    return [float(value) for value in holm(p_values)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

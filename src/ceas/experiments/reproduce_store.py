@@ -108,7 +108,7 @@ def _read(directory: Path, table: str, prefix: str) -> Columns:
         raise RunDirectoryError(f"{directory}: not a directory")
     files = sorted((directory / _FOLDER).glob(f"{prefix}-*.parquet"))
     parts = [read_table(file, table) for file in files]
-    joined = {
+    joined: dict[str, Any] = {
         column: np.concatenate([part[column] for part in parts]) if parts else [] for column in TABLE_COLUMNS[table]
     }
     return _typed(table, joined)

@@ -258,8 +258,8 @@ def _difference_row(one: Difference) -> dict[str, Any]:
 def _difference_claim(one: Difference) -> Claim:
     return Claim(
         table="differences",
-        text=f"{one.dataset}, {one.n_byzantine} of {N_NODES} attackers: at least {100 * (one.target or 0):.0f} points over "
-        f"{one.what}",
+        text=f"{one.dataset}, {one.n_byzantine} of {N_NODES} attackers: at least {100 * (one.target or 0):.0f} points "
+        f"over {one.what}",
         measured=f"{_text(_points(one.difference))} points over {one.rival.arm}",
         is_met=one.is_met if one.difference.n_pairs > 1 else None,
     )
@@ -304,8 +304,8 @@ def _ablation_rows(one: Ablation) -> list[dict[str, Any]]:
         )
         for arm in arms
     ]
-    effects = [_points(one.aggregation[policy]) for policy in (OBLIVIOUS_POLICY, OURS)]
-    return [*rows, row("aggregation earns (points)", *effects, None)]
+    oblivious, ours = (_points(one.aggregation[policy]) for policy in (OBLIVIOUS_POLICY, OURS))
+    return [*rows, row("aggregation earns (points)", oblivious, ours, None)]
 
 
 def _variance_row(one: VarianceFigure) -> dict[str, Any]:

@@ -13,15 +13,18 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from ceas import __version__
 from ceas.experiments.limited_process import n_cores
 from ceas.experiments.processes import spawned_pool
 from ceas.experiments.reproduce_plan import Training
-from ceas.experiments.reproduce_store import Trained, finished_trainings, write_trainings
+from ceas.experiments.reproduce_store import Trained, finished_trainings, read_trainings, write_trainings
+from ceas.experiments.result_tables import Columns
 from ceas.experiments.scenario import Scenario
 from ceas.runtime.progress import Progress, ProgressEvent
 
@@ -58,32 +61,41 @@ _Group = tuple[_Batch, ...]
 
 def train_missing(
     base: Scenario, trainings: Iterable[Training], *, out: Path, progress: Progress | None = None, phase: str = ""
-) -> None:
-    """Train what is not on disk yet.
+) -> Columns:
+    """Train what is not on disk yet, and return the rows of all that is wanted.
 
     Args:
         base: Scenario that all trainings start from.
         trainings: What is wanted.
-        out: Directory of the reproduction.
-        progress: Told after every batch; its rounds count trainings.
+        out: Directory of the reproduction; what else it holds, of other parameters for example, is not returned.
+        progress: Told at the start and after every batch; its rounds count trainings.
         phase: What the progress says is done.
 
     Raises:
         ScenarioError: A training does not fit the scenario.
         KeyboardInterrupt: Interrupted; finished batches are kept.
     """
+    wanted = list(dict.fromkeys(trainings))
+    scenarios = {one: one.scenario(base) for one in {replace(one, seed=0) for one in wanted}}
+    named = {one: scenarios[replace(one, seed=0)] for one in wanted}
+    keys = {(scenario.scenario_id, one.seed) for one, scenario in named.items()}
     done = finished_trainings(out)
-    wanted = [(one, one.scenario(base)) for one in dict.fromkeys(trainings)]
-    missing = [(one, scenario) for one, scenario in wanted if (scenario.scenario_id, one.seed) not in done]
-    if not missing:
-        return
-    groups = deque(_groups(missing))
-    count, total = len(wanted) - len(missing), len(wanted)
-    for batch in _in_workers(groups):
+    missing = [(one, scenario) for one, scenario in named.items() if (scenario.scenario_id, one.seed) not in done]
+    count = len(wanted) - len(missing)
+
+    def tell() -> None:
+        if progress is not None:
+            progress(ProgressEvent(phase=phase, training_round=count, rounds=len(wanted)))
+
+    tell()
+    for batch in _in_workers(deque(_groups(missing))):
         write_trainings(out, batch)
         count += len(batch)
-        if progress is not None:
-            progress(ProgressEvent(phase=phase, training_round=count, rounds=total))
+        tell()
+    rows = read_trainings(out)
+    found = list(zip(rows["scenario_id"].tolist(), rows["seed"].tolist(), strict=True))
+    belongs = np.array([key in keys for key in found], bool)
+    return {name: column[belongs] for name, column in rows.items()}
 
 
 def _groups(missing: Sequence[tuple[Training, Scenario]]) -> list[_Group]:

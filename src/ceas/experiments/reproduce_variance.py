@@ -167,7 +167,7 @@ def _points(scenario: Scenario, world: "World", seed: int) -> Iterator[FloatArra
 
 
 def _ratios(
-    draws: Sequence["LocalUpdates"], contraction: "Contraction", samples: FloatArray, rng: np.random.Generator
+    draws: Sequence["LocalUpdates"], contraction: "Contraction", samples: NDArray[np.int64], rng: np.random.Generator
 ) -> dict[str, float]:
     from ceas.aggregation import ceas  # noqa: PLC0415
     from ceas.attacks import Claims  # noqa: PLC0415

@@ -67,9 +67,12 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             int64="seed",
             float64="test_accuracy test_accuracy_last5 test_accuracy_logistic test_accuracy_separable train_loss "
             "gradient_variance gradient_alignment bell_pair_utilisation delivered_value value_learning "
-            "byzantine_weight wall_s",
+            "byzantine_weight wall_s learners n_byzantine tolerated_byzantine",
         ),
-        "compare_curves": _columns(string="scenario_id method attack", int64="seed round", float64="test_accuracy"),
+        # The weight is a mean over the rounds since the evaluation before.
+        "compare_curves": _columns(
+            string="scenario_id method attack", int64="seed round", float64="test_accuracy byzantine_weight"
+        ),
         "reproduce": _columns(
             string="scenario_id dataset policy arm attack variant overrides ceas_version",
             int64="n_byzantine declared seed rounds",
@@ -107,6 +110,15 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             int32="link user",
             float32="fidelity_at_end",
         ),
+    }
+)
+
+
+# Columns that earlier files lack; there they are not measured.
+_LATER_COLUMNS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "compare": frozenset({"learners", "n_byzantine", "tolerated_byzantine"}),
+        "compare_curves": frozenset({"byzantine_weight"}),
     }
 )
 
@@ -167,6 +179,9 @@ def _arrow_column(name: str, kind: str, values: np.ndarray[Any, Any]) -> "pa.Arr
 def read_table(path: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
     """Read a table; null numbers become NaN, strings an array of objects.
 
+    What a file of an earlier version has not measured, of a comparison's numbers of attackers and their weights over
+    rounds, is NaN.
+
     Raises:
         RunDirectoryError: The file cannot be read, or a column is missing or of another type.
     """
@@ -179,6 +194,9 @@ def read_table(path: Path, name: str) -> dict[str, np.ndarray[Any, Any]]:
         raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
     found = {}
     for column, kind in TABLE_COLUMNS[name].items():
+        if column not in table.column_names and column in _LATER_COLUMNS.get(name, ()):
+            found[column] = np.full(table.num_rows, np.nan)
+            continue
         if column not in table.column_names:
             raise RunDirectoryError(f"{path}: column `{column}` is missing; it was written by another version")
         values = table.column(column)

@@ -334,10 +334,10 @@ def _breakdown(topology: TopologySection, aggregation: AggregationSection) -> Mi
     from ceas.aggregation import needs_of, reason_to_refuse  # noqa: PLC0415 - loads NumPy
 
     rule = registry.bind("aggregation", aggregation.rule, aggregation.parameters)
-    if "root" in needs_of(rule):
+    if "root" in needs_of(rule) and aggregation.root_samples is None:
         yield (
             "aggregation.rule",
-            f"found {aggregation.rule}, which needs an update to trust, and there is none",
+            f"found {aggregation.rule}, which needs an update to trust; give it aggregation.root_samples",
         )
     elif reason := reason_to_refuse(rule, n_nodes=n, n_byzantine=f):
         yield "aggregation.tolerated_byzantine", f"found {f}. {reason}"

@@ -586,6 +586,17 @@ class AggregationSection(Section):
         default=False,
         description="Divide updates by their certified contraction before the rule, as the rule ceas does by itself",
     )
+    certification: Literal["joint_tests", "none"] = Field(
+        default="joint_tests",
+        description="joint_tests: claims are cut to what tested pairs and delivered shots allow. none: taken as made",
+    )
+    root_samples: int | None = Field(
+        default=None,
+        ge=1,
+        description="Training samples that all nodes trust, drawn at random; their exact gradient is what fltrust "
+        "compares updates with. Unused by rules that trust nothing; none: there are no such samples",
+        json_schema_extra={"default": "none"},
+    )
 
 
 class ByzantineSection(Section):
@@ -597,7 +608,9 @@ class ByzantineSection(Section):
     )
     parameters: Parameters = Field(default_factory=dict, description="Parameters of the attack")
     placement: Literal["random", "best"] = Field(
-        default="random", description="Which nodes are malicious: drawn at random, or those with the fastest links"
+        default="random",
+        description="Which nodes are malicious: drawn at random, or the best, whose updates are expected to carry most "
+        "certified information",
     )
     nodes: Integers = Field(default=(), description="Malicious nodes by number, instead of a placement")
 

@@ -11,9 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from ceas.errors import DomainError
 
-__all__ = ["MeanInterval", "PairedDifference", "holm", "mean_interval", "paired_difference"]
+__all__ = [
+    "MeanInterval",
+    "PairedDifference",
+    "holm",
+    "mean_interval",
+    "paired_bootstrap",
+    "paired_difference",
+    "sign_flip_p_value",
+]
 
 FloatArray = NDArray[np.float64]
+
+# Pairs up to which all ways to flip their signs are gone through, 16 384 of them.
+EXACT_SIGN_FLIPS = 14
+_N_SIGN_FLIPS = 20_000
+# Sums of the same numbers in another order differ by rounding; they are ties.
+_TIE = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +61,7 @@ class PairedDifference:
         p_value: Two-sided paired t-test of a mean difference of 0.
         standard_error: Standard error of the mean difference.
         n_pairs: Number of pairs.
+        sign_flip_p_value: Two-sided permutation test of the same, see `sign_flip_p_value`.
     """
 
     mean: float
@@ -57,6 +72,7 @@ class PairedDifference:
     p_value: float
     standard_error: float
     n_pairs: int
+    sign_flip_p_value: float = float("nan")
 
 
 def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> MeanInterval:
@@ -95,10 +111,7 @@ def paired_difference(
     Source:
         Bias-corrected and accelerated bootstrap: Efron, JASA 1987.
     """
-    first, second = _checked(a, "a"), _checked(b, "b")
-    if first.shape != second.shape:
-        raise DomainError(f"Arguments `a` and `b` must be of one length, but have {len(first)} and {len(second)}.")
-    differences = first - second
+    differences = _differences(a, b)
     student = mean_interval(differences, confidence=confidence)
     low, high = _bootstrap(differences, confidence, n_resamples, seed)
     return PairedDifference(
@@ -108,9 +121,77 @@ def paired_difference(
         student_low=student.low,
         student_high=student.high,
         p_value=_t_test(differences),
+        sign_flip_p_value=_sign_flips(differences, seed) if len(differences) > 1 else float("nan"),
         standard_error=_standard_error(differences),
         n_pairs=len(differences),
     )
+
+
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, *, level: float = 0.95, seed: int = 0, n_resamples: int = 10_000
+) -> MeanInterval:
+    """Return the mean difference `a - b` over pairs with its bias-corrected and accelerated bootstrap interval.
+
+    With ten pairs or fewer it is too narrow: of normal differences, 95 % intervals cover about 84 % with 5 pairs and
+    90 % with 10; Student's (`paired_difference`) then are the honest ones.
+
+    Args:
+        a: Values of the one method, shape (n,), finite.
+        b: Values of the other on the same seeds in the same order, shape (n,).
+        level: Confidence level in (0, 1).
+        seed: Seed of the resamples; the same data always give the same interval.
+        n_resamples: Bootstrap resamples.
+
+    Raises:
+        DomainError: A value is not finite, the shapes differ, or the level is wrong.
+
+    Source:
+        Efron, JASA 82, 171 (1987).
+    """
+    differences = _differences(a, b)
+    _check_confidence(level)
+    low, high = _bootstrap(differences, level, n_resamples, seed)
+    mean = float(differences.mean()) if len(differences) else float("nan")
+    return MeanInterval(mean=mean, low=low, high=high, n_values=len(differences))
+
+
+def sign_flip_p_value(a: ArrayLike, b: ArrayLike, *, seed: int = 0) -> float:
+    """Test whether paired differences `a - b` are symmetric about 0, by flipping their signs; two-sided.
+
+    The p-value is the share of sign patterns whose sum is at least as far from 0 as the observed one: of all 2^n for at
+    most 14 pairs, so that it is exact and at least 2^(1-n); of 20 000 random ones beside the observed pattern for more.
+    Nothing is assumed of the distribution but its symmetry, and the test keeps its level at every n.
+
+    Args:
+        a: Values of the one method, shape (n,), finite.
+        b: Values of the other on the same seeds in the same order, shape (n,).
+        seed: Seed of the random patterns.
+
+    Returns:
+        p-value in (0, 1]; NaN without pairs.
+
+    Raises:
+        DomainError: A value is not finite, or the shapes differ.
+
+    Source:
+        Fisher, The Design of Experiments, 1935, section 21; counting the observed pattern: Phipson and Smyth, Stat.
+        Appl. Genet. Mol. Biol. 9, 39 (2010).
+    """
+    return _sign_flips(_differences(a, b), seed)
+
+
+def _sign_flips(differences: FloatArray, seed: int) -> float:
+    n_pairs = len(differences)
+    if n_pairs == 0:
+        return float("nan")
+    sizes = np.abs(differences)
+    observed = abs(float(differences.sum())) - _TIE * float(sizes.sum())
+    if n_pairs <= EXACT_SIGN_FLIPS:
+        # Both signs of a whole pattern give the same distance, so the first sign may stay.
+        bits = np.arange(2 ** (n_pairs - 1))[:, None] >> np.arange(n_pairs) & 1
+        return float(np.mean(np.abs((1 - 2 * bits) @ sizes) >= observed))
+    signs = 1 - 2 * np.random.default_rng(seed).integers(0, 2, size=(_N_SIGN_FLIPS, n_pairs))
+    return (1 + int(np.count_nonzero(np.abs(signs @ sizes) >= observed))) / (_N_SIGN_FLIPS + 1)
 
 
 def holm(p_values: ArrayLike) -> FloatArray:
@@ -196,6 +277,13 @@ def _checked(values: ArrayLike, name: str) -> FloatArray:
     if not np.all(np.isfinite(numbers)):
         raise DomainError(f"Argument `{name}` must be finite, but holds {numbers[~np.isfinite(numbers)][0]}.")
     return numbers
+
+
+def _differences(a: ArrayLike, b: ArrayLike) -> FloatArray:
+    first, second = _checked(a, "a"), _checked(b, "b")
+    if first.shape != second.shape:
+        raise DomainError(f"Arguments `a` and `b` must be of one length, but have {len(first)} and {len(second)}.")
+    return first - second
 
 
 def _check_confidence(confidence: float) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "effective_contraction",
     "has_signal",
     "pure_quantum_fisher_diagonal",
+    "pure_quantum_fisher_diagonals",
     "pure_quantum_fisher_matrix",
     "quantum_fisher_diagonal",
     "quantum_fisher_matrix",
@@ -181,6 +182,19 @@ def pure_quantum_fisher_diagonal(circuit: Circuit, theta: npt.ArrayLike, encoded
     diagonal = np.zeros((len(inputs), circuit.n_parameters))
     diagonal[:, parameter] = slopes**2 * (1 - means[:, rotation] ** 2)
     return diagonal.reshape(*batch, circuit.n_parameters)
+
+
+def pure_quantum_fisher_diagonals(circuit: Circuit, thetas: npt.ArrayLike, encoded: Encoded) -> FloatArray:
+    """Return `pure_quantum_fisher_diagonal` at each of B parameters (B, P), for samples that all share, (B, S, P)."""
+    inputs, batch = _sample_rows(circuit, encoded)
+    rotation, parameter, slopes = angle_slopes(circuit, inputs)
+    vectors = np.asarray(thetas)
+    if np.unique(parameter).size < parameter.size or len(batch) > 1:
+        return np.stack([pure_quantum_fisher_diagonal(circuit, theta, encoded) for theta in vectors])
+    means = generator_means(circuit, vectors, encoded)
+    diagonal = np.zeros((len(vectors), len(inputs), circuit.n_parameters))
+    diagonal[..., parameter] = slopes**2 * (1 - means[..., rotation] ** 2)
+    return diagonal
 
 
 def _sample_rows(circuit: Circuit, encoded: Encoded) -> tuple[FloatArray, tuple[int, ...]]:

@@ -15,9 +15,9 @@ the learner's contraction here, see `debiased`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, NamedTuple, Protocol
 
 import jax
@@ -44,6 +44,7 @@ __all__ = [
     "RunShots",
     "debiased",
     "estimate_gradients",
+    "estimate_gradients_together",
     "trained_rotations",
 ]
 
@@ -290,6 +291,7 @@ def _terms(model: Classifier, settings: GradientSettings, *, has_relaxation: boo
     return trained_rotations(model, has_relaxation=has_relaxation)
 
 
+@lru_cache(maxsize=64)
 def trained_rotations(model: Classifier, *, has_relaxation: bool) -> IntArray:
     """Return the indices of the rotations that training turns and that can change what is read.
 
@@ -308,6 +310,8 @@ def trained_rotations(model: Classifier, *, has_relaxation: bool) -> IntArray:
     moved: IntArray = active[np.array(is_moved, dtype=bool)]
     if moved.size == 0:
         raise DomainError("Argument `model` must have a parameter that can change what is read, but has none.")
+    # Callers share it.
+    moved.setflags(write=False)
     return moved
 
 
@@ -331,15 +335,15 @@ def _row_states(states: npt.NDArray[np.complexfloating], angles: FloatArray) -> 
 def _shifted(model: Classifier, theta: FloatArray, plan: ShotPlan, batch: _Minibatch, rotations: IntArray) -> _Circuits:
     """Return the circuits of the parameter-shift rule: one per learner and sample."""
     n_learners, minibatch = batch.labels.shape
-    parameters, samples = jnp.asarray(theta), jnp.asarray(batch.samples)
-    angles, reach = _angles_and_reach(model, parameters, samples)
+    # NumPy arrays go into compiled functions as they are: converting them beforehand takes longer than the work.
+    angles, reach = _angles_and_reach(model, theta, batch.samples)
     row = plan.learner * minibatch + plan.slot
     up = np.flatnonzero(plan.term >= 0)[::2]
 
     def to_gradient(differences: FloatArray) -> FloatArray:
         cotangents = np.zeros((n_learners, minibatch, len(model.circuit.rotations)))
         cotangents[..., rotations] = differences
-        return np.asarray(_pull_back(model, parameters, samples, jnp.asarray(cotangents)), dtype=np.float64)
+        return np.asarray(_pull_back(model, theta, batch.samples, cotangents), dtype=np.float64)
 
     return _Circuits(
         angles=np.asarray(angles, dtype=np.float64).reshape(n_learners * minibatch, -1),
@@ -364,7 +368,7 @@ def _perturbed(
         directions[learner, :, :n_moved] = rng.choice([-1.0, 1.0], (n_directions, n_moved))
     moves = np.stack([directions, -directions], axis=2).reshape(n_learners, 2 * n_directions, -1)
     moves = np.concatenate([np.zeros((n_learners, 1, model.n_parameters)), step * moves], axis=1)
-    angles = _moved_angles(model, jnp.asarray(theta + moves), jnp.asarray(batch.samples))
+    angles = _moved_angles(model, theta + moves, batch.samples)
     block = np.where(plan.term < 0, 0, 1 + 2 * plan.term + (plan.sign < 0))
 
     def to_gradient(differences: FloatArray) -> FloatArray:
@@ -422,17 +426,16 @@ def _gradient(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the gradients from the pairs, shape (learners, n_parameters), and their squared errors (learners,)."""
     n_learners, minibatch = plan.batch.shape
-    is_paired = plan.term >= 0
-    learner, slot, term = (column[is_paired][::2] for column in (plan.learner, plan.slot, plan.term))
-    weights = slopes[plan.learner[is_paired], plan.slot[is_paired]]
-    up_down = np.einsum("sc,sc->s", weights, values[is_paired]).reshape(-1, 2)
-    difference = (up_down[:, 0] - up_down[:, 1]) / 2
+    up = np.flatnonzero(plan.term >= 0)[::2]
+    learner, slot, term = (column[up] for column in (plan.learner, plan.slot, plan.term))
+    weights = slopes[learner, slot]
+    difference = (np.einsum("sc,sc->s", weights, values[up]) - np.einsum("sc,sc->s", weights, values[up + 1])) / 2
     place = np.searchsorted(terms, term)
     shape = (n_learners, minibatch, terms.size)
     cell = np.ravel_multi_index((learner, slot, place), shape)
 
     def total(weight: FloatArray | None) -> FloatArray:
-        return np.bincount(cell, weight, math.prod(shape)).reshape(shape).astype(np.float64)
+        return np.bincount(cell, weight, math.prod(shape)).reshape(shape).astype(np.float64, copy=False)
 
     hits, sums = total(None).sum(axis=1), total(difference)
     # One of T terms that is measured with probability U / T is weighted by T / U; from U = T on, all are.
@@ -451,9 +454,12 @@ def _gradient(
 
 
 @partial(jax.jit, static_argnums=0)
-def _angles_and_reach(model: Classifier, theta: jax.Array, samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _angles_and_reach(
+    model: Classifier, theta: jax.Array | FloatArray, samples: jax.Array | FloatArray
+) -> tuple[jax.Array, jax.Array]:
     """Return the angles for samples (L, M, n_inputs) and the length of each one's gradient, both (L, M, R)."""
-    rows = samples.reshape(math.prod(samples.shape[:2]), samples.shape[2])
+    theta = jnp.asarray(theta)
+    rows = jnp.asarray(samples).reshape(math.prod(samples.shape[:2]), samples.shape[2])
     angles = model_angles(model, theta, rows)
     # A few samples at a time bound the memory: a Jacobian is R x P.
     reach = jax.lax.map(
@@ -465,19 +471,198 @@ def _angles_and_reach(model: Classifier, theta: jax.Array, samples: jax.Array) -
 
 
 @partial(jax.jit, static_argnums=0)
-def _pull_back(model: Classifier, theta: jax.Array, samples: jax.Array, cotangents: jax.Array) -> jax.Array:
+def _pull_back(
+    model: Classifier,
+    theta: jax.Array | FloatArray,
+    samples: jax.Array | FloatArray,
+    cotangents: jax.Array | FloatArray,
+) -> jax.Array:
     """Return sum over samples and rotations of cotangent (L, M, R) times the gradient of the angle, shape (L, P)."""
 
     def reached(parameters: jax.Array, own: jax.Array, cotangent: jax.Array) -> jax.Array:
-        return jnp.sum(model_angles(model, parameters, own) * cotangent.astype(theta.dtype))
+        return jnp.sum(model_angles(model, parameters, own) * cotangent.astype(parameters.dtype))
 
     gradient: jax.Array = jax.vmap(jax.grad(reached), in_axes=(None, 0, 0))(theta, samples, cotangents)
     return gradient
 
 
 @partial(jax.jit, static_argnums=0)
-def _moved_angles(model: Classifier, moved: jax.Array, samples: jax.Array) -> jax.Array:
+def _moved_angles(model: Classifier, moved: jax.Array | FloatArray, samples: jax.Array | FloatArray) -> jax.Array:
     """Return the angles at every learner's own moved parameters (L, V, P), shape (V, L, M, R)."""
     of_learner = jax.vmap(partial(model_angles, model), in_axes=(0, None))
-    angles: jax.Array = jax.vmap(of_learner)(moved, samples)
+    angles: jax.Array = jax.vmap(of_learner)(jnp.asarray(moved), jnp.asarray(samples))
     return jnp.swapaxes(angles, 0, 1)
+
+
+def estimate_gradients_together(
+    model: Classifier,
+    partition: Partition,
+    thetas: FloatArray,
+    noise: NoiseTable,
+    *,
+    data: Sequence[tuple[Dataset, LearnerSamples]],
+    shot_learner: npt.NDArray[np.integer],
+    shot_werner: npt.NDArray[np.floating],
+    settings: GradientSettings,
+    seed: int,
+) -> tuple[FloatArray, IntArray]:
+    """Estimate the gradients of B trainings that spend the same shots, each at its own parameters and on its own data.
+
+    The numbers are those of `estimate_gradients` for each alone: its random numbers depend on seed, learner and shot,
+    so that all trainings share the plan of the shots, and their circuits are run in one call.
+
+    Args:
+        model: The classifier.
+        partition: How its circuit is spread over QPUs.
+        thetas: Flat parameters of each training, shape (B, model.n_parameters).
+        noise: Errors of the learners, L rows; its `pair_werner` is not used.
+        data: Data set of each training and which of its training samples the learners hold, as many in all trainings.
+        shot_learner: Learner of each shot, shape (shots,).
+        shot_werner: Of each shot's pairs, as for `estimate_gradients`.
+        settings: How the shots are spent.
+        seed: Seed of this training round.
+
+    Returns:
+        Gradients, shape (B, L, model.n_parameters), and the shots used, shape (L,).
+
+    Raises:
+        DomainError: Shapes do not fit each other, learners hold other numbers of samples in another training, or no
+            parameter can change what is read.
+    """
+    n_learners, count = noise.one_qubit_error.shape[0], data[0][1].count
+    for dataset, samples in data:
+        _check_data(model, dataset, samples, n_learners)
+        if not np.array_equal(samples.count, count):
+            raise DomainError("Argument `data` must give a learner as many samples in all trainings, but does not.")
+    _check_pairs(partition, shot_learner, shot_werner)
+    parameters = np.asarray(thetas, dtype=np.float64)
+    terms = _terms(model, settings, has_relaxation=noise.relaxation is not None)
+    share = settings.readout_share
+    plan = plan_shots(shot_learner, count, terms, minibatch=settings.minibatch, readout_share=share, seed=seed)
+    index = [np.take_along_axis(samples.index, plan.batch, axis=1) for _, samples in data]
+    batches = [_Minibatch(own.train_angles[i], own.train_labels[i]) for i, (own, _) in zip(index, data, strict=True)]
+    if settings.method == "parameter_shift":
+        circuits = _shifted_together(model, parameters, plan, batches, terms)
+    else:
+        circuits = _perturbed_together(model, parameters, plan, batches, settings=settings, seed=seed)
+    states = [own.train_states[i] for i, (own, _) in zip(index, data, strict=True) if own.train_states is not None]
+    n_trainings, n_rows = len(data), len(circuits.angles) // len(data)
+    bits = sample_outcomes(
+        model.circuit,
+        partition,
+        circuits.angles,
+        noise,
+        shots=_repeated(_shots(plan, circuits, shot_werner), n_trainings, n_rows),
+        seed=stream_seed(seed, "outcomes"),
+        states=np.concatenate([_row_states(part, circuits.angles[:n_rows]) for part in states]) if states else None,
+    )
+    values_of, differences_of = _values_of_bits(model), _weighted_differences(plan, terms)
+    heads, differences = [], []
+    for theta, batch, own in zip(parameters, batches, bits.reshape(n_trainings, -1), strict=True):
+        values = values_of(own)
+        readout = _read(model, theta, plan, values, batch.labels)
+        heads.append(readout.head_gradient)
+        differences.append(differences_of(values, readout.slopes))
+    gradients: FloatArray = circuits.to_gradient(np.stack(differences)) + np.stack(heads)
+    return gradients, np.bincount(plan.learner, minlength=n_learners)
+
+
+def _repeated(shots: Shots, n_trainings: int, n_rows: int) -> Shots:
+    """Return the same shots for each training, on circuits of its own, of which there are so many."""
+    first_row = np.repeat(np.arange(n_trainings, dtype=np.int32) * n_rows, shots.learner.size)
+    copies = Shots._make(np.tile(field, (n_trainings, *(1,) * (field.ndim - 1))) for field in shots)
+    return copies._replace(sample=copies.sample + first_row)
+
+
+def _values_of_bits(model: Classifier) -> Callable[[npt.NDArray[np.uint32]], FloatArray]:
+    """Return what gives the outcomes +1 or -1 of every measured qubit, (shots,) to (shots, observables)."""
+    observed, n_strings = np.array(model.observables, dtype=np.uint32), 1 << model.circuit.n_qubits
+
+    def values(bits: npt.NDArray[np.uint32]) -> FloatArray:
+        return 1.0 - 2.0 * ((bits[:, None] >> observed) & 1).astype(np.float64)
+
+    if n_strings > 1 << 12:
+        return values
+    # Few bitstrings are looked up sooner than computed.
+    table = values(np.arange(n_strings, dtype=np.uint32))
+    return lambda bits: table.take(bits, axis=0)
+
+
+def _weighted_differences(plan: ShotPlan, terms: IntArray) -> Callable[[FloatArray, FloatArray], FloatArray]:
+    """Return what gives the mean difference of each term as `_gradient` has it, (learners, minibatch, terms).
+
+    It takes the outcomes of all shots and the slopes of all samples; what the plan alone says is prepared once.
+    """
+    paired = np.flatnonzero(plan.term >= 0)
+    place = np.ravel_multi_index((plan.learner[paired], plan.slot[paired]), plan.batch.shape)
+    shape = (*plan.batch.shape, terms.size)
+    cell = place[::2] * terms.size + np.searchsorted(terms, plan.term[paired[::2]])
+    hits = np.bincount(cell, minlength=math.prod(shape)).reshape(shape).astype(np.float64).sum(axis=1)[:, None]
+    weight = np.maximum(terms.size / np.maximum(plan.pairs, 1), 1.0)[:, None, None]
+
+    def differences(values: FloatArray, slopes: FloatArray) -> FloatArray:
+        weights = slopes.reshape(-1, slopes.shape[-1]).take(place, axis=0)
+        up_down = np.einsum("sc,sc->s", weights, values.take(paired, axis=0)).reshape(-1, 2)
+        sums = np.bincount(cell, (up_down[:, 0] - up_down[:, 1]) / 2, math.prod(shape)).reshape(shape)
+        found: FloatArray = weight * np.divide(sums, hits, out=np.zeros_like(sums), where=hits > 0)
+        return found
+
+    return differences
+
+
+def _shifted_together(
+    model: Classifier, thetas: FloatArray, plan: ShotPlan, batches: Sequence[_Minibatch], rotations: IntArray
+) -> _Circuits:
+    """Return what `_shifted` does for each training, one behind the other, without the scale of errors."""
+    n_learners, minibatch = plan.batch.shape
+    parameters, samples = jnp.asarray(thetas), jnp.asarray(np.stack([batch.samples for batch in batches]))
+    angles = np.asarray(_angles_together(model, parameters, samples), dtype=np.float64)
+
+    def to_gradient(differences: FloatArray) -> FloatArray:
+        cotangents = np.zeros((len(thetas), n_learners, minibatch, len(model.circuit.rotations)))
+        cotangents[..., rotations] = differences
+        return np.asarray(_pull_back_together(model, parameters, samples, jnp.asarray(cotangents)), dtype=np.float64)
+
+    return _Circuits(
+        angles=angles.reshape(-1, angles.shape[-1]),
+        row=plan.learner * minibatch + plan.slot,
+        shift_rotation=plan.term,
+        scale=np.zeros(0),
+        to_gradient=to_gradient,
+    )
+
+
+def _perturbed_together(
+    model: Classifier,
+    thetas: FloatArray,
+    plan: ShotPlan,
+    batches: Sequence[_Minibatch],
+    *,
+    settings: GradientSettings,
+    seed: int,
+) -> _Circuits:
+    """Return what `_perturbed` does for each training, one behind the other."""
+    each = [
+        _perturbed(model, theta, plan, batch, settings=settings, seed=seed)
+        for theta, batch in zip(thetas, batches, strict=True)
+    ]
+
+    def to_gradient(differences: FloatArray) -> FloatArray:
+        return np.stack([one.to_gradient(own) for one, own in zip(each, differences, strict=True)])
+
+    return each[0]._replace(angles=np.concatenate([one.angles for one in each]), to_gradient=to_gradient)
+
+
+@partial(jax.jit, static_argnums=0)
+def _angles_together(model: Classifier, thetas: jax.Array, samples: jax.Array) -> jax.Array:
+    """Return the angles at each training's parameters (B, P) for its samples (B, L, M, n_inputs), (B, L M, R)."""
+    rows = samples.reshape(len(samples), math.prod(samples.shape[1:3]), samples.shape[3])
+    angles: jax.Array = jax.lax.map(lambda own: model_angles(model, *own), (thetas, rows))
+    return angles
+
+
+@partial(jax.jit, static_argnums=0)
+def _pull_back_together(model: Classifier, thetas: jax.Array, samples: jax.Array, cotangents: jax.Array) -> jax.Array:
+    """Return what `_pull_back` does for each training, shape (B, L, P)."""
+    gradient: jax.Array = jax.lax.map(lambda own: _pull_back(model, *own), (thetas, samples, cotangents))
+    return gradient

@@ -90,19 +90,22 @@ def plan_shots(
     batch_size = np.minimum(np.minimum(minibatch, sample_count), readouts)
     order, batch, term_order = _draw(available, n_shots, sample_count, terms=terms, minibatch=minibatch, seed=seed)
 
+    # Learners are repeated rather than looked up, and remainders by one number taken by hand: both are quicker.
     learner = np.repeat(np.arange(n_learners), n_shots)
-    counter = np.arange(learner.size) - (np.cumsum(n_shots) - n_shots)[learner]
-    paired = counter - readouts[learner]
+    counter = np.arange(learner.size) - np.repeat(np.cumsum(n_shots) - n_shots, n_shots)
+    paired = counter - np.repeat(readouts, n_shots)
     is_readout = paired < 0
-    repetition, rank = np.divmod(paired // 2, terms.size)
-    slot = np.where(is_readout, counter, rank + repetition) % batch_size[learner]
+    pair = paired >> 1
+    repetition = pair // terms.size
+    rank = pair - repetition * terms.size
+    slot = np.where(is_readout, counter, rank + repetition) % np.repeat(batch_size, n_shots)
     return ShotPlan(
         source=np.argsort(shot_learner, kind="stable")[order],
         learner=learner,
         counter=counter,
         slot=slot,
-        term=np.where(is_readout, -1, term_order[learner, rank]),
-        sign=np.where(is_readout | (paired % 2 == 0), 1, -1),
+        term=np.where(is_readout, -1, term_order.ravel()[learner * terms.size + rank]),
+        sign=np.where(is_readout | (paired & 1 == 0), 1, -1),
         batch=batch,
         batch_size=batch_size,
         pairs=pairs,
@@ -116,16 +119,17 @@ def _draw(
 
     The order indexes the shots sorted by learner, those of learners that do not take part included.
     """
-    order = np.empty(n_shots.sum(), dtype=np.int64)
+    orders = [np.zeros(0, dtype=np.int64)]
     batch = np.zeros((n_shots.size, minibatch), dtype=np.int64)
     term_order = np.zeros((n_shots.size, terms.size), dtype=np.int64)
-    first_available = np.cumsum(available) - available
-    last = np.cumsum(n_shots)
-    for learner in np.flatnonzero(n_shots):
-        rng = stream(seed, "shot_plan", learner=int(learner))
-        size = n_shots[learner]
-        order[last[learner] - size : last[learner]] = first_available[learner] + rng.permutation(size)
-        chosen = rng.permutation(sample_count[learner])[:minibatch]
+    # Plain integers: arithmetic with those of NumPy would take as long as the draws.
+    takes_part = np.flatnonzero(n_shots)
+    columns = (takes_part, n_shots[takes_part], sample_count[takes_part])
+    for learner, size, count in zip(*(column.tolist() for column in columns), strict=True):
+        rng = stream(seed, "shot_plan", learner=learner)
+        orders.append(rng.permutation(size))
+        chosen = rng.permutation(count)[:minibatch]
         batch[learner, : chosen.size] = chosen
         term_order[learner] = rng.permutation(terms)
-    return order, batch, term_order
+    first_available = np.repeat(np.cumsum(available) - available, n_shots)
+    return first_available + np.concatenate(orders), batch, term_order

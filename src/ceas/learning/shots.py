@@ -6,6 +6,9 @@ Clifford gates nor the errors touch the state: both move into Pauli strings and 
 flip is one matrix product over GF(2) for all shots. Only relaxation acts on the state, by quantum jumps
 (`ceas.learning.frames`).
 
+On a processor compiled loops run shots without relaxation (`ceas.learning.small_shots`), and JAX runs all others; both
+draw the same random words.
+
 Random numbers come from a counter: those of a shot depend on the seed, its learner and its counter alone, never on the
 other shots, the padding or the chunk size.
 
@@ -37,6 +40,7 @@ from ceas.learning.frames import (
 )
 from ceas.learning.noise import NoiseTable, require_noise
 from ceas.learning.partition import Partition, partition_circuit
+from ceas.learning.small_shots import is_small, run_small
 from ceas.learning.tableau import FrameProgram, PauliString, compile_frame
 
 __all__ = ["Shots", "active_parameters", "active_rotations", "sample_outcomes"]
@@ -86,8 +90,9 @@ def sample_outcomes(
     """Run every shot once and return its measured bitstring.
 
     The law of each outcome is that of the noisy circuit, see `ceas.learning.noise` and `ceas.learning.partition`, with
-    the shot's own pairs. Compiles once per circuit, partition, number of learners, number of samples and chunk size;
-    not per number of shots.
+    the shot's own pairs. Up to 16 qubits without relaxation, loops that are compiled once for all circuits run on the
+    processor (`ceas.learning.small_shots`). All else is compiled once per circuit, partition, number of learners,
+    number of samples and chunk size; not per number of shots.
 
     Args:
         circuit: The circuit.
@@ -98,7 +103,7 @@ def sample_outcomes(
         seed: Integer in [0, 2**64) from which, with `learner` and `counter`, all random numbers follow.
         states: Initial states of the samples in place of |0...0>, complex, normalised, shape (samples, 2**n), qubit 0
             major.
-        chunk_size: Shots per compiled call; the default suits a CPU's cache. It does not change any outcome.
+        chunk_size: Shots that run side by side; the default suits a CPU's cache. It does not change any outcome.
 
     Returns:
         Bitstrings, shape (shots,): bit q is the outcome of qubit q, so that Z_q = 1 - 2 bit_q.
@@ -116,6 +121,8 @@ def sample_outcomes(
     _check_shots(shots, partition.pairs_per_shot, noise.one_qubit_error.shape[0], *rows.shape)
     check_relaxation(noise)
     initial = None if states is None else _state_rows(states, rows.shape[0], circuit.n_qubits)
+    if is_small(circuit, noise):
+        return run_small(circuit, partition, rows, noise, shots=shots, seed=seed, initial=initial, lanes=chunk_size)
     n_shots = shots.learner.size
     size = chunk_size or _chunk_size(circuit.n_qubits)
     run = partial(
@@ -285,6 +292,7 @@ def _run_chunk(
 
 def _random_bits(key_data: jax.Array, shots: Shots, n_words: int) -> jax.Array:
     """Draw 32-bit words, shape (n_words, shots), each shot from its own key."""
+    # The loops of `ceas.learning.shot_loops` make the same words.
     key = jax.random.wrap_key_data(key_data, impl="threefry2x32")
 
     def draw(learner: jax.Array, counter: jax.Array) -> jax.Array:

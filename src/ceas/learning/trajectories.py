@@ -244,9 +244,18 @@ def loss_and_gradient(
 def generator_means(circuit: Circuit, theta: npt.ArrayLike, encoded: Encoded) -> Array:
     """Return the mean of every rotation's Pauli operator in the noiseless state that it acts on, shape (L or 1, S, R).
 
-    Arguments are parameters (P,) and samples as for `expectations`. It costs as much as one gradient.
+    Arguments are parameters (P,) and samples as for `expectations`; or parameters (B, P) and samples that all share,
+    for shape (B, S, R). It costs as much as one gradient.
     """
-    request = _noiseless_request(circuit, theta, encoded)
+    vectors = np.asarray(theta)
+    request = _noiseless_request(circuit, vectors if vectors.ndim == 1 else vectors[0], encoded)
+    if vectors.ndim == 2:
+        angles = np.asarray(rotation_angles(circuit, jnp.asarray(vectors)[:, None], _inputs(circuit, encoded)))
+        states = request.states
+        request = request._replace(
+            angles=np.broadcast_to(angles, (len(vectors), *request.angles.shape[1:])),
+            states=None if states is None else np.broadcast_to(states, (len(vectors), *states.shape[1:])),
+        )
     n_learners, n_samples, n_rotations = request.angles.shape
     batch = _exact_batch(request, n_learners)
     lanes, padded = _padding(batch.size)

@@ -1,4 +1,4 @@
-"""Figures of a comparison: heat map, accuracy curves, and differences to the first method."""
+"""Figures of a comparison: heat map, curves of accuracy and of the attackers' weight, differences to one method."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,22 +7,35 @@ import numpy as np
 
 from ceas.experiments.statistics import MeanInterval, PairedDifference
 from ceas.report.axes import Axis, fitted_axis
+from ceas.report.chooser import chooser
 from ceas.report.figure import Figure
 from ceas.report.formatting import format_number
+from ceas.report.heat_map import HeatCell, heat_map, shortened
 from ceas.report.intervals import cell_estimate, curve_estimate, difference
 from ceas.report.learning_figures import accuracy_references
 from ceas.report.line_chart import Reference, Series, line_chart
 from ceas.report.marks import glyph, polyline, tip
-from ceas.report.markup import Markup, join, tag
-from ceas.report.palette import INK, PALE, SERIES_COLOURS, contrasting_ink, sequential, shares
-from ceas.report.panel import Frame, canvas, chart, responsive, text_width
+from ceas.report.markup import Markup, tag
+from ceas.report.palette import INK, SERIES_COLOURS
+from ceas.report.panel import HALF_WIDTH, Frame, chart, responsive
 from ceas.report.source import Table
 
-__all__ = ["attack_phrase", "curves_figure", "differences_figure", "heat_map_figure", "interval_text", "series_style"]
+__all__ = [
+    "attack_phrase",
+    "curves_figure",
+    "differences_figure",
+    "heat_map_figure",
+    "interval_text",
+    "series_style",
+    "weights_figure",
+    "worst_attack",
+]
 
 METRIC = "test_accuracy_last5"
-_CELL_HEIGHT = 34.0
-_LABEL_ANGLE = math.radians(35)
+# Bold titles are a quarter wider than text of the usual size; a key has its sample before it.
+_LONGEST_TITLE, _LONGEST_KEY = HALF_WIDTH / 1.26, HALF_WIDTH - 40.0
+# Each has its own charts, which a page must not drown in.
+_MOST_BASELINES = 12
 
 
 def series_style(index: int) -> tuple[str, str]:
@@ -31,8 +44,14 @@ def series_style(index: int) -> tuple[str, str]:
 
 
 def attack_phrase(attack: str) -> str:
-    """Return the words for what the methods were exposed to."""
-    return "Without attack" if attack == "none" else f"Under attack “{attack}”"
+    """Return the words for what the methods were exposed to, with the number of attackers where it has its own."""
+    name, _, count = attack.rpartition("#") if "#" in attack else (attack, "", "")
+    true, _, declared = count.partition("/")
+    numbers = [f"{true} attacker{'' if true == '1' else 's'}"] if true and name != "none" else []
+    told = declared or (true if name == "none" else "")
+    numbers += [f"{told} declared"] if told else []
+    head = "Without attack" if name == "none" else f"Under attack “{name}”"
+    return ", ".join([head, *numbers])
 
 
 def interval_text(value: MeanInterval, unit: str = "%") -> str:
@@ -44,69 +63,56 @@ def interval_text(value: MeanInterval, unit: str = "%") -> str:
     return f"{format_number(value.mean, unit)}{width} (n = {value.n_values})"
 
 
-def _heat_cell(value: MeanInterval, share: float, *, x: float, y: float, width: float, text: str) -> Markup:
-    is_known = value.n_values > 0
-    number = format_number(value.mean * 100, decimals=1) if is_known else "–"
-    box = {"x": x, "y": y, "width": width - 2, "height": _CELL_HEIGHT - 2}
-    label = {"x": x + width / 2 - 1, "y": y + _CELL_HEIGHT / 2 + 4, "text_anchor": "middle", "pointer_events": "none"}
-    ink = contrasting_ink(share) if is_known else INK
-    return join(
-        (
-            tag("rect", **box, fill=sequential(share) if is_known else PALE, data_tip=text),
-            tag("text", number, class_="cell", style=f"fill:{ink}", **label),
+def worst_attack(rows: Table, method: str, attacks: Sequence[str]) -> str | None:
+    """Return under which attack a method is least accurate; None where there are fewer than two to choose from."""
+    means = {attack: cell_estimate(rows, method, attack, METRIC).mean for attack in attacks}
+    known = {attack: mean for attack, mean in means.items() if math.isfinite(mean)}
+    return min(known, key=lambda attack: known[attack]) if len(known) > 1 else None
+
+
+def _heat_row(rows: Table, method: str, attacks: Sequence[str]) -> list[HeatCell]:
+    worst = worst_attack(rows, method, attacks)
+    found = [(attack, cell_estimate(rows, method, attack, METRIC)) for attack in attacks]
+    return [
+        HeatCell(
+            value=value.mean,
+            number=format_number(value.mean * 100, decimals=1) if value.n_values else "–",
+            text=tip(
+                method,
+                attack_phrase(attack),
+                interval_text(value),
+                *(["its worst column"] if attack == worst else []),
+            ),
+            is_marked=attack == worst,
         )
-    )
-
-
-def _column_heads(attacks: Sequence[str], left: float, width: float) -> tuple[float, float, Markup]:
-    """Return the width of a column, the top of the cells, and the heads: level where they fit, else slanted."""
-    longest = max(text_width(attack) for attack in attacks)
-    cell = min((width - left) / len(attacks), 190.0)
-    if longest < cell:
-        heads = (
-            tag("text", attack, x=left + (column + 0.5) * cell - 1, y=44, text_anchor="middle")
-            for column, attack in enumerate(attacks)
-        )
-        return cell, 54.0, join(heads)
-    # The last slanted label needs room to the right of its column.
-    cell = min((width - left - longest * math.cos(_LABEL_ANGLE) * 0.75) / len(attacks), 110.0)
-    top = 34 + longest * math.sin(_LABEL_ANGLE)
-    places = (f"translate({left + (i + 0.45) * cell:.1f} {top - 8:.1f})rotate(-35)" for i in range(len(attacks)))
-    return cell, top, join(tag("text", attack, transform=at) for attack, at in zip(attacks, places, strict=True))
-
-
-def _heat_map(rows: Table, methods: Sequence[str], attacks: Sequence[str], width: int) -> Markup:
-    found = [[cell_estimate(rows, method, attack, METRIC) for attack in attacks] for method in methods]
-    means = np.array([[cell.mean for cell in row] for row in found])
-    known = means[np.isfinite(means)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    share = shares(np.nan_to_num(means), low, high)
-    left = max(text_width(method) for method in methods) + 10
-    cell, top, heads = _column_heads(attacks, left, width)
-    parts = [heads]
-    for row, method in enumerate(methods):
-        y = top + row * _CELL_HEIGHT
-        parts.append(tag("text", method, x=left - 10, y=y + _CELL_HEIGHT / 2 + 4, text_anchor="end"))
-        for column, attack in enumerate(attacks):
-            text = tip(method, attack_phrase(attack), interval_text(found[row][column]))
-            x = left + column * cell
-            parts.append(_heat_cell(found[row][column], float(share[row, column]), x=x, y=y, width=cell, text=text))
-    return canvas(
-        parts,
-        width=width,
-        height=top + len(methods) * _CELL_HEIGHT + 4,
-        title="Mean test accuracy of the last five evaluations (%)",
-        description=f"Between {format_number(low, '%')} and {format_number(high, '%')}; the table gives all values.",
-    )
+        for attack, value in found
+    ]
 
 
 def heat_map_figure(rows: Table, methods: Sequence[str], attacks: Sequence[str]) -> Figure:
-    """Return the accuracy of every method under every attack as a heat map."""
+    """Return the accuracy of every method under every attack as a heat map, with each method's worst attack marked."""
+    cells = [_heat_row(rows, method, attacks) for method in methods]
+    worst = {method: worst_attack(rows, method, attacks) for method in methods}
+    words = "; ".join(f"{method}: {attack}" for method, attack in worst.items() if attack)
+    marked = " The outlined cell is a method's worst column: what an attacker who chooses would do." if words else ""
     return Figure(
         anchor="heat-map",
         heading="Accuracy at a glance",
-        caption="A method that withstands the attacks keeps a dark row; a pale cell is a method that its attack broke.",
-        charts=(responsive(lambda width: _heat_map(rows, methods, attacks, width)),),
+        caption="A method that withstands the attacks keeps a dark row; a pale cell is a method that its attack broke."
+        + marked,
+        charts=(
+            responsive(
+                lambda width: heat_map(
+                    cells,
+                    rows=methods,
+                    columns=attacks,
+                    width=width,
+                    title="Mean test accuracy of the last five evaluations (%)",
+                    description="The table gives all values." + (f" Worst for {words}." if words else ""),
+                    mark="worst of the row" if words else "",
+                )
+            ),
+        ),
         is_wide=True,
     )
 
@@ -116,15 +122,16 @@ def _reference_lines(references: Mapping[str, MeanInterval]) -> list[Reference]:
     return accuracy_references(means.get("test_accuracy_logistic"), means.get("test_accuracy_separable"))
 
 
-def _curves_chart(curves: Table, methods: Sequence[str], attack: str, references: Sequence[Reference]) -> Markup | None:
+def _series(curves: Table, methods: Sequence[str], attack: str, column: str) -> list[Series]:
+    """Return the line of every method that has one, with its interval."""
     series = []
     for index, method in enumerate(methods):
-        curve = curve_estimate(curves, method, attack)
+        curve = curve_estimate(curves, method, attack, column)
         colour, kind = series_style(index)
-        if len(curve.rounds):
+        if np.isfinite(curve.mean).any():
             series.append(
                 Series(
-                    label=method,
+                    label=shortened(method, _LONGEST_KEY),
                     x=curve.rounds,
                     values=curve.mean,
                     colour=colour,
@@ -133,10 +140,19 @@ def _curves_chart(curves: Table, methods: Sequence[str], attack: str, references
                     high=curve.high,
                 )
             )
+    return series
+
+
+def _attack_title(attack: str) -> str:
+    return shortened(attack_phrase(attack), _LONGEST_TITLE)
+
+
+def _curves_chart(curves: Table, methods: Sequence[str], attack: str, references: Sequence[Reference]) -> Markup | None:
+    series = _series(curves, methods, attack, "test_accuracy")
     if not series:
         return None
     return line_chart(
-        series, title=attack_phrase(attack), unit="%", low=0.0, high=1.0, references=references, height=320
+        series, title=_attack_title(attack), unit="%", low=0.0, high=1.0, references=references, height=320
     )
 
 
@@ -156,6 +172,42 @@ def curves_figure(
     )
 
 
+def _attackers_share(rows: Table, attack: str) -> float:
+    """Return which share of the learners attacks; not a number where rows are of a version that did not note it."""
+    chosen = rows.where(np.array([text == attack for text in rows.texts("attack")], bool))
+    found = chosen.numbers("n_byzantine") / chosen.numbers("learners")
+    return float(found[0]) if len(found) else float("nan")
+
+
+def _weights_chart(rows: Table, curves: Table, methods: Sequence[str], attack: str) -> Markup | None:
+    series = _series(curves, methods, attack, "byzantine_weight")
+    if not any((one.values > 0).any() for one in series):
+        return None
+    share = _attackers_share(rows, attack)
+    level = Reference(label="their share of the learners", level=share, kind="dash", colour=INK)
+    return line_chart(
+        series,
+        title=_attack_title(attack),
+        unit="%",
+        low=0.0,
+        references=[level] if math.isfinite(share) else (),
+        height=300,
+    )
+
+
+def weights_figure(rows: Table, curves: Table, methods: Sequence[str], attacks: Sequence[str]) -> Figure:
+    """Return the attackers' total weight over training rounds, a chart for each attack under which they have any."""
+    made = (_weights_chart(rows, curves, methods, attack) for attack in attacks)
+    return Figure(
+        anchor="weights",
+        heading="Weight of the attackers",
+        caption="What the attackers together count in the aggregate, mean over the rounds since the evaluation before "
+        "and over seeds, with its 95 % confidence interval. Below the dashed line they count less than their "
+        "number; a low weight alone does not say that what they send is harmless.",
+        charts=tuple(chart for chart in made if chart is not None),
+    )
+
+
 def _difference_text(value: PairedDifference) -> str:
     if value.n_pairs == 0:
         return "no common seed"
@@ -166,50 +218,71 @@ def _difference_text(value: PairedDifference) -> str:
 
 
 def _difference_row(frame: Frame, row: int, value: PairedDifference, method: str) -> list[Markup]:
-    y = frame.y.at(row + 0.5)
+    y = frame.y.at(row + 0.72)
+    # The name stands above its interval, so that a long one takes nothing from the axis.
+    name = shortened(method, frame.right - frame.left)
+    parts = [tag("text", name, x=frame.left, y=frame.y.at(row + 0.42))]
     if value.n_pairs == 0:
-        return [tag("text", "no common seed", x=frame.left + 6, y=y + 4, class_="tick")]
-    parts = []
+        return [*parts, tag("text", "no common seed", x=frame.left + 6, y=y + 4, class_="tick")]
     if math.isfinite(value.student_low):
         parts.append(polyline(frame.x([100 * value.student_low, 100 * value.student_high]), [y, y], INK, width=2.2))
-    text = tip(method, f"difference: {_difference_text(value)}")
+    text = tip(method, f"difference: {_difference_text(value)}", *_p_values(value))
     return [*parts, glyph("circle", frame.x.at(100 * value.mean), y, radius=4.6, colour=INK, text=text)]
 
 
-def _differences_chart(rows: Table, methods: Sequence[str], attack: str, x: Axis) -> Markup:
-    found = [difference(rows, method, methods[0], attack, METRIC) for method in methods[1:]]
+def _p_values(value: PairedDifference) -> list[str]:
+    if not math.isfinite(value.p_value):
+        return []
+    shown = format_number(value.p_value, digits=2), format_number(value.sign_flip_p_value, digits=2)
+    return [f"p = {shown[0]} (paired t-test), {shown[1]} (sign flips)"]
+
+
+def _differences_chart(rows: Table, others: Sequence[str], baseline: str, attack: str, x: Axis) -> Markup:
+    found = [difference(rows, method, baseline, attack, METRIC) for method in others]
 
     def draw(frame: Frame) -> list[Markup]:
         zero = frame.x.at(0.0)
         parts = [polyline([zero, zero], [frame.top, frame.bottom], INK, width=1.2, dash="6 4")]
         for row, value in enumerate(found):
-            parts += _difference_row(frame, row, value, methods[row + 1])
+            parts += _difference_row(frame, row, value, others[row])
         return parts
 
-    words = (f"{method}: {_difference_text(value)}" for method, value in zip(methods[1:], found, strict=True))
+    words = (f"{method}: {_difference_text(value)}" for method, value in zip(others, found, strict=True))
     return chart(
         draw,
         x=x,
-        y=Axis(label="", low=float(len(found)), high=0.0, names=tuple(methods[1:])),
-        title=attack_phrase(attack),
-        description="; ".join(words) + ".",
-        height=84 + 26 * len(found),
+        y=Axis(label="", low=float(len(found)), high=0.0, has_ticks=False),
+        title=_attack_title(attack),
+        description=f"Accuracy minus that of {baseline}. {'; '.join(words)}.",
+        height=88 + 38 * len(found),
     )
 
 
-def differences_figure(rows: Table, methods: Sequence[str], attacks: Sequence[str]) -> Figure | None:
-    """Return the differences to the first method, or None where there is but one method."""
-    if len(methods) < 2:
-        return None
-    found = [difference(rows, method, methods[0], attack, METRIC) for method in methods[1:] for attack in attacks]
+def _differences_to(rows: Table, methods: Sequence[str], attacks: Sequence[str], baseline: str) -> list[Markup]:
+    others = [method for method in methods if method != baseline]
+    found = [difference(rows, method, baseline, attack, METRIC) for method in others for attack in attacks]
     ends = [100 * value for one in found for value in (one.mean, one.student_low, one.student_high)]
     # One axis for all attacks, so that the charts can be compared.
     x = fitted_axis("percentage points", ends, [0.0])
+    return [_differences_chart(rows, others, baseline, attack, x) for attack in attacks]
+
+
+def differences_figure(rows: Table, methods: Sequence[str], attacks: Sequence[str]) -> Figure | None:
+    """Return the differences to a method that the reader chooses, or None where there is but one method."""
+    if len(methods) < 2:
+        return None
+    offered = methods[:_MOST_BASELINES]
     return Figure(
         anchor="differences",
-        heading=f"Differences to {methods[0]}",
-        caption=f"Accuracy minus that of {methods[0]}, paired by seed, with 95 % confidence intervals: left of zero a "
-        "method is worse, and an interval that holds zero leaves the order open. The intervals are not corrected for "
-        "the number of comparisons; the words above are.",
-        charts=tuple(_differences_chart(rows, methods, attack, x) for attack in attacks),
+        heading="Differences to one method",
+        caption="Accuracy minus that of the chosen method, paired by seed, with 95 % confidence intervals (Student's): "
+        "left of zero a method is worse, and an interval that holds zero leaves the order open. The intervals are not "
+        "corrected for the number of comparisons; the words above, which are about the first method, are.",
+        charts=(
+            chooser(
+                "minus the accuracy of",
+                [(baseline, _differences_to(rows, methods, attacks, baseline)) for baseline in offered],
+            ),
+        ),
+        is_wide=True,
     )

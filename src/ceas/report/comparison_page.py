@@ -14,6 +14,7 @@ from ceas.report.comparison_figures import (
     differences_figure,
     heat_map_figure,
     interval_text,
+    weights_figure,
 )
 from ceas.report.figure import figures_markup
 from ceas.report.formatting import counted, format_number
@@ -25,6 +26,8 @@ from ceas.report.tables import Cell, number_cell, plain_table, sortable_table, t
 
 __all__ = ["comparison_page"]
 
+# Beyond these, sentences become a list, and all other methods are not named one by one.
+_MOST_SENTENCES, _MOST_NAMED = 3, 3
 # Heading, column and unit of what the table of all metrics shows.
 _METRICS = (
     ("accuracy, last five", "test_accuracy_last5", "%"),
@@ -102,10 +105,15 @@ def _verdict(rows: Table, methods: Sequence[str], attack: str, clear: Mapping[tu
     differences = {method: clear[method, attack] for method in methods[1:] if (method, attack) in clear}
     above = [method for method, value in differences.items() if value > 0]
     below = [method for method, value in differences.items() if value < 0]
-    parts = [f"clearly {side} it: {', '.join(found)}" for side, found in (("above", above), ("below", below)) if found]
+    named = {side: _named(found, len(methods) - 1) for side, found in (("above", above), ("below", below)) if found}
+    parts = [f"clearly {side} it: {names}" for side, names in named.items()]
     if len(methods) > 1 and not parts:
         parts = ["no other method differs clearly"]
     return "; ".join((text, *parts)) + "."
+
+
+def _named(methods: Sequence[str], n_others: int) -> str:
+    return f"all {n_others} others" if len(methods) == n_others > _MOST_NAMED else ", ".join(methods)
 
 
 def _gaps(comparison: Comparison, n_expected: int) -> str:
@@ -118,7 +126,7 @@ def _gaps(comparison: Comparison, n_expected: int) -> str:
     return text
 
 
-def _summary(comparison: Comparison, methods: Sequence[str], attacks: Sequence[str]) -> str:
+def _summary(comparison: Comparison, methods: Sequence[str], attacks: Sequence[str]) -> Markup:
     rows = comparison.rows
     n_seeds = len(np.unique(rows.integers("seed")))
     clear = clear_differences(rows, methods, attacks, METRIC)
@@ -133,22 +141,27 @@ def _summary(comparison: Comparison, methods: Sequence[str], attacks: Sequence[s
             "They are means over seeds with 95 % confidence intervals. “Clearly” means that the paired t-test rejects "
             "equality at 5 %, corrected for all comparisons (Holm)."
         )
-        words = [meaning, *(_verdict(rows, methods, attack, clear) for attack in attacks)]
+        verdicts = [_verdict(rows, methods, attack, clear) for attack in attacks]
     else:
-        words = ["One seed cannot tell a difference from luck, so no method is called better here."]
-    return " ".join([head, *words]) + _gaps(comparison, len(methods) * len(attacks) * n_seeds)
+        meaning, verdicts = "One seed cannot tell a difference from luck, so no method is called better here.", []
+    gaps = _gaps(comparison, len(methods) * len(attacks) * n_seeds)
+    if len(verdicts) <= _MOST_SENTENCES:
+        return tag("p", " ".join([head, meaning, *verdicts]) + gaps, class_="summary")
+    points = tag("ul", *(tag("li", verdict) for verdict in verdicts), class_="summary")
+    return join((tag("p", f"{head} {meaning}{gaps}", class_="summary"), points))
 
 
 def comparison_page(comparison: Comparison) -> str:
     """Return the page of a comparison; it depends on its files alone."""
     rows, curves = comparison.rows, comparison.curves
-    methods, attacks = _in_order(rows.texts("method")), _in_order(rows.texts("attack"))
+    methods, attacks = comparison.methods, comparison.attacks
     versions = _in_order(rows.texts("ceas_version"))
     references = reference_intervals(rows.columns)
     made = (
         heat_map_figure(rows, methods, attacks),
         curves_figure(curves, methods, attacks, references),
         differences_figure(rows, methods, attacks),
+        weights_figure(rows, curves, methods, attacks),
     )
     figures = [figure for figure in made if figure is not None and figure.charts]
     entries = [
@@ -164,9 +177,9 @@ def comparison_page(comparison: Comparison) -> str:
     ]
     header = page_header(
         "Comparison of methods",
-        f"{len(methods)} methods under {len(attacks)} attacks",
+        f"{counted(len(methods), 'method')} under {counted(len(attacks), 'attack')}",
         facts,
-        tag("p", _summary(comparison, methods, attacks), class_="summary"),
+        _summary(comparison, methods, attacks),
         command_block([comparison.command], introduction="The same table again:") if comparison.command else Markup(""),
         contents(entries),
     )

@@ -67,12 +67,12 @@ def clear_differences(
     return {key: value.mean for (key, value), p in zip(tested.items(), adjusted, strict=True) if p < 0.05}
 
 
-def curve_estimate(curves: Table, method: str, attack: str) -> Curve:
-    """Estimate the mean accuracy over seeds at each evaluated training round."""
+def curve_estimate(curves: Table, method: str, attack: str, column: str = "test_accuracy") -> Curve:
+    """Estimate the mean of a column over seeds at each evaluated training round."""
     cell = _cell(curves, method, attack)
-    at, accuracy = cell.numbers("round"), cell.numbers("test_accuracy")
+    at, values = cell.numbers("round"), cell.numbers(column)
     rounds = np.unique(at)
-    found = [mean_interval(_known(accuracy[at == number])) for number in rounds]
+    found = [mean_interval(_known(values[at == number])) for number in rounds]
     return Curve(
         rounds=rounds,
         mean=np.array([one.mean for one in found]),

@@ -36,6 +36,16 @@ for (const button of document.querySelectorAll("button.copy")) {
   });
 }
 
+for (const menu of document.querySelectorAll(".chooser > .menu")) {
+  const groups = menu.parentElement.querySelectorAll(".choice");
+  const choose = menu.querySelector("select");
+  const show = () => groups.forEach((group, index) => { group.hidden = index !== Number(choose.value); });
+  menu.hidden = groups.length < 2;
+  choose.addEventListener("change", show);
+  // A page that is shown again keeps what was chosen.
+  show();
+}
+
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,8 @@ class Comparison:
     Attributes:
         rows: One row a run of the scenario that was compared last.
         curves: Accuracy curves of these runs.
+        methods: Methods that have rows, in the order in which they were asked for.
+        attacks: Attacks, likewise.
         scenario_name: Name of that scenario.
         scenario_id: Its identity, before methods and attacks were filled in.
         command: Latest command that compared it, empty where none did.
@@ -98,6 +100,8 @@ class Comparison:
 
     rows: Table
     curves: Table
+    methods: tuple[str, ...]
+    attacks: tuple[str, ...]
     scenario_name: str
     scenario_id: str
     command: str
@@ -189,11 +193,18 @@ def load_comparison(directory: Path) -> Comparison:
     return Comparison(
         rows=kept,
         curves=curves.where(latest.rows_of(curves.columns)),
+        methods=_asked_for([method for method, _ in latest.variants], kept.texts("method")),
+        attacks=_asked_for([attack for _, attack in latest.variants], kept.texts("attack")),
         scenario_name=latest.name,
         scenario_id=latest.scenario_id,
         command=latest.command,
         n_elsewhere=len(rows) - len(kept),
     )
+
+
+def _asked_for(names: Iterable[str], found: Iterable[str]) -> tuple[str, ...]:
+    present = set(found)
+    return tuple(name for name in dict.fromkeys(names) if name in present)
 
 
 def known_mean(values: NDArray[np.float64]) -> float | None:

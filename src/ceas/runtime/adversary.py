@@ -44,6 +44,14 @@ class Adversary:
         return self._liars.size > 0
 
     @property
+    def has_false_claims(self) -> bool:
+        """Whether any attacker claims something else than what is true."""
+        probe = Claims(*(np.full(1, value) for value in (2.0, 0.5, 0.25)))
+        return self.is_present and any(
+            np.any(a != b) for a, b in zip(probe, claims_sent(self._attack, probe), strict=True)
+        )
+
+    @property
     def withheld(self) -> NDArray[np.bool_]:
         """Whose updates never arrive because their senders hold them back, shape `(learners,)`."""
         return ~self._is_honest if self.conduct.withholds else np.zeros_like(self._is_honest)

@@ -16,14 +16,17 @@ most the contraction of a learner with perfect gates on the tested link.
 
 from dataclasses import dataclass
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ceas.attacks import Claims
 
-__all__ = ["JointTests", "certify_claims"]
+__all__ = ["CERTIFICATIONS", "Certification", "JointTests", "certify_claims", "finite_claims"]
 
+Certification = Literal["joint_tests", "none"]
+CERTIFICATIONS: tuple[Certification, ...] = ("joint_tests", "none")
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -142,3 +145,8 @@ def certify_claims(claims: Claims, *, delivered_shots: IntArray, contraction_bou
         contraction=cut(claims.contraction, contraction_bound),
         quantum_fisher=cut(claims.quantum_fisher, np.ones_like(claims.quantum_fisher)),
     )
+
+
+def finite_claims(claims: Claims) -> Claims:
+    """Return claims as they are made, not certified at all; those that are no numbers or negative count as zero."""
+    return Claims(*(np.maximum(np.nan_to_num(column, nan=0.0, posinf=0.0, neginf=0.0), 0.0) for column in claims))

@@ -15,17 +15,16 @@ checkpoint continues with the same numbers.
 
 import copy
 import inspect
-import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from numpy.typing import NDArray
 
 from ceas import consensus
@@ -35,19 +34,20 @@ from ceas.errors import DomainError
 from ceas.learning import Classifier, initial_parameters
 from ceas.network import WindowRecord
 from ceas.runtime.adversary import Adversary
-from ceas.runtime.certification import JointTests, certify_claims
+from ceas.runtime.certification import Certification, JointTests, certify_claims, finite_claims
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
-from ceas.runtime.evaluation import Evaluator
+from ceas.runtime.evaluation import Evaluator, Figures, figures_together
 from ceas.runtime.history import History
-from ceas.runtime.learners import Learners, TrainingParameters
+from ceas.runtime.learners import Learners, Measured, TrainingParameters, contractions_together, train_together
 from ceas.runtime.momentum import Momentum
-from ceas.runtime.outcome import AgreedUpdates, Contraction, LocalUpdates, RoundOutcome
+from ceas.runtime.outcome import AgreedUpdates, Contraction, Evaluation, LocalUpdates, RoundOutcome
 from ceas.runtime.sources import ExchangeRecord, SecurityParameters, Source
 from ceas.runtime.totals import Totals
+from ceas.runtime.trusted import trusted_update
 from ceas.runtime.world import World
 from ceas.streams import stream
 
-__all__ = ["ROOMS", "CoSimulation", "Method", "start_parameters"]
+__all__ = ["ROOMS", "CoSimulation", "Method", "advance_together", "figures_of", "start_parameters"]
 
 FloatArray = NDArray[np.float64]
 
@@ -69,12 +69,18 @@ class Method:
         tolerated_byzantine: Attackers that the rule is told to withstand.
         attack: What malicious learners send.
         is_debiasing: Whether the rule averages updates divided by their contraction; attackers then aim in that space.
+        certification: Whether claims are cut to what joint tests and delivered shots allow, or believed.
+        weighs_by_fisher: Whether the rule may look at the quantum Fisher information, or what is made of it.
+        root_samples: Training samples that all nodes trust, for rules that need an update to trust; 0 for none.
     """
 
     rule: Rule
     tolerated_byzantine: int
     attack: UpdateAttack
     is_debiasing: bool
+    certification: Certification = "joint_tests"
+    weighs_by_fisher: bool = True
+    root_samples: int = 0
 
 
 def start_parameters(model: Classifier, *, spread: float, seed: int) -> FloatArray:
@@ -83,8 +89,108 @@ def start_parameters(model: Classifier, *, spread: float, seed: int) -> FloatArr
     return drawn.astype(np.float32).astype(np.float64)
 
 
+class _Agreement(NamedTuple):
+    """What a training round agreed on."""
+
+    exchange: ExchangeRecord
+    agreed: AgreedUpdates
+    certified: Claims
+    aggregate: Aggregate | None
+
+
+def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome]:
+    """Run one training round of co-simulations, those of one world that differ in rule, attack and optimiser.
+
+    What depends on the network alone is computed once for all, and each simulation gets the numbers that it gets alone.
+
+    Args:
+        simulations: At least one; in the same training round, of the same seed, network, circuit, data and learners.
+
+    Returns:
+        What happened in each.
+
+    Raises:
+        DomainError: They have several networks.
+    """
+    with _timed(simulations, "network"):
+        window, *others = [each._source.next_window() for each in simulations]
+        if any(other is not window for other in others):
+            raise DomainError("Argument `simulations` must replay one network, but replays several.")
+    thetas = np.stack([each.theta for each in simulations])
+    learners = [each._learners for each in simulations]
+    with _timed(simulations, "learning"):
+        for each in simulations:
+            each._measure_tests(window)
+            if each._trusted is not None:
+                each._trusted.advance(each.theta)
+        # All saw the same tests.
+        tests, error_probability = simulations[0]._tests, simulations[0]._security.bound_error_probability
+        local = train_together(learners, thetas, window)
+        contraction = contractions_together(
+            learners,
+            thetas,
+            window,
+            estimated_werner=tests.estimate(),
+            bounding_werner=tests.corners(error_probability),
+        )
+    trained = zip(simulations, local, contraction, strict=True)
+    rounds = [each._agree(window, updates, signal) for each, updates, signal in trained]
+    with _timed(simulations, "evaluation"):
+        exact = [each._exact_momentum() for each in simulations]
+    with _timed(simulations, "aggregation"):
+        for each, agreement in zip(simulations, rounds, strict=True):
+            each._follow(agreement.aggregate)
+    with _timed(simulations, "evaluation"):
+        evaluations = [each._evaluation() for each in simulations]
+    return [
+        RoundOutcome(
+            window=window,
+            local=local[index],
+            contraction=contraction[index],
+            exact_momentum=exact[index][0],
+            train_loss=exact[index][1],
+            evaluation=evaluations[index],
+            **rounds[index]._asdict(),
+        )
+        for index in range(len(simulations))
+    ]
+
+
+def figures_of(simulations: Sequence["CoSimulation"]) -> list[Figures]:
+    """Return exact figures of the present parameters of co-simulations as `advance_together` takes them."""
+    with _timed(simulations, "evaluation"):
+        return figures_together([each._evaluator for each in simulations], [each.theta for each in simulations])
+
+
+@lru_cache(maxsize=64)
+def _compiled(update: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a compiled function, the same one for the same function."""
+    return jax.jit(update)
+
+
+@contextmanager
+def _timed(simulations: Sequence["CoSimulation"], room: str) -> Iterator[None]:
+    """Add the time that something takes to a room of all for whom it is done, in equal parts."""
+    start = time.perf_counter()
+    yield
+    for each in simulations:
+        each.seconds[room] += (time.perf_counter() - start) / len(simulations)
+
+
 class CoSimulation:
     """One training in progress; `advance` runs one training round.
+
+    Args:
+        world: Network, learners, data and who is malicious.
+        training: How the learners train.
+        method: Who aggregates and who attacks.
+        security: How messages are authenticated and agreed on.
+        source: Where pairs and agreement come from.
+        seed: Root seed.
+        has_diagnostics: Whether rounds tell what no rule and no attack sees: exact momenta and losses, the Fisher
+            information of noisy states, evaluations. Otherwise it is NaN, or None, and `figures_of` evaluates. Nothing
+            else depends on it, but that the quantum Fisher information of noiseless states is claimed as 0 where rule
+            and attack never look at it.
 
     Attributes:
         theta: Agreed parameters, shape `(parameters,)`.
@@ -103,6 +209,7 @@ class CoSimulation:
         source: Source,
         *,
         seed: int,
+        has_diagnostics: bool = True,
     ) -> None:
         self._world = world
         self._training = training
@@ -111,19 +218,46 @@ class CoSimulation:
         self._source = source
         self._seed = seed
         self._adversary = Adversary(method.attack, world.is_byzantine, rounds=training.rounds, seed=seed)
-        self._learners = Learners(world, training, seed=seed, conduct=self._adversary.conduct)
+        self._has_diagnostics = has_diagnostics
+        self._learners = Learners(
+            world,
+            training,
+            seed=seed,
+            conduct=self._adversary.conduct,
+            measures=Measured(
+                noisy_fisher=has_diagnostics,
+                fisher=has_diagnostics or method.weighs_by_fisher or self._adversary.has_false_claims,
+            ),
+        )
         self._evaluator = Evaluator(world, worker_momentum=training.worker_momentum)
         self._tests = JointTests.none_yet(world.network.n_links, by_basis=world.network.links.is_bell_diagonal)
         self._certified = Momentum((world.n_learners, len(_AVERAGED)), training.worker_momentum)
+        self._trusted = trusted_update(
+            method.rule,
+            world,
+            n_samples=method.root_samples,
+            worker_momentum=training.worker_momentum,
+            seed=seed,
+        )
         self._rule_takes = _keywords_of(method.rule)
         self._rule_memory: dict[str, NDArray[Any]] = {}
         self.theta = start_parameters(world.model, spread=training.initial_angle_spread, seed=seed)
         self._optimizer_state = training.optimizer.init(jnp.asarray(self.theta, jnp.float32))
-        self._update = jax.jit(training.optimizer.update)
+        self._update = _compiled(training.optimizer.update)
         self.completed_rounds = 0
         self.history = History()
         self.totals = Totals.zero(world.network.n_links)
         self.seconds = dict.fromkeys(ROOMS, 0.0)
+
+    @property
+    def is_byzantine(self) -> NDArray[np.bool_]:
+        """Whether each node is malicious, shape `(nodes,)`."""
+        return self._world.is_byzantine
+
+    @property
+    def rounds(self) -> int:
+        """Training rounds in all."""
+        return self._training.rounds
 
     @property
     def is_finished(self) -> bool:
@@ -131,42 +265,9 @@ class CoSimulation:
         return self.completed_rounds >= self._training.rounds
 
     def advance(self) -> None:
-        """Run one training round."""
-        with self._timed("network"):
-            window = self._source.next_window()
-        with self._timed("learning"):
-            self._measure_tests(window)
-            local = self._learners.train(self.theta, window)
-            contraction = self._contraction(window)
-        with self._timed("other"):
-            updates, claims = self._attacked(window.window, local, contraction)
-        with self._timed("consensus"):
-            exchange, agreed = self._exchanged(window, updates, claims)
-        with self._timed("aggregation"):
-            certified = certify_claims(agreed.claims, delivered_shots=local.shots, contraction_bound=contraction.bound)
-            aggregate = self._aggregated(agreed, certified)
-        with self._timed("evaluation"):
-            exact_momentum, train_loss = self._evaluator.exact_momentum(self.theta)
-        with self._timed("aggregation"):
-            if aggregate is not None:
-                self._step(aggregate)
-                self._adversary.observe(aggregate.value)
-        self.completed_rounds += 1
-        with self._timed("evaluation"):
-            evaluation = self._evaluator.evaluate(self.theta) if self._is_evaluated() else None
-        with self._timed("other"):
-            outcome = RoundOutcome(
-                window=window,
-                local=local,
-                contraction=contraction,
-                exchange=exchange,
-                agreed=agreed,
-                certified=certified,
-                aggregate=aggregate,
-                exact_momentum=exact_momentum,
-                train_loss=train_loss,
-                evaluation=evaluation,
-            )
+        """Run one training round and record it."""
+        (outcome,) = advance_together([self])
+        with _timed([self], "other"):
             self.history.add(self._world, outcome)
             self.totals.add(self._world, outcome)
 
@@ -201,6 +302,7 @@ class CoSimulation:
         state |= prefixed("rule", {name: value.copy() for name, value in self._rule_memory.items()})
         state |= prefixed("learners", self._learners.to_arrays()) | prefixed("evaluator", self._evaluator.to_arrays())
         state |= prefixed("adversary", self._adversary.to_arrays())
+        state |= prefixed("trusted", {} if self._trusted is None else self._trusted.to_arrays())
         state |= prefixed("source", self._source.to_arrays()) | prefixed("totals", self.totals.to_arrays())
         return state | prefixed("history", self.history.to_arrays())
 
@@ -216,19 +318,35 @@ class CoSimulation:
         self._certified.load(unprefixed("certified", arrays))
         self._rule_memory = {name: np.array(value) for name, value in unprefixed("rule", arrays).items()}
         self._adversary.load(unprefixed("adversary", arrays))
+        if self._trusted is not None:
+            self._trusted.load(unprefixed("trusted", arrays))
         self._learners.load(unprefixed("learners", arrays))
         self._evaluator.load(unprefixed("evaluator", arrays))
         self._source.load(unprefixed("source", arrays))
         self.totals = Totals.from_arrays(unprefixed("totals", arrays))
         self.history = History.from_arrays(unprefixed("history", arrays))
 
-    @contextmanager
-    def _timed(self, room: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[room] += time.perf_counter() - start
+    def _agree(self, window: WindowRecord, local: LocalUpdates, contraction: Contraction) -> "_Agreement":
+        """Attack, exchange, certify and aggregate what the learners computed."""
+        with _timed([self], "other"):
+            updates, claims = self._attacked(window.window, local, contraction)
+        with _timed([self], "consensus"):
+            exchange, agreed = self._exchanged(window, updates, claims)
+        with _timed([self], "aggregation"):
+            certified = self._certify(agreed.claims, local, contraction)
+            aggregate = self._aggregated(agreed, certified)
+        return _Agreement(exchange, agreed, certified, aggregate)
 
-    def _is_evaluated(self) -> bool:
+    def _follow(self, aggregate: Aggregate | None) -> None:
+        """Step along what was agreed; without it, all stay where they are."""
+        if aggregate is not None:
+            self._step(aggregate)
+            self._adversary.observe(aggregate.value)
+        self.completed_rounds += 1
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the parameters after the rounds done are among those that are evaluated."""
         is_near_end = self.completed_rounds > self._training.rounds - _LAST_EVALUATED_ROUNDS
         return is_near_end or self.completed_rounds % self._training.evaluate_rounds == 0
 
@@ -238,14 +356,6 @@ class CoSimulation:
         of_shot = window.test_is_of_shot
         pairs = window.test_werner if window.test_correlators is None else window.test_correlators
         self._tests.observe(window.test_link[of_shot], pairs[of_shot], rng)
-
-    def _contraction(self, window: WindowRecord) -> Contraction:
-        return self._learners.contraction(
-            self.theta,
-            window,
-            estimated_werner=self._tests.estimate(),
-            bounding_werner=self._tests.corners(self._security.bound_error_probability),
-        )
 
     def _attacked(
         self, training_round: int, local: LocalUpdates, contraction: Contraction
@@ -260,7 +370,7 @@ class CoSimulation:
             return local.updates.copy(), claims
         claims = self._adversary.claims(claims)
         heard = self._foreseen(np.zeros_like(local.updates), claims)
-        certified = certify_claims(heard.claims, delivered_shots=local.shots, contraction_bound=contraction.bound)
+        certified = self._certify(heard.claims, local, contraction)
         columns = _averaged(copy.deepcopy(self._certified), certified)
 
         def pipeline(updates: FloatArray) -> FloatArray:
@@ -278,6 +388,12 @@ class CoSimulation:
         bits, in_time = self._security.fixed_point_bits, ~self._adversary.withheld
         return _decoded(_payloads(updates, claims, bits), in_time, updates.shape[1], bits)
 
+    def _certify(self, claims: Claims, local: LocalUpdates, contraction: Contraction) -> Claims:
+        """Return what everybody takes of the claims that arrived."""
+        if self._method.certification == "none":
+            return finite_claims(claims)
+        return certify_claims(claims, delivered_shots=local.shots, contraction_bound=contraction.bound)
+
     def _exchanged(
         self, window: WindowRecord, updates: FloatArray, claims: Claims
     ) -> tuple[ExchangeRecord, AgreedUpdates]:
@@ -285,7 +401,7 @@ class CoSimulation:
         bits = self._security.fixed_point_bits
         payloads = _payloads(updates, claims, bits)
         digest = consensus.parameter_digest(self.theta, fixed_point_bits=bits)
-        exchange = self._source.exchange(window, payloads, digest)
+        exchange = self._source.exchange(window, [payload.tobytes() for payload in payloads], digest)
         withheld = self._adversary.withheld
         if withheld.any():
             # Frames that come too late cost what others cost.
@@ -315,6 +431,7 @@ class CoSimulation:
             **{name: column[is_delivered] for name, column in zip(_AVERAGED, columns.T, strict=True)},
             "samples": self._world.samples.count[is_delivered],
             "nodes": np.flatnonzero(is_delivered),
+            "root": None if self._trusted is None else self._trusted.value(),
             # A copy: what attackers try must not change what is remembered.
             "memory": {name: value.copy() for name, value in self._rule_memory.items()} or None,
         }
@@ -326,12 +443,20 @@ class CoSimulation:
             raise DomainError(f"Argument `rule` must return a `ceas.aggregation.Aggregate`, but returned {found}.")
         return aggregate
 
+    def _evaluation(self) -> Evaluation | None:
+        return self._evaluator.evaluate(self.theta) if self._has_diagnostics and self.is_evaluated else None
+
+    def _exact_momentum(self) -> tuple[FloatArray, float]:
+        """Return the momentum of exact gradients and the loss at the present parameters; NaN where nobody asks."""
+        if not self._has_diagnostics:
+            return np.full_like(self.theta, np.nan), np.nan
+        return self._evaluator.exact_momentum(self.theta)
+
     def _step(self, aggregate: Aggregate) -> None:
-        parameters = jnp.asarray(self.theta, jnp.float32)
-        direction = self._learners.descent_direction(self.theta, aggregate.value)
-        gradient = jnp.asarray(direction, jnp.float32)
+        parameters = self.theta.astype(np.float32)
+        gradient = self._learners.descent_direction(self.theta, aggregate.value).astype(np.float32)
         change, self._optimizer_state = self._update(gradient, self._optimizer_state, parameters)
-        self.theta = np.asarray(optax.apply_updates(parameters, change), np.float64)
+        self.theta = (parameters + np.asarray(change)).astype(np.float64)
 
 
 def _averaged(momentum: Momentum, certified: Claims) -> FloatArray:
@@ -344,40 +469,22 @@ def _keywords_of(rule: Rule) -> frozenset[str]:
     """Return what a rule may be told besides the updates; a user's own may take less than the protocol has."""
     parameters = inspect.signature(rule).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-        return frozenset({*_AVERAGED, "samples", "nodes", "memory"})
+        return frozenset({*_AVERAGED, "samples", "nodes", "root", "memory"})
     return frozenset(parameter.name for parameter in parameters)
 
 
-def _payloads(updates: FloatArray, claims: Claims, fixed_point_bits: int) -> list[bytes]:
+def _payloads(updates: FloatArray, claims: Claims, fixed_point_bits: int) -> NDArray[np.void]:
     """Return what each node puts on the wire; a number of shots that is none is marked so that receivers refuse."""
-    sent = [
-        consensus.Claims(
-            shots=round(float(shots)) if math.isfinite(shots) else -1,
-            contraction=float(contraction),
-            quantum_fisher=float(fisher),
-        )
-        for shots, contraction, fisher in zip(*claims, strict=True)
-    ]
-    return [
-        consensus.encode_update(update, claim, fixed_point_bits=fixed_point_bits)
-        for update, claim in zip(updates, sent, strict=True)
-    ]
+    return consensus.encode_updates(updates, **claims._asdict(), fixed_point_bits=fixed_point_bits)
 
 
 def _decoded(
-    payloads: list[bytes], is_delivered: NDArray[np.bool_], n_parameters: int, fixed_point_bits: int
+    payloads: NDArray[np.void], is_delivered: NDArray[np.bool_], n_parameters: int, fixed_point_bits: int
 ) -> AgreedUpdates:
     """Return what is held of the payloads that are delivered and valid; delivered ones are, honest nodes see to it."""
-    values = np.zeros((len(payloads), n_parameters))
-    claims = Claims(*(np.zeros(len(payloads)) for _ in Claims._fields))
-    is_held = np.zeros_like(is_delivered)
-    for node in np.flatnonzero(is_delivered):
-        update = consensus.decode_update(
-            payloads[node], int(node), n_parameters=n_parameters, fixed_point_bits=fixed_point_bits
-        )
-        if isinstance(update, consensus.Update):
-            is_held[node] = True
-            values[node] = update.values
-            for column, name in zip(claims, Claims._fields, strict=True):
-                column[node] = getattr(update.claims, name)
-    return AgreedUpdates(is_delivered=is_held, updates=values, claims=claims)
+    table = consensus.decode_updates(payloads, n_parameters=n_parameters, fixed_point_bits=fixed_point_bits)
+    is_held = is_delivered & table.is_valid
+    claims = (np.where(is_held, getattr(table, name), 0.0) for name in Claims._fields)
+    return AgreedUpdates(
+        is_delivered=is_held, updates=np.where(is_held[:, None], table.values, 0.0), claims=Claims(*claims)
+    )

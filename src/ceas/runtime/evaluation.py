@@ -1,21 +1,46 @@
 """Exact figures of a model: losses, accuracy and gradients from the engine, without noise, shots or attackers."""
 
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from ceas.learning import Encoded, noiseless
-from ceas.learning.classifier import model_loss
-from ceas.learning.training import accuracy, encode_samples, model_loss_and_gradient, model_values
+from ceas.learning import Classifier, Encoded, NoiseTable, Partition, noiseless
+from ceas.learning.classifier import Targets, model_loss
+from ceas.learning.training import (
+    Computation,
+    accuracy,
+    encode_samples,
+    model_loss_and_gradient,
+    model_values,
+    sampled_values,
+)
 from ceas.runtime.checkpoint import Arrays
 from ceas.runtime.momentum import Momentum
 from ceas.runtime.outcome import Evaluation
 from ceas.runtime.world import World
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluator", "Figures", "figures_together", "values_together"]
 
 FloatArray = NDArray[np.float64]
+
+
+class Figures(NamedTuple):
+    """Exact figures of agreed parameters.
+
+    Attributes:
+        test_accuracy: Accuracy on the test part.
+        validation_accuracy: Accuracy on the validation part; NaN where there is none.
+        train_loss: Training objective.
+    """
+
+    test_accuracy: float
+    validation_accuracy: float
+    train_loss: float
 
 
 class Evaluator:
@@ -62,6 +87,10 @@ class Evaluator:
             test_accuracy=accuracy(self._model, theta, values, self._dataset.test_labels), test_loss=float(loss)
         )
 
+    def accuracy(self, part: str, theta: FloatArray) -> float:
+        """Return the accuracy on the `train`, `validation` or `test` part; NaN where it has no samples."""
+        return self._accuracies(part, theta[None])[0]
+
     def to_arrays(self) -> Arrays:
         """Return the state for a checkpoint."""
         return self._momentum.to_arrays()
@@ -84,6 +113,16 @@ class Evaluator:
         )
         return float(losses[0]), np.asarray(gradients[0], np.float64)
 
+    def _accuracies(self, part: str, thetas: FloatArray) -> list[float]:
+        labels = getattr(self._dataset, f"{part}_labels")
+        if not len(labels):
+            return [float("nan")] * len(thetas)
+        encoded = self._part(part, jnp.asarray(thetas[0], jnp.float32))
+        sampled = values_together(self._model, self._partition, thetas, encoded=encoded, noise=self._noise, by=self._by)
+        return [
+            accuracy(self._model, theta, values[0], labels) for theta, (values, _) in zip(thetas, sampled, strict=True)
+        ]
+
     def _part(self, part: str, theta: jax.Array) -> Encoded:
         """Return the encoded samples of a part of the data; only a layer in front makes them depend on parameters."""
         found = self._encoded.get(part)
@@ -91,6 +130,75 @@ class Evaluator:
             samples, states = (getattr(self._dataset, f"{part}_{what}") for what in ("angles", "states"))
             found = self._encoded[part] = encode_samples(self._model, theta, samples, states, by=self._by)
         return found
+
+
+def values_together(
+    model: Classifier,
+    partition: Partition,
+    thetas: FloatArray,
+    *,
+    encoded: Encoded,
+    noise: NoiseTable,
+    by: Computation,
+) -> list[tuple[NDArray[np.float32], FloatArray | None]]:
+    """Return the expectation values (L, S, observables) at each of B parameters (B, P), and their standard errors.
+
+    Errors are None for exact values. The exact engine takes one set of parameters after the other in one call, which
+    gives the numbers of each alone to the last bit.
+    """
+    if by.engine == "heisenberg" and len(thetas) > 1:
+        together, _ = sampled_values(model, partition, thetas, encoded, noise, by=by)
+        return [(values, None) for values in np.asarray(together)]
+    alone = (sampled_values(model, partition, theta, encoded, noise, by=by) for theta in thetas)
+    return [(np.asarray(values), errors) for values, errors in alone]
+
+
+def figures_together(evaluators: Sequence[Evaluator], thetas: Sequence[FloatArray]) -> list[Figures]:
+    """Return what is told of several trainings on the same data, each at its own parameters.
+
+    The figures are those of each alone, to the last bit.
+    """
+    first = evaluators[0]
+    if first._by.engine != "heisenberg" or first._model.n_dressed_inputs is not None or len(thetas) == 1:
+        pairs = zip(evaluators, thetas, strict=True)
+        return [
+            Figures(each.accuracy("test", own), each.accuracy("validation", own), each.train_loss(own))
+            for each, own in pairs
+        ]
+    together = np.stack(thetas)
+    weights = jnp.stack([each._train_targets[1] for each in evaluators])
+    labels, encoded = first._train_targets[0], first._part("train", jnp.asarray(together[0], jnp.float32))
+    losses = _train_losses(
+        first._model,
+        first._partition,
+        jnp.asarray(together, jnp.float32),
+        targets=(labels, weights),
+        encoded=encoded,
+        noise=first._noise,
+    )
+    parts = (first._accuracies(part, together) for part in ("test", "validation"))
+    return list(map(Figures, *parts, np.asarray(losses, np.float64).tolist()))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _train_losses(
+    model: Classifier,
+    partition: Partition,
+    thetas: jax.Array,
+    *,
+    targets: Targets,
+    encoded: Encoded,
+    noise: NoiseTable,
+) -> jax.Array:
+    """Return the loss at each of B parameters, for labels (1, S) and each training's weights (B, 1, S), shape (B,)."""
+    labels, weights = targets
+
+    def loss(own: tuple[jax.Array, jax.Array]) -> jax.Array:
+        theta, weight = own
+        return model_loss_and_gradient(model, partition, theta, encoded, noise, targets=(labels, weight))[0][0]
+
+    losses: jax.Array = jax.lax.map(loss, (thetas, weights))
+    return losses
 
 
 def _targets(labels: NDArray[np.int64], weights: FloatArray) -> tuple[jax.Array, jax.Array]:

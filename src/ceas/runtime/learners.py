@@ -1,7 +1,9 @@
 """The learners of one run: shots to gradients, gradients to momentum, and what noise leaves of them."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -32,17 +34,27 @@ from ceas.learning import (
     sample_outcomes,
     split_parameters,
 )
-from ceas.learning.fisher import contraction_error, has_signal
-from ceas.learning.training import HEISENBERG, Computation, sampled_values
+from ceas.learning.fisher import contraction_error, has_signal, pure_quantum_fisher_diagonals
+from ceas.learning.gradients import estimate_gradients_together
+from ceas.learning.training import HEISENBERG, Computation
 from ceas.network import WindowRecord
 from ceas.runtime.checkpoint import Arrays
+from ceas.runtime.evaluation import values_together
 from ceas.runtime.momentum import Momentum
 from ceas.runtime.outcome import Contraction, LocalUpdates
 from ceas.runtime.sabotage import Sabotage
 from ceas.runtime.world import World
 from ceas.streams import stream, stream_seed
 
-__all__ = ["MOST_FISHER_QUBITS", "N_REFERENCE_INPUTS", "Learners", "TrainingParameters"]
+__all__ = [
+    "MOST_FISHER_QUBITS",
+    "N_REFERENCE_INPUTS",
+    "Learners",
+    "Measured",
+    "TrainingParameters",
+    "contractions_together",
+    "train_together",
+]
 
 FloatArray = NDArray[np.float64]
 
@@ -89,6 +101,19 @@ class TrainingParameters:
     max_shots_per_round: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What is computed of the learners besides their updates.
+
+    Attributes:
+        fisher: Whether the quantum Fisher information of noiseless states is; claimed as 0 otherwise.
+        noisy_fisher: Whether that of noisy states is, NaN otherwise.
+    """
+
+    fisher: bool = True
+    noisy_fisher: bool = True
+
+
 class Learners:
     """All learners of a run, computed together.
 
@@ -97,14 +122,22 @@ class Learners:
         training: How they train.
         seed: Root seed.
         conduct: What the malicious ones do to their data, circuits and shots; by default nothing.
+        measures: What is computed besides the updates; by default all.
     """
 
     def __init__(
-        self, world: World, training: TrainingParameters, *, seed: int, conduct: Conduct | None = None
+        self,
+        world: World,
+        training: TrainingParameters,
+        *,
+        seed: int,
+        conduct: Conduct | None = None,
+        measures: Measured | None = None,
     ) -> None:
         self._world = world
         self._training = training
         self._seed = seed
+        self._measures = measures or Measured()
         self._sabotage = Sabotage(world, conduct or Conduct(), seed=seed)
         self._settings = GradientSettings(
             minibatch=training.minibatch,
@@ -126,28 +159,7 @@ class Learners:
 
         A learner whose shots are too few for a gradient sends the momentum that it has.
         """
-        world, sabotage = self._world, self._sabotage
-        shot_learner, shot_werner = sabotage.kept(*self._shots(window))
-        estimates = estimate_gradients(
-            world.model,
-            world.partition,
-            theta,
-            self._noise,
-            dataset=sabotage.dataset,
-            samples=sabotage.samples,
-            shot_learner=shot_learner,
-            shot_werner=shot_werner,
-            settings=self._settings,
-            seed=stream_seed(self._seed, "gradients", training_round=window.window),
-            run_shots=sabotage.processors(self._processors(window.window)),
-        )
-        self._momentum.add(estimates.gradient, estimates.shots > 0)
-        return LocalUpdates(
-            updates=self._momentum.mean(),
-            shots=estimates.shots.astype(np.int64),
-            quantum_fisher=self._ideal_quantum_fisher(theta),
-            noisy_quantum_fisher=self._noisy_quantum_fisher(theta, shot_learner, shot_werner, window.window),
-        )
+        return train_together([self], theta[None], window)[0]
 
     def contraction(
         self, theta: FloatArray, window: WindowRecord, *, estimated_werner: FloatArray, bounding_werner: FloatArray
@@ -165,32 +177,10 @@ class Learners:
         Where the noiseless values have no signal to compare with, as those of a circuit that starts at zero angles may,
         they are taken at other parameters, which are the same in all rounds.
         """
-        true = self._noise_of(local=True, pair_werner=self._mean_pair_werner(*self._shots(window)))
-        believed = self._noise_of(local=True, pair_werner=self._at_learners(estimated_werner))
-        bounds = [self._noise_of(local=False, pair_werner=self._at_learners(corner)) for corner in bounding_werner]
-        tables = (true, believed, *bounds, _ideal(true))
-        stacked = jax.tree.map(lambda *columns: jnp.concatenate(columns), *tables)
-        world = self._world
-        by = replace(
-            world.computations.noisy, seed=stream_seed(self._seed, "contraction", training_round=window.window)
+        together = contractions_together(
+            [self], theta[None], window, estimated_werner=estimated_werner, bounding_werner=bounding_werner
         )
-        has_offset = true.relaxation is not None or true.readout_error.ndim == 3
-        values, errors = sampled_values(world.model, world.partition, theta, self._reference, stacked, by=by)
-        if not has_signal(values[-1:], has_offset=has_offset).all():
-            values, errors = sampled_values(
-                world.model, world.partition, self._displaced(theta), self._reference, stacked, by=by
-            )
-        survival = np.array(effective_contraction(values[:-1], values[-1:], has_offset=has_offset), np.float64)
-        survival = survival.reshape(2 + len(bounds), world.n_learners)
-        if errors is not None:
-            spread = contraction_error(errors[:-1], values[-1:], has_offset=has_offset).reshape(survival.shape)
-            survival[2:] += _bound_errors(by.n_trajectories) * spread[2:]
-        parts = np.clip(survival, 0.0, 1.0)
-        bound = parts[2:].max(axis=0)
-        has_shots = np.isin(np.arange(self._world.n_learners), self._shots(window)[0])
-        return Contraction(
-            true=np.where(has_shots, parts[0], np.nan), believed=np.minimum(parts[1], bound), bound=bound
-        )
+        return together[0]
 
     def descent_direction(self, theta: FloatArray, gradient: FloatArray) -> FloatArray:
         """Return the agreed gradient, or the natural one, which every node computes from what it agreed on.
@@ -213,6 +203,58 @@ class Learners:
     def load(self, arrays: Arrays) -> None:
         """Restore what `to_arrays` returned."""
         self._momentum.load(arrays)
+
+    def _estimate(self, theta: FloatArray, window: WindowRecord) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Return the gradients of the round and how many shots each learner used for them."""
+        sabotage = self._sabotage
+        shot_learner, shot_werner = sabotage.kept(*self._shots(window))
+        estimates = estimate_gradients(
+            self._world.model,
+            self._world.partition,
+            theta,
+            self._noise,
+            dataset=sabotage.dataset,
+            samples=sabotage.samples,
+            shot_learner=shot_learner,
+            shot_werner=shot_werner,
+            settings=self._settings,
+            seed=stream_seed(self._seed, "gradients", training_round=window.window),
+            run_shots=sabotage.processors(self._processors(window.window)),
+        )
+        return estimates.gradient, estimates.shots
+
+    def _local(
+        self,
+        theta: FloatArray,
+        window: WindowRecord,
+        gradient: FloatArray,
+        shots: NDArray[np.int64],
+        *,
+        fisher: FloatArray | None,
+    ) -> LocalUpdates:
+        """Add the round's gradients to the momenta and measure what is asked for."""
+        self._momentum.add(gradient, shots > 0)
+        noisy = np.full(len(shots), np.nan)
+        if self._measures.noisy_fisher:
+            noisy = self._noisy_quantum_fisher(theta, *self._sabotage.kept(*self._shots(window)), window.window)
+        return LocalUpdates(
+            updates=self._momentum.mean(),
+            shots=shots.astype(np.int64),
+            quantum_fisher=np.zeros(len(shots)) if fisher is None else fisher,
+            noisy_quantum_fisher=noisy,
+        )
+
+    def _contraction_noise(
+        self, window: WindowRecord, estimated_werner: FloatArray, bounding_werner: FloatArray
+    ) -> NoiseTable:
+        """Return the noise of the true, the believed and the bounding values and of none, one table below the other."""
+        true = self._noise_of(local=True, pair_werner=self._mean_pair_werner(*self._shots(window)))
+        believed = self._noise_of(local=True, pair_werner=self._at_learners(estimated_werner))
+        bounds = [self._noise_of(local=False, pair_werner=self._at_learners(corner)) for corner in bounding_werner]
+        stacked: NoiseTable = jax.tree.map(
+            lambda *columns: jnp.concatenate(columns), true, believed, *bounds, _ideal(true)
+        )
+        return stacked
 
     def _shots(self, window: WindowRecord) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         """Return the learner and the pairs of every shot; a circuit that is not cut is limited by time alone."""
@@ -300,7 +342,10 @@ class Learners:
     def _ideal_quantum_fisher(self, theta: FloatArray) -> FloatArray:
         """Return the mean over samples and parameters of the noiseless states' quantum Fisher information."""
         diagonal = pure_quantum_fisher_diagonal(self._world.circuit, self._angles(theta), self._encoded(theta))
-        per_sample = diagonal.mean(axis=1)
+        return self._mean_of_own(diagonal.mean(axis=1))
+
+    def _mean_of_own(self, per_sample: FloatArray) -> FloatArray:
+        """Return the mean over each learner's samples, in [0, 1]."""
         index, count = self._world.samples.index, self._world.samples.count
         is_own = np.arange(index.shape[1]) < count[:, None]
         mean: FloatArray = np.where(is_own, per_sample[index], 0.0).sum(axis=1) / count
@@ -328,6 +373,112 @@ class Learners:
         trace = quantum_fisher_trace(world.circuit, world.partition, self._angles(theta), chosen, noise)
         has_shots = np.isin(np.arange(world.n_learners), shot_learner)
         return np.where(has_shots, np.asarray(trace[:, 0], np.float64) / world.circuit.n_parameters, np.nan)
+
+
+def train_together(learners: Sequence[Learners], thetas: FloatArray, window: WindowRecord) -> list[LocalUpdates]:
+    """Return what `Learners.train` does for each of several, which differ in who is malicious and does what.
+
+    Args:
+        learners: Of one circuit, one network and one seed; their momenta may differ.
+        thetas: Parameters of each, shape `(len(learners), parameters)`.
+        window: What happened to the pairs.
+    """
+    found: dict[int, tuple[FloatArray, NDArray[np.int64]]] = {}
+    for members in _running_alike(learners):
+        if len(members) > 1:
+            found |= dict(zip(members, _estimate_together(learners, thetas, window, members), strict=True))
+        else:
+            found[members[0]] = learners[members[0]]._estimate(thetas[members[0]], window)
+    asking = [index for index, each in enumerate(learners) if each._measures.fisher]
+    fishers = dict(zip(asking, _ideal_fishers([learners[index] for index in asking], thetas[asking]), strict=True))
+    return [
+        each._local(thetas[index], window, *found[index], fisher=fishers.get(index))
+        for index, each in enumerate(learners)
+    ]
+
+
+def _ideal_fishers(learners: Sequence[Learners], thetas: FloatArray) -> list[FloatArray]:
+    """Return for each the mean over samples and parameters of the noiseless states' quantum Fisher information."""
+    if not learners or learners[0]._world.model.n_dressed_inputs is not None:
+        # Samples that a trained layer encodes differ.
+        return [each._ideal_quantum_fisher(theta) for each, theta in zip(learners, thetas, strict=True)]
+    first = learners[0]
+    angles = np.asarray(split_parameters(first._world.model, thetas.astype(np.float32)).circuit)
+    diagonals = pure_quantum_fisher_diagonals(first._world.circuit, angles, first._encoded(thetas[0]))
+    return [first._mean_of_own(diagonal.mean(axis=1)) for diagonal in diagonals]
+
+
+def _running_alike(learners: Sequence[Learners]) -> list[list[int]]:
+    """Return groups of learners that run the same shots on the same processors; their data may differ."""
+    groups: dict[object, list[int]] = {}
+    for index, each in enumerate(learners):
+        # A device has its own random numbers, and a faulty circuit its own program.
+        is_alone = each._sabotage.has_fault or bool(each._world.processor.device_nodes)
+        groups.setdefault(index if is_alone else each._sabotage.wasted_by, []).append(index)
+    return list(groups.values())
+
+
+def _estimate_together(
+    learners: Sequence[Learners], thetas: FloatArray, window: WindowRecord, members: Sequence[int]
+) -> list[tuple[FloatArray, NDArray[np.int64]]]:
+    first = learners[members[0]]
+    shot_learner, shot_werner = first._sabotage.kept(*first._shots(window))
+    gradients, shots = estimate_gradients_together(
+        first._world.model,
+        first._world.partition,
+        thetas[list(members)],
+        first._noise,
+        data=[(learners[index]._sabotage.dataset, learners[index]._sabotage.samples) for index in members],
+        shot_learner=shot_learner,
+        shot_werner=shot_werner,
+        settings=first._settings,
+        seed=stream_seed(first._seed, "gradients", training_round=window.window),
+    )
+    return [(gradient, shots) for gradient in gradients]
+
+
+def contractions_together(
+    learners: Sequence[Learners],
+    thetas: FloatArray,
+    window: WindowRecord,
+    *,
+    estimated_werner: FloatArray,
+    bounding_werner: FloatArray,
+) -> list[Contraction]:
+    """Return what `Learners.contraction` does for each of several, for which the links are tested alike.
+
+    Args:
+        learners: Of one circuit, one network and one seed, measuring the same.
+        thetas: Parameters of each, shape `(len(learners), parameters)`.
+        window: What happened to the pairs.
+        estimated_werner: As for `Learners.contraction`.
+        bounding_werner: As for `Learners.contraction`.
+    """
+    first = learners[0]
+    world, seed = first._world, stream_seed(first._seed, "contraction", training_round=window.window)
+    by = replace(world.computations.noisy, seed=seed)
+    noise = first._contraction_noise(window, estimated_werner, bounding_werner)
+    has_offset = noise.relaxation is not None or noise.readout_error.ndim == 3
+    has_shots = np.isin(np.arange(world.n_learners), first._shots(window)[0])
+    compute = partial(values_together, world.model, world.partition, encoded=first._reference, noise=noise, by=by)
+    found = []
+    for theta, sampled in zip(thetas, compute(thetas), strict=True):
+        is_told = np.all(_tells_signal(sampled[0][-1:], has_offset=has_offset))
+        values, errors = sampled if is_told else compute(first._displaced(theta)[None])[0]
+        survival = np.array(effective_contraction(values[:-1], values[-1:], has_offset=has_offset), np.float64)
+        survival = survival.reshape(-1, world.n_learners)
+        if errors is not None:
+            spread = contraction_error(errors[:-1], values[-1:], has_offset=has_offset).reshape(survival.shape)
+            survival[2:] += _bound_errors(by.n_trajectories) * spread[2:]
+        true, believed, *bounds = np.clip(survival, 0.0, 1.0)
+        bound = np.max(bounds, axis=0)
+        found.append(
+            Contraction(true=np.where(has_shots, true, np.nan), believed=np.minimum(believed, bound), bound=bound)
+        )
+    return found
+
+
+_tells_signal = jax.jit(has_signal, static_argnames="has_offset")
 
 
 def _bound_errors(n_trajectories: int) -> float:

@@ -59,6 +59,16 @@ class Sabotage:
         if conduct.flips_labels and is_present:
             self.dataset, self.samples = _with_flipped_labels(world)
 
+    @property
+    def has_fault(self) -> bool:
+        """Whether some learners run other circuits than the rest."""
+        return self._fault is not None
+
+    @property
+    def wasted_by(self) -> tuple[int, ...]:
+        """Learners whose shots are not run."""
+        return tuple(self._liars.tolist()) if self._conduct.wastes_pairs else ()
+
     def kept(
         self, shot_learner: npt.NDArray[np.int32], shot_werner: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.authentication import Authenticator, KeyPools, Profile, Rejected, epoch_hash
-from ceas.consensus import Claims, Validate, decode_update, encode_update, parameter_digest
+from ceas.consensus import Claims, Validate, decode_update, decode_updates, encode_update, parameter_digest
 from ceas.errors import DomainError
 from ceas.network import NetworkState, Policy, WindowRecord, advance_round, initial_state, path_latency_s
 from ceas.network.routes import RouteClass
@@ -214,7 +214,7 @@ class RecordedSource:
     def __init__(self, trace: NetworkTrace, world: World, security: SecurityParameters) -> None:
         self._trace = trace
         self._next = 0
-        self._validate = _validator(world.model.n_parameters, security.fixed_point_bits)
+        self._n_parameters, self._fixed_point_bits = world.model.n_parameters, security.fixed_point_bits
 
     def next_window(self) -> WindowRecord:
         """Return the next recorded window."""
@@ -224,7 +224,8 @@ class RecordedSource:
     def exchange(self, window: WindowRecord, payloads: Sequence[bytes], digest: bytes) -> ExchangeRecord:  # noqa: ARG002
         """Return the recorded exchange, less the payloads that are not valid."""
         record = self._trace.exchanges[window.window]
-        is_valid = np.array([self._validate(payload, node) is None for node, payload in enumerate(payloads)])
+        bits = self._fixed_point_bits
+        is_valid = decode_updates(payloads, n_parameters=self._n_parameters, fixed_point_bits=bits).is_valid
         if is_valid.all():
             return record
         return replace(record, is_delivered=record.is_delivered & is_valid)

@@ -271,27 +271,25 @@ def build_world(
 
 
 def place_byzantine(
-    links: LinkTable, n_nodes: int, n_byzantine: int, *, placement: Placement, rng: np.random.Generator
+    information: NDArray[np.float64], n_byzantine: int, *, placement: Placement, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Choose which nodes are malicious.
 
     Args:
-        links: Links, for the placement `best`.
-        n_nodes: Number of nodes.
-        n_byzantine: Number of malicious nodes, below `n_nodes`.
-        placement: `random`, or `best`: the nodes with the fastest links, whose updates would weigh most.
+        information: What each node's updates are expected to be worth, for the placement `best`, shape `(nodes,)`; see
+            `ceas.runtime.expected_information`.
+        n_byzantine: Number of malicious nodes, below that of all nodes.
+        placement: `random`, or `best`: the nodes that a rule which weighs by information would weigh most; among equals
+            those of the lowest numbers.
         rng: Generator of the random placement.
 
     Returns:
-        Whether each node is malicious, shape `(n_nodes,)`.
+        Whether each node is malicious, shape `(nodes,)`.
     """
+    n_nodes = len(information)
     if not 0 <= n_byzantine < n_nodes:
         raise DomainError(f"Argument `n_byzantine` must be in [0, {n_nodes}), but is {n_byzantine}.")
-    if placement == "random":
-        order = rng.permutation(n_nodes)
-    else:
-        rate = np.append(pair_rate_hz(links), -1.0)
-        order = np.argsort(-rate[_fastest_link(links, n_nodes)], kind="stable")
+    order = rng.permutation(n_nodes) if placement == "random" else np.argsort(-information, kind="stable")
     chosen = np.zeros(n_nodes, np.bool_)
     chosen[order[:n_byzantine]] = True
     return chosen
