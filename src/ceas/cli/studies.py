@@ -26,7 +26,7 @@ from ceas.errors import DomainError
 if TYPE_CHECKING:
     from ceas.experiments import Comparison, ComparisonCell
 
-__all__ = ["compare", "schedule"]
+__all__ = ["compare", "kept_if_interrupted", "schedule"]
 
 _Parsed = TypeVar("_Parsed")
 
@@ -37,7 +37,7 @@ _REFERENCES = {
 
 
 @contextmanager
-def _kept_if_interrupted(directory: Path) -> Iterator[None]:
+def kept_if_interrupted(directory: Path) -> Iterator[None]:
     """Say where finished runs are when the block is interrupted."""
     try:
         yield
@@ -97,7 +97,7 @@ def compare(
     # Only now, so that a mistake above is told before the simulator is loaded.
     from ceas.experiments import compare as compare_methods
 
-    with _kept_if_interrupted(directory), progress_display() as progress:
+    with kept_if_interrupted(directory), progress_display() as progress:
         comparison = compare_methods(
             loaded,
             methods=method_names,
@@ -210,7 +210,7 @@ def schedule(
     command += ["--bound-rounds", str(bound_rounds), *(part for text in overrides or () for part in ("--set", text))]
     from ceas.experiments import schedule_policies
 
-    with _kept_if_interrupted(directory), progress_display() as progress:
+    with kept_if_interrupted(directory), progress_display() as progress:
         study = schedule_policies(
             loaded,
             policies=chosen,

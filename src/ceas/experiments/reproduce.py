@@ -7,16 +7,16 @@ only what is missing, and more seeds add to it.
 import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ceas import __version__
-from ceas.errors import CapacityError, DomainError, UnknownNameError
+from ceas.errors import CapacityError, UnknownNameError
 from ceas.experiments.reproduce_accuracy import ablations, accuracy_figures, costs, differences
 from ceas.experiments.reproduce_entanglement import entanglement_figures
 from ceas.experiments.reproduce_falsifiers import EQUAL_NODES, falsifier_trainings, falsifiers
-from ceas.experiments.reproduce_plan import FULL, QUICK, TABLES, Plan, tuning_trainings
+from ceas.experiments.reproduce_plan import TABLES, Plan, tuning_trainings
 from ceas.experiments.reproduce_tables import (
     Claim,
     Interval,
@@ -34,7 +34,7 @@ from ceas.experiments.results import plain_json
 from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.runtime.progress import Progress
 
-__all__ = ["Reproduction", "plan_of", "reproduce", "tune"]
+__all__ = ["Reproduction", "reproduce", "tune"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,26 +75,6 @@ class Reproduction:
                 for one in self.tables
             ],
         }
-
-
-def plan_of(*, is_quick: bool, seeds: int | None = None, datasets: Sequence[str] | None = None) -> Plan:
-    """Return a plan, with other numbers of seeds and other data sets if they are given.
-
-    Raises:
-        DomainError: There is no seed.
-        UnknownNameError: A data set is not among the plan's.
-    """
-    plan = QUICK if is_quick else FULL
-    if seeds is not None:
-        if seeds < 1:
-            raise DomainError(f"Argument `seeds` must be at least 1, but is {seeds}.")
-        plan = replace(plan, seeds=tuple(range(seeds)))
-    if datasets is not None:
-        for name in datasets:
-            if name not in FULL.datasets:
-                raise UnknownNameError("data set of the reproduction", name, FULL.datasets)
-        plan = replace(plan, datasets=tuple(datasets))
-    return plan
 
 
 def reproduce(

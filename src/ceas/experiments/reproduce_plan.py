@@ -6,12 +6,12 @@ parameters that are tuned and the number of trials. Seeds of tuning are never re
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, Literal, TypeVar
 
-from ceas.errors import UnknownNameError
+from ceas.errors import DomainError, UnknownNameError
 from ceas.experiments.scenario import Scenario
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "Training",
     "arm_named",
     "attack_named",
+    "plan_of",
     "trials_of",
     "tuning_attacks",
     "tuning_trainings",
@@ -378,3 +379,23 @@ QUICK = Plan(
     variance_repeats=40,
     certified_rounds=30,
 )
+
+
+def plan_of(*, is_quick: bool, seeds: int | None = None, datasets: Sequence[str] | None = None) -> Plan:
+    """Return a plan, with other numbers of seeds and other data sets if they are given.
+
+    Raises:
+        DomainError: There is no seed.
+        UnknownNameError: A data set is not among the plan's.
+    """
+    plan = QUICK if is_quick else FULL
+    if seeds is not None:
+        if seeds < 1:
+            raise DomainError(f"Argument `seeds` must be at least 1, but is {seeds}.")
+        plan = replace(plan, seeds=tuple(range(seeds)))
+    if datasets is not None:
+        for name in datasets:
+            if name not in FULL.datasets:
+                raise UnknownNameError("data set of the reproduction", name, FULL.datasets)
+        plan = replace(plan, datasets=tuple(datasets))
+    return plan
