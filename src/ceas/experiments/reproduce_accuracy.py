@@ -264,12 +264,16 @@ def costs(plan: Plan, figures: Sequence[ArmFigure]) -> list[Cost]:
             for one in figures
             if one.dataset == dataset and one.family == "ours" and one.policy == OURS
         }
-        means = [
+        # The ceiling is the best that can be done without attackers, and needs to know that there are none.
+        rivals = [
             one
             for one in figures
-            if one.dataset == dataset and one.n_byzantine == 0 and one.family == "mean" and one.policy == OURS
+            if one.dataset == dataset
+            and one.n_byzantine == 0
+            and one.family in ("mean", "ceiling")
+            and one.policy == OURS
         ]
-        best = max(means, key=lambda one: one.interval.mean)
+        best = max(rivals, key=lambda one: one.interval.mean)
         what = f"no attackers, {plan.attackers[-1]} declared: less {best.arm}"
         clean = paired_difference(ours[0].worst, best.worst)
         found.append(Cost(dataset=dataset, what=what, difference=clean, least=-0.01))

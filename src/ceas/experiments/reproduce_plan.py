@@ -202,7 +202,7 @@ ARMS: tuple[Arm, ...] = (
     Arm(name="ceas, shuffled", family="falsifier", rule="ceas.experiments.reproduce_falsifiers:shuffled_ceas"),
 )
 # Averages are broken by any of these; more attacks could only lower their worst case.
-ATTACKS_ON_MEANS = ("IPM 2", "ALIE", "search")
+ATTACKS_ON_MEANS = ("IPM 2", "search", "search near")
 # Attacks of fractions between none and the largest.
 ATTACKS_BETWEEN = ("IPM .5", "ALIE", "MinMax", "mimic", "search", "search near", "false claims")
 ATTACKS_OF_TUNING = ("none", "ALIE", "MinMax", "search near")

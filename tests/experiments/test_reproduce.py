@@ -1,0 +1,294 @@
+"""The reproduction of the published claims: its plan, what is done again and what is not, and its figures."""
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ceas.aggregation import ceas
+from ceas.errors import DomainError, RunDirectoryError, UnknownNameError
+from ceas.experiments import reproduce_trainings
+from ceas.experiments.reproduce import reproduce
+from ceas.experiments.reproduce_accuracy import ablations, accuracy_figures, costs, differences
+from ceas.experiments.reproduce_falsifiers import falsifier_trainings, falsifiers, shuffled_ceas
+from ceas.experiments.reproduce_plan import (
+    FULL,
+    OBLIVIOUS_POLICY,
+    OURS,
+    QUICK,
+    TUNING_SEEDS,
+    Training,
+    arm_named,
+    plan_of,
+    trials_of,
+    tuning_attacks,
+    tuning_trainings,
+)
+from ceas.experiments.reproduce_store import Trained, finished_trainings, read_curves, read_trainings, write_trainings
+from ceas.experiments.reproduce_tables import accuracy_tables, falsifier_tables
+from ceas.experiments.reproduce_trainings import train_missing
+from ceas.experiments.reproduce_tuning import choose, read_choices, write_choices
+from ceas.experiments.scenario import load_scenario
+
+ARMS = ("mean", "trimmed mean", "median", "weighted trimmed mean", "ceas", "honest only")
+SMALL = replace(QUICK, arms=ARMS, attackers=(0, 10, 15), attacks_between=("ALIE",), seeds=(0, 1, 2, 3))
+
+
+def untuned(plan):
+    return {dataset: defaultdict(lambda: ("learning.learning_rate=0.2",)) for dataset in plan.datasets}
+
+
+def trained(training: Training, accuracy: float) -> Trained:
+    scenario = training.scenario(load_scenario("headline"))
+    return Trained(
+        training=training,
+        scenario_id=scenario.scenario_id,
+        ceas_version="test",
+        rounds=2,
+        test_accuracy=accuracy,
+        validation_accuracy=accuracy,
+        train_loss=1.0,
+        byzantine_weight=0.25,
+        core_s=0.5,
+        curve_rounds=[1, 2],
+        curve_accuracy=[0.1, accuracy],
+        curve_weight=[0.5, 0.0],
+    )
+
+
+def rows_of(trainings, accuracy):
+    """Return rows as `read_trainings` does, with an accuracy for each training."""
+    trainings = list(trainings)
+    columns = {name: [getattr(one, name) for one in trainings] for name in Training.__dataclass_fields__}
+    columns["overrides"] = [" ".join(one.overrides) for one in trainings]
+    found = {name: np.array(values, object if isinstance(values[0], str) else None) for name, values in columns.items()}
+    values = np.array([accuracy(one) for one in trainings])
+    return found | {"test_accuracy": values, "validation_accuracy": values, "byzantine_weight": np.zeros(len(values))}
+
+
+@pytest.mark.parametrize("plan", [FULL, QUICK], ids=lambda plan: plan.name)
+def test_plan_names_every_training_once_and_never_uses_seeds_of_tuning(plan):
+    planned = list(plan.accuracy_trainings(untuned(plan)))
+    assert len(planned) == len(set(planned))
+    assert not {one.seed for one in planned} & set(TUNING_SEEDS)
+    for one in planned:
+        assert (one.n_byzantine == 0) == (one.attack == "none")
+
+
+def test_all_arms_have_the_same_number_of_trials_and_attacks_of_tuning():
+    assert len({len(trials_of(arm_named(name))) for name in FULL.arms}) == 1
+    assert len({tuning_attacks(arm_named(name)) for name in FULL.arms if name != "honest only"}) == 1
+    assert {one.seed for one in tuning_trainings(FULL)} == set(TUNING_SEEDS)
+
+
+def test_every_arm_and_attack_of_the_plan_makes_a_scenario():
+    base, seen = load_scenario("headline"), set()
+    for one in (*FULL.accuracy_trainings(untuned(FULL)), *falsifier_trainings(FULL, untuned(FULL))):
+        key = replace(one, seed=0, dataset="digits", n_byzantine=min(one.n_byzantine, 5), declared=5)
+        if key not in seen and key.arm in ("ceas", "centred clipping", "honest only", "ceas, shuffled"):
+            seen.add(key)
+            assert one.scenario(base).byzantine.n_byzantine == one.n_byzantine
+    assert len(seen) > 30
+
+
+def test_plan_of_checks_what_it_is_given():
+    assert plan_of(is_quick=False, seeds=3, datasets=["mnist"]).datasets == ("mnist",)
+    assert plan_of(is_quick=True, seeds=3).seeds == (0, 1, 2)
+    with pytest.raises(DomainError, match="seeds"):
+        plan_of(is_quick=True, seeds=0)
+    with pytest.raises(UnknownNameError, match="digits"):
+        plan_of(is_quick=True, datasets=["digit"])
+
+
+def test_worst_case_is_taken_by_seed_and_then_averaged():
+    worst = {("ALIE", 0): 0.5, ("search near", 1): 0.4}
+
+    def accuracy(one):
+        return worst.get((one.attack, one.seed), 0.9) if one.arm == "ceas" and one.n_byzantine == 15 else 0.9
+
+    figures = accuracy_figures(SMALL, rows_of(SMALL.accuracy_trainings(untuned(SMALL)), accuracy))
+    ours = next(one for one in figures if (one.arm, one.policy, one.n_byzantine) == ("ceas", OURS, 15))
+    np.testing.assert_allclose(ours.worst, [0.5, 0.4, 0.9, 0.9])
+    assert ours.worst_attack == "search near"
+    assert ours.interval.mean == pytest.approx(0.675)
+
+
+def test_differences_take_the_best_rival_and_tell_what_each_part_earns():
+    base = {"mean": 0.3, "trimmed mean": 0.6, "median": 0.7, "weighted trimmed mean": 0.72, "ceas": 0.85}
+
+    def accuracy(one):
+        if one.n_byzantine == 0:
+            return 0.9
+        noise = 0.01 * ((one.seed * 7 + len(one.arm)) % 3)
+        return base.get(one.arm, 0.9) + noise + (0.02 if one.policy == OURS else 0.0)
+
+    figures = accuracy_figures(SMALL, rows_of(SMALL.accuracy_trainings(untuned(SMALL)), accuracy))
+    found = {one.what: one for one in differences(SMALL, figures) if one.n_byzantine == 15}
+    robust = found["robust rules, oblivious scheduler"]
+    assert robust.rival.arm == "median"
+    assert robust.difference.mean == pytest.approx(0.17, abs=0.011)
+    assert robust.target == 0.10
+    assert robust.is_met
+    assert found["averages, oblivious scheduler"].rival.arm == "mean"
+    assert found["robust rules, our scheduler"].is_met is None
+    (part,) = ablations(SMALL, figures)
+    assert part.rival == "median"
+    assert part.scheduling["ceas"].mean == pytest.approx(0.02)
+    assert part.aggregation[OBLIVIOUS_POLICY].mean == pytest.approx(0.15, abs=0.011)
+    clean, attacked = costs(SMALL, figures)
+    assert clean.is_met
+    assert clean.difference.mean == 0.0
+    assert attacked.difference.mean == pytest.approx(-0.02, abs=0.011)
+    tables, claims = accuracy_tables(figures, list(found.values()), [part], [clean, attacked], untuned(SMALL))
+    assert {table.name for table in tables} == {"accuracy", "differences", "ablation", "costs"}
+    assert [claim.is_met for claim in claims][:2] == [True, True]
+
+
+def test_a_missing_training_is_named():
+    rows = rows_of(list(SMALL.accuracy_trainings(untuned(SMALL)))[:-1], lambda _: 0.5)
+    with pytest.raises(RunDirectoryError, match=r"honest only.*seed 3"):
+        accuracy_figures(SMALL, rows)
+
+
+def test_tuning_chooses_the_trial_whose_worst_attack_is_best(tmp_path):
+    plan = replace(SMALL, arms=("trimmed mean", "ceas", "honest only"))
+
+    def accuracy(one):
+        rate = float(one.overrides[0].partition("=")[2])
+        # The largest rate has the best mean, the rate 0.1 the best worst case.
+        if rate == 0.4:
+            return 0.2 if one.attack == "ALIE" else 0.99
+        return 0.6 if rate == 0.1 else 0.5
+
+    tuned = choose(plan, rows_of(tuning_trainings(plan), accuracy))
+    by_arm = {one.arm: one for one in tuned}
+    assert by_arm["ceas"].overrides == ("learning.learning_rate=0.1", "learning.worker_momentum=0.9")
+    assert by_arm["ceas"].score == pytest.approx(0.6)
+    # The ceiling meets no attack, so nothing speaks against the largest rate.
+    assert by_arm["honest only"].overrides[0] == "learning.learning_rate=0.4"
+    write_choices(tmp_path / "choices.json", tuned, command="ceas reproduce tuning", ceas_version="test")
+    choices = read_choices(plan, tmp_path / "choices.json")
+    assert choices["digits"]["trimmed mean"] == by_arm["trimmed mean"].overrides
+    assert choices["digits"]["ceas, shuffled"] == by_arm["ceas"].overrides
+
+
+def test_choices_of_the_package_cover_the_full_plan():
+    choices = read_choices(FULL)
+    assert all(choices[dataset][arm] for dataset in FULL.datasets for arm in FULL.arms)
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"choices": [{"dataset": "digits"}]}', '{"choices": []}'])
+def test_a_file_that_holds_no_choices_is_refused(tmp_path, text):
+    (tmp_path / "choices.json").write_text(text)
+    with pytest.raises(RunDirectoryError, match=r"choices\.json"):
+        read_choices(SMALL, tmp_path / "choices.json")
+    with pytest.raises(RunDirectoryError, match="cannot be read"):
+        read_choices(SMALL, tmp_path / "absent.json")
+
+
+def test_trainings_are_read_as_they_were_written(tmp_path):
+    planned = list(SMALL.accuracy_trainings(untuned(SMALL)))[:3]
+    batch = [trained(one, 0.5 + 0.1 * index) for index, one in enumerate(planned)]
+    assert len(read_trainings(tmp_path / "absent")["seed"]) == 0
+    write_trainings(tmp_path, batch[:2])
+    write_trainings(tmp_path, batch[2:])
+    rows, curves = read_trainings(tmp_path), read_curves(tmp_path)
+    assert sorted(rows["test_accuracy"].tolist()) == [0.5, 0.6, 0.7]
+    assert set(rows["arm"]) == {one.arm for one in planned}
+    assert finished_trainings(tmp_path) == {(one.scenario_id, one.training.seed) for one in batch}
+    assert len(curves["round"]) == 6
+
+
+def test_only_what_is_missing_is_trained(tmp_path, monkeypatch):
+    planned = list(SMALL.accuracy_trainings(untuned(SMALL)))
+    seen = []
+
+    def in_workers(groups):
+        for group in groups:
+            for batch in group:
+                seen.extend(batch.trainings)
+                yield [trained(one, 0.5) for one in batch.trainings]
+
+    monkeypatch.setattr(reproduce_trainings, "_in_workers", in_workers)
+    base = load_scenario("headline")
+    train_missing(base, planned[:20], out=tmp_path)
+    assert set(seen) == set(planned[:20])
+    seen.clear()
+    rows = train_missing(base, planned, out=tmp_path)
+    assert set(seen) == set(planned[20:])
+    assert len(rows["seed"]) == len(planned)
+    # Other parameters than those on disk are other trainings.
+    seen.clear()
+    other = [replace(planned[0], overrides=("learning.learning_rate=0.1",))]
+    assert len(train_missing(base, other, out=tmp_path)["seed"]) == 1
+    assert seen == other
+
+
+def test_groups_share_network_and_seed():
+    base = load_scenario("headline")
+    planned = [(one, one.scenario(base)) for one in SMALL.accuracy_trainings(untuned(SMALL))]
+    groups = reproduce_trainings._groups(planned)
+    for group in groups:
+        assert (
+            len(
+                {
+                    (scenario.network_id, one.seed)
+                    for batch in group
+                    for one, scenario in zip(batch.trainings, batch.scenarios, strict=True)
+                }
+            )
+            == 1
+        )
+        assert all(len(batch.trainings) <= reproduce_trainings.BATCH for batch in group)
+    assert len(groups) == 2 * len(SMALL.seeds)
+
+
+def test_shuffled_information_is_that_of_other_nodes():
+    rng = np.random.default_rng(1)
+    updates, information = rng.normal(size=(50, 6)), rng.uniform(0.1, 10.0, 50)
+    ones = np.ones(50)
+    shuffled = shuffled_ceas(updates, n_byzantine=0, information=information, contraction=ones, nodes=np.arange(50))
+    own = ceas(updates, n_byzantine=0, information=information, contraction=ones)
+    assert not np.allclose(shuffled.weights, own.weights)
+    equal = shuffled_ceas(updates, n_byzantine=0, information=ones, contraction=ones, nodes=np.arange(50))
+    np.testing.assert_array_equal(
+        equal.weights, ceas(updates, n_byzantine=0, information=ones, contraction=ones).weights
+    )
+
+
+def test_falsifiers_tell_what_holds():
+    def accuracy(one):
+        if one.n_byzantine > 25 or (one.arm == "certified mean" and one.variant == "believed"):
+            return 0.3 + 0.01 * one.seed
+        if one.arm == "ceas, shuffled":
+            return 0.6 + 0.01 * one.seed
+        # One lie pays: accuracy falls by it on every seed.
+        return 0.9 - (0.05 + 0.001 * one.seed if one.attack == "false claims, negative" else 0.0)
+
+    found = falsifiers(SMALL, rows_of(falsifier_trainings(SMALL, untuned(SMALL)), accuracy))
+    failed = [one.what for one in found if not one.holds]
+    assert failed == ["false claims, negative, against ceas"]
+    (table,), claims = falsifier_tables(found)
+    assert len(table.rows) == len(claims) == len(found)
+
+
+def test_a_small_reproduction_from_the_network_to_the_tables(tmp_path):
+    plan = replace(
+        QUICK,
+        rounds=2,
+        seeds=(0,),
+        arms=("mean", "trimmed mean", "ceas", "honest only"),
+        attackers=(0, 15),
+        attacks=("IPM 2",),
+    )
+    found = reproduce(plan, ["accuracy"], out=tmp_path)
+    assert [table.name for table in found.tables] == ["accuracy", "differences", "ablation", "costs"]
+    document = json.loads((tmp_path / "reproduction.json").read_text())
+    assert document["plan"] == "quick"
+    assert all(0 <= row["worst case"]["mean"] <= 1 for row in document["tables"][0]["rows"])
+    # One seed has no interval and proves nothing.
+    assert all(claim["is_met"] is None for claim in document["claims"])
+    with pytest.raises(UnknownNameError, match="accuracy"):
+        reproduce(plan, ["acuracy"], out=tmp_path)
