@@ -6,6 +6,7 @@ nodes' mean true gradient. Seeds are fixed, so that no test can fail by chance; 
 the margin that is stated in each test.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ceas.aggregation import Rule, ceas, debiased, geometric_median, mean, nnm_trimmed_mean, trimmed_mean
-from ceas.aggregation.information_weighted import EDGE_FACTOR, _fitted_deviations, _leading_direction, _random_edge
+from ceas.aggregation.information_weighted import (
+    EDGE_FACTOR,
+    MANY_NODES,
+    _fitted_deviations,
+    _leading_agreement,
+    _random_edge,
+    _top_eigenpair,
+)
 from ceas.errors import DomainError
 
 FloatArray = NDArray[np.float64]
@@ -180,19 +188,103 @@ def test_random_directions_seldom_exceed_the_edge(n_parameters: int, n_nodes: in
     """200 draws each: at most 3 % exceed 1.2 times the edge, and their median is within 15 % of it."""
     rng = np.random.default_rng(9)
     edge = _random_edge(n_parameters, n_nodes)
-    found = [_leading_direction(rng.normal(size=(n_nodes, n_parameters)), np.ones(n_nodes))[0] for _ in range(200)]
+    centre, mass = np.zeros(n_parameters), np.ones(n_nodes)
+    found = [_leading_agreement(rng.normal(size=(n_nodes, n_parameters)), centre, mass, None)[0] for _ in range(200)]
     assert np.mean(np.array(found) > EDGE_FACTOR * edge) <= 0.03
     assert np.median(found) == pytest.approx(edge, rel=0.15)
 
 
-def test_leading_direction_against_the_covariance_itself() -> None:
+def test_leading_agreement_against_the_covariance_itself() -> None:
     rng = np.random.default_rng(10)
     residuals, mass = rng.normal(size=(12, 5)), rng.uniform(0.2, 1, 12)
     directions = residuals / np.linalg.norm(residuals, axis=1)[:, None]
     values, vectors = np.linalg.eigh((directions.T * mass / mass.sum()) @ directions)
-    eigenvalue, alignment = _leading_direction(residuals, mass)
+    eigenvalue, alignment = _leading_agreement(residuals, np.zeros(5), mass, None)
     assert eigenvalue == pytest.approx(values[-1], rel=1e-12)
     np.testing.assert_allclose(alignment, (directions @ vectors[:, -1]) ** 2, atol=1e-12)
+
+
+def test_lanczos_finds_the_same_eigenpair_as_all_eigenvalues() -> None:
+    rng = np.random.default_rng(16)
+    rows = rng.normal(size=(MANY_NODES, 30)) @ np.diag(np.linspace(1, 2, 30))
+    eigenvalue, vector = _top_eigenpair(rows @ rows.T)
+    values, vectors = np.linalg.eigh(rows @ rows.T)
+    assert eigenvalue == pytest.approx(values[-1], rel=1e-6)
+    assert abs(vector @ vectors[:, -1]) == pytest.approx(1.0, abs=1e-5)
+
+
+def hidden_rounds(n_rounds: int, f: int, push: float, seed: int = 0) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Yield rows and the honest mean of rounds in which f colluders add the same push to what they honestly have.
+
+    The direction of the push stays and so do data (variance 0.3); noise (variance 1) is new.
+    """
+    rng = np.random.default_rng([seed, f])
+    skew = (rng.dirichlet([0.5] * 4, N_NODES) - 0.25) @ rng.normal(size=(4, N_PARAMETERS))
+    skew *= np.sqrt(0.3 / np.mean(np.sum(skew**2, axis=1)))
+    direction = rng.normal(size=N_PARAMETERS)
+    for _ in range(n_rounds):
+        rows = skew + rng.normal(size=skew.shape) / np.sqrt(N_PARAMETERS)
+        rows[:f] += push * direction / np.linalg.norm(direction)
+        yield rows, skew[f:].mean(axis=0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_memory_finds_colluders_that_hide_in_noise(seed: int) -> None:
+    """Over 40 rounds, f = 15, a push of 1.2 deviations of the noise: memory takes a third of their weight away.
+
+    Measured: .06 to .09 with memory, .13 without; the share of as many honest nodes is .30.
+    """
+    memory, with_memory, without = None, [], []
+    for rows, _ in hidden_rounds(40, 15, 1.2, seed):
+        result = ceas(rows, n_byzantine=15, memory=memory)
+        memory = result.memory
+        with_memory.append(result.weights[:15].sum())
+        without.append(ceas(rows, n_byzantine=15).weights[:15].sum())
+    assert np.mean(with_memory[20:]) <= np.mean(without[20:]) * 2 / 3
+
+
+def test_who_stops_colluding_is_pardoned() -> None:
+    """Colluders get less than 2 % of the weight, and, 80 rounds after they stopped, at least half of their share."""
+    memory = None
+    for rows, _ in hidden_rounds(20, 10, 3.0):
+        result = ceas(rows, n_byzantine=10, memory=memory)
+        memory = result.memory
+    assert result.weights[:10].sum() <= 0.02
+    for rows, _ in hidden_rounds(80, 10, 0.0, seed=1):
+        result = ceas(rows, n_byzantine=10, memory=memory)
+        memory = result.memory
+    assert result.weights[:10].sum() >= 0.5 * 10 / N_NODES
+
+
+def test_memory_is_by_node_wherever_its_row_stands_and_whoever_else_is_there() -> None:
+    ids = 10**12 + 7 * np.arange(N_NODES)
+    rng = np.random.default_rng(18)
+    memory, shuffled = None, None
+    for rows, _ in hidden_rounds(4, 10, 1.5):
+        present = np.sort(rng.permutation(N_NODES)[:40])
+        order = rng.permutation(40)
+        result = ceas(rows[present], n_byzantine=10, nodes=ids[present], memory=memory)
+        other = ceas(rows[present][order], n_byzantine=10, nodes=ids[present][order], memory=shuffled)
+        np.testing.assert_array_equal(other.value, result.value)
+        np.testing.assert_array_equal(other.weights, result.weights[order])
+        memory, shuffled = result.memory, other.memory
+    assert memory is not None
+    assert len(memory["nodes"]) > 40
+    assert memory["rounds"].sum() == 160
+
+
+def test_a_memory_that_is_none_is_refused() -> None:
+    rows = draw_bench(19, 5).updates
+    memory = dict(ceas(rows, n_byzantine=5).memory)
+    damaged = (
+        {"n_draws": np.array(3)},
+        memory | {"agreement": memory["agreement"][:3]},
+        memory | {"agreement": np.full_like(memory["agreement"], np.nan)},
+        memory | {"nodes": memory["nodes"][::-1]},
+    )
+    for wrong in damaged:
+        with pytest.raises(DomainError, match="memory"):
+            ceas(rows, n_byzantine=5, memory=wrong)
 
 
 def test_contraction_is_divided_out() -> None:

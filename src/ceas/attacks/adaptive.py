@@ -32,12 +32,14 @@ class Search(NamedTuple):
         is_signed: Whether both signs are searched.
         step: First stride.
         goal: What is raised.
+        jitter: How much of its own noise each attacker adds.
     """
 
     evaluations: int
     is_signed: bool
     step: float
     goal: Goal
+    jitter: float
 
 
 class Found(NamedTuple):
@@ -108,6 +110,7 @@ def opt_alie(
     is_signed: bool = True,
     step: float = STEP,
     goal: Goal = "distance",
+    jitter: float = 0.0,
 ) -> Sent:
     """Send the honest mean plus z honest deviations, with the z that a search finds to move the aggregate farthest.
 
@@ -117,6 +120,7 @@ def opt_alie(
         is_signed: Whether both signs are searched; ByzFL searches the positive one alone.
         step: First stride of the search.
         goal: `distance` from the honest mean, as in ByzFL, or `alignment`: the smallest inner product with it.
+        jitter: How much each attacker adds of what its own update differs from the mean by, at least 0; 0 for copies.
 
     Returns:
         What is sent. The memory holds `strength`, z, and `evaluations`, those of this round, for the record.
@@ -127,7 +131,7 @@ def opt_alie(
     Source:
         ByzFL, arXiv 2505.24802 (optimal ALIE); Shejwalkar and Houmansadr, NDSS 2021 (search against the known rule).
     """
-    search = Search(evaluations, is_signed, step, goal)
+    search = Search(evaluations, is_signed, step, goal, jitter)
     return _searched(situation, situation.mean, situation.deviation, search)
 
 
@@ -139,6 +143,7 @@ def opt_ipm(
     is_signed: bool = True,
     step: float = STEP,
     goal: Goal = "distance",
+    jitter: float = 0.0,
 ) -> Sent:
     """Send `-factor` times the honest mean, with the factor that a search finds to move the aggregate farthest.
 
@@ -148,6 +153,7 @@ def opt_ipm(
         is_signed: As for `opt_alie`; a negative factor exaggerates the honest mean.
         step: As for `opt_alie`.
         goal: As for `opt_alie`.
+        jitter: As for `opt_alie`.
 
     Returns:
         As for `opt_alie`; the strength is the factor.
@@ -159,7 +165,7 @@ def opt_ipm(
         As for `opt_alie`.
     """
     mean = situation.mean
-    return _searched(situation, np.zeros_like(mean), -mean, Search(evaluations, is_signed, step, goal))
+    return _searched(situation, np.zeros_like(mean), -mean, Search(evaluations, is_signed, step, goal, jitter))
 
 
 @update_attack
@@ -171,6 +177,7 @@ def sleeper(
     is_signed: bool = True,
     step: float = STEP,
     goal: Goal = "distance",
+    jitter: float = 0.0,
 ) -> FloatArray | Sent:
     """Send honest updates until a given round, when a reputation has been earned, and then those of `opt_alie`.
 
@@ -181,6 +188,7 @@ def sleeper(
         is_signed: As for `opt_alie`.
         step: As for `opt_alie`.
         goal: As for `opt_alie`.
+        jitter: As for `opt_alie`.
 
     Raises:
         DomainError: The round is negative, or as for `opt_alie`.
@@ -192,18 +200,18 @@ def sleeper(
         raise DomainError(f"Argument `wake_round` must be at least 0, but is {wake_round}.")
     if situation.training_round < (situation.rounds // 2 if wake_round is None else wake_round):
         return situation.own_updates()
-    search = Search(evaluations, is_signed, step, goal)
+    search = Search(evaluations, is_signed, step, goal, jitter)
     return _searched(situation, situation.mean, situation.deviation, search)
 
 
 def _searched(situation: Situation, origin: FloatArray, direction: FloatArray, search: Search) -> Sent:
-    """Return `origin + strength * direction` of the strength that serves the goal best."""
+    """Return `origin + strength * direction`, with jitter, of the strength that serves the goal best."""
     if search.goal not in get_args(Goal):
         raise DomainError(f"Argument `goal` must be `distance` or `alignment`, but is {search.goal!r}.")
-    mean = situation.mean
+    mean, hidden = situation.mean, situation.jittered(origin, search.jitter)
 
     def damage(strength: float) -> float:
-        aggregate = situation.aggregated(origin + strength * direction)
+        aggregate = situation.aggregated(hidden + strength * direction)
         return float(np.linalg.norm(aggregate - mean) if search.goal == "distance" else -(aggregate @ mean))
 
     found = [line_search(damage, evaluations=search.evaluations, step=search.step)]
@@ -213,4 +221,4 @@ def _searched(situation: Situation, origin: FloatArray, direction: FloatArray, s
     side = int(len(found) == 2 and found[1].score > found[0].score)
     strength = (1 - 2 * side) * found[side].position
     memory = {"strength": np.array(strength), "evaluations": np.array(sum(one.evaluations for one in found))}
-    return Sent(origin + strength * direction, memory)
+    return Sent(hidden + strength * direction, memory)

@@ -99,7 +99,13 @@ def relocated_orthogonal(
 
 
 @update_attack
-def drift(situation: Situation, *, z: float = 1.0, direction: Literal["opposed", "random"] = "opposed") -> Sent:
+def drift(
+    situation: Situation,
+    *,
+    z: float = 1.0,
+    direction: Literal["opposed", "random"] = "opposed",
+    jitter: float = 0.0,
+) -> Sent:
     """Send the honest mean shifted by z deviations of each coordinate, with the same signs in all rounds.
 
     No single round shows it, and what averages over rounds does not average it out.
@@ -108,9 +114,10 @@ def drift(situation: Situation, *, z: float = 1.0, direction: Literal["opposed",
         situation: What the attackers know.
         z: Shift in standard deviations, at least 0.
         direction: Signs: against the honest mean of the first round, or drawn once.
+        jitter: How much each attacker adds of what its own update differs from the mean by, at least 0; 0 for copies.
 
     Raises:
-        DomainError: z is negative or the direction is not known.
+        DomainError: z or the jitter is negative, or the direction is not known.
 
     Source:
         Time-coupled attacks: Karimireddy, He and Jaggi, ICML 2021, arXiv 2012.10333, section 3.
@@ -122,7 +129,7 @@ def drift(situation: Situation, *, z: float = 1.0, direction: Literal["opposed",
     mean, signs = situation.mean, situation.memory.get("signs")
     if signs is None:
         signs = situation.rng.choice([-1.0, 1.0], len(mean)) if direction == "random" else np.where(mean > 0, -1.0, 1.0)
-    return Sent(mean + z * situation.deviation * signs, {"signs": signs})
+    return Sent(situation.jittered(mean + z * situation.deviation * signs, jitter), {"signs": signs})
 
 
 def _learned_direction(memory: Memory, updates: FloatArray) -> Memory:

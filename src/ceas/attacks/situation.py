@@ -136,6 +136,22 @@ class Situation:
         deviation: FloatArray = self.known.std(axis=0, ddof=1)
         return deviation
 
+    def jittered(self, update: FloatArray, jitter: float) -> FloatArray:
+        """Hide copies of `update` (P,): each attacker adds `jitter` times what its own update differs from the mean by.
+
+        At 1 the attackers scatter as honest nodes do, in one round and over many: by the noise of their own shots,
+        as large as they claim it and as averaged as they average, and by their own data.
+
+        Returns:
+            Shape (P,) without jitter, else (n_byzantine, P).
+
+        Raises:
+            DomainError: The factor is negative or not finite, or there are no own updates.
+        """
+        if not 0 <= jitter < np.inf:
+            raise DomainError(f"Argument `jitter` must be at least 0 and finite, but is {jitter}.")
+        return update + jitter * (self.own_updates() - self.mean) if jitter > 0 else update
+
     def own_updates(self) -> FloatArray:
         """Return the attackers' own updates, shape (n_byzantine, P).
 
@@ -147,7 +163,7 @@ class Situation:
         return self.own
 
     def aggregated(self, update: FloatArray) -> FloatArray:
-        """Return what the rule makes of the round, shape (P,), when every attacker sends `update` (P,).
+        """Return what the rule makes of the round, shape (P,), when the attackers send `update`, (P,) or (f, P).
 
         Attackers who do not know the honest updates put their own in the places of these, in turn.
 
@@ -157,7 +173,8 @@ class Situation:
         if self.aggregate is None:
             raise DomainError("Argument `aggregate` must be given for an attack that searches, but is None.")
         honest = np.resize(self.known, (self.n_honest, self.known.shape[1]))
-        return np.asarray(self.aggregate(np.concatenate([honest, np.tile(update, (self.n_byzantine, 1))])), np.float64)
+        sent = np.broadcast_to(update, (self.n_byzantine, honest.shape[1]))
+        return np.asarray(self.aggregate(np.concatenate([honest, sent])), np.float64)
 
 
 def update_attack(core: Callable[..., FloatArray | Sent]) -> Callable[..., FloatArray]:

@@ -55,31 +55,40 @@ def sign_flip(situation: Situation, *, factor: float = 1.0, of: Literal["mean", 
 
 
 @update_attack
-def inner_product_manipulation(situation: Situation, *, factor: float = 2.0) -> FloatArray:
+def inner_product_manipulation(situation: Situation, *, factor: float = 2.0, jitter: float = 0.0) -> FloatArray:
     """Send `-factor` times the honest mean; a factor below 1 hides inside the cloud of honest updates.
+
+    Args:
+        situation: What the attackers know.
+        factor: Multiple of the mean, any sign.
+        jitter: How much each attacker adds of what its own update differs from the mean by, at least 0; 0 for copies.
+
+    Raises:
+        DomainError: The jitter is negative or not finite.
 
     Source:
         Xie et al., UAI 2019, arXiv 1903.03936.
     """
-    return -factor * situation.mean
+    return situation.jittered(-factor * situation.mean, jitter)
 
 
 @update_attack
-def a_little_is_enough(situation: Situation, *, z: float | None = None) -> FloatArray:
+def a_little_is_enough(situation: Situation, *, z: float | None = None, jitter: float = 0.0) -> FloatArray:
     """Send the honest mean plus z honest standard deviations of each coordinate.
 
     Args:
         situation: What the attackers know.
         z: Deviation, any sign. Default: `largest_hidden_deviation`.
+        jitter: How much each attacker adds of what its own update differs from the mean by, at least 0; 0 for copies.
 
     Raises:
-        DomainError: z is not given and the attackers are no minority.
+        DomainError: z is not given and the attackers are no minority, or the jitter is negative or not finite.
 
     Source:
         Baruch et al., NeurIPS 2019, arXiv 1902.06156. Standard deviation with h - 1 degrees of freedom.
     """
     strength = largest_hidden_deviation(situation.n_honest, situation.n_byzantine) if z is None else z
-    return situation.mean + strength * situation.deviation
+    return situation.jittered(situation.mean + strength * situation.deviation, jitter)
 
 
 @update_attack
