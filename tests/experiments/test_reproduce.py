@@ -265,11 +265,11 @@ def test_falsifiers_tell_what_holds():
         if one.arm == "ceas, shuffled":
             return 0.6 + 0.01 * one.seed
         # One lie pays: accuracy falls by it on every seed.
-        return 0.9 - (0.05 + 0.001 * one.seed if one.attack == "false claims, negative" else 0.0)
+        return 0.9 - (0.05 + 0.001 * one.seed if one.attack == "lie: negative" else 0.0)
 
     found = falsifiers(SMALL, rows_of(falsifier_trainings(SMALL, untuned(SMALL)), accuracy))
     failed = [one.what for one in found if not one.holds]
-    assert failed == ["false claims, negative, against ceas"]
+    assert failed == ["lie: negative, against ceas"]
     (table,), claims = falsifier_tables(found)
     assert len(table.rows) == len(claims) == len(found)
 

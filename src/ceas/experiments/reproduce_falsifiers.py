@@ -33,8 +33,8 @@ EQUAL_NODES = (
     "hardware.visibility_spread=0",
     "hardware.gate_error_spread=0",
 )
-_LIES = ("false claims, x10", "false claims", "false claims, negative", "false claims, no number")
-_TRUTHFUL = "search"
+_LIES = ("lie: x10", "false claims", "lie: negative", "lie: no number")
+_TRUTHFUL = "search near"
 _SHUFFLE_SEED = 20_260_208
 # Accuracy below which a training has failed: four classes guessed have a quarter.
 _COLLAPSED = 0.5

@@ -142,32 +142,35 @@ class Training:
         )
 
 
-_SEARCH = {"evaluations": 8}
+# A sign; the attack's own default takes four times as long and finds little more.
+_SEARCH = {"evaluations": 5}
+_NEAR = {**_SEARCH, "step": 0.5, "goal": "alignment"}
 ATTACKS: tuple[AttackChoice, ...] = (
     AttackChoice(name="none", attack="none"),
     AttackChoice(name="sign flip", attack="sign_flip", parameters={"factor": 2.0}),
     AttackChoice(name="IPM .5", attack="inner_product_manipulation", parameters={"factor": 0.5}),
     AttackChoice(name="IPM 2", attack="inner_product_manipulation", parameters={"factor": 2.0}),
     AttackChoice(name="ALIE", attack="a_little_is_enough"),
+    AttackChoice(name="ALIE, jitter", attack="a_little_is_enough", parameters={"jitter": 1.0}),
+    AttackChoice(name="IPM 2, jitter", attack="inner_product_manipulation", parameters={"factor": 2.0, "jitter": 1.0}),
     AttackChoice(name="MinMax", attack="min_max"),
     AttackChoice(name="mimic", attack="mimic"),
     AttackChoice(name="drift", attack="drift"),
     AttackChoice(name="ROP", attack="relocated_orthogonal"),
-    AttackChoice(name="sleeper", attack="sleeper", parameters=_SEARCH),
     AttackChoice(name="label flip", attack="label_flip"),
     AttackChoice(name="search", attack="opt_alie", parameters=_SEARCH),
-    AttackChoice(name="search near", attack="opt_alie", parameters={**_SEARCH, "step": 0.5, "goal": "alignment"}),
-    AttackChoice(name="search IPM", attack="opt_ipm", parameters=_SEARCH),
+    AttackChoice(name="search near", attack="opt_alie", parameters=_NEAR),
+    AttackChoice(name="search, jitter", attack="opt_alie", parameters={**_NEAR, "jitter": 1.0}),
     AttackChoice(
         name="false claims",
         attack="with_false_claims",
-        parameters={"attack": "opt_alie", "attack_parameters": _SEARCH, "claim_factor": 1000.0},
+        parameters={"attack": "opt_alie", "attack_parameters": _NEAR, "claim_factor": 1000.0},
     ),
     *(
         AttackChoice(
-            name=f"false claims, {name}",
+            name=f"lie: {name}",
             attack="with_false_claims",
-            parameters={"attack": "opt_alie", "attack_parameters": _SEARCH, **lie},
+            parameters={"attack": "opt_alie", "attack_parameters": _NEAR, **lie},
         )
         for name, lie in (
             ("x10", {"claim_factor": 10.0}),
@@ -204,8 +207,8 @@ ARMS: tuple[Arm, ...] = (
 # Averages are broken by any of these; more attacks could only lower their worst case.
 ATTACKS_ON_MEANS = ("IPM 2", "search", "search near")
 # Attacks of fractions between none and the largest.
-ATTACKS_BETWEEN = ("IPM .5", "ALIE", "MinMax", "mimic", "search", "search near", "false claims")
-ATTACKS_OF_TUNING = ("none", "ALIE", "MinMax", "search near")
+ATTACKS_BETWEEN = ("ALIE", "IPM 2, jitter", "MinMax", "mimic", "search near")
+ATTACKS_OF_TUNING = ("none", "IPM 2, jitter", "MinMax", "search near")
 LEARNING_RATES = (0.05, 0.1, 0.2, 0.4)
 
 
@@ -349,7 +352,9 @@ def _toml(value: Any) -> str:
 
 _ALL_ARMS = tuple(one.name for one in ARMS if one.family != "falsifier")
 # Further lies are for the table of falsifiers.
-_ALL_ATTACKS = tuple(one.name for one in ATTACKS if one.name not in ("none", "absent") and "," not in one.name)
+_ALL_ATTACKS = tuple(
+    one.name for one in ATTACKS if one.name not in ("none", "absent") and not one.name.startswith("lie: ")
+)
 
 FULL = Plan(
     name="full",
