@@ -159,7 +159,7 @@ def test_tuning_chooses_the_trial_whose_worst_attack_is_best(tmp_path):
         rate = float(one.overrides[0].partition("=")[2])
         # The largest rate has the best mean, the rate 0.1 the best worst case.
         if rate == 0.4:
-            return 0.2 if one.attack == "ALIE" else 0.99
+            return 0.2 if one.attack == "MinMax" else 0.99
         return 0.6 if rate == 0.1 else 0.5
 
     tuned = choose(plan, rows_of(tuning_trainings(plan), accuracy))
