@@ -68,15 +68,20 @@ def reproduce(
 
     with kept_if_interrupted(directory), progress_display() as progress:
         found = make(plan, tables or (), out=directory, choices=choices, progress=progress, command=shlex.join(command))
+    from ceas.report import write_report
+
+    page = write_report([directory])
     if as_json:
         print_json({**found.to_document(), "directory": str(directory)})
         return
     _print(found)
-    typer.echo(f"tables: {directory / 'reproduction.json'}")
+    typer.echo(f"tables: {directory / 'reproduction.json'}\nreport: {page}")
 
 
 def _print(found: "Reproduction") -> None:
     for table in found.tables:
+        if table.is_detail:
+            continue
         print_rows([_texts(row) for row in table.rows], title=table.title, is_dense=True)
         if table.note:
             typer.echo(f"{table.note}\n")

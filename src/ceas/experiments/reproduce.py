@@ -34,7 +34,10 @@ from ceas.experiments.results import plain_json
 from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.runtime.progress import Progress
 
-__all__ = ["Reproduction", "reproduce", "tune"]
+__all__ = ["REPRODUCTION_FILE", "Reproduction", "reproduce", "tune"]
+
+REPRODUCTION_FILE = "reproduction.json"
+"""Everything that is printed, in the directory of the reproduction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +129,7 @@ def reproduce(
         command=command,
     )
     text = json.dumps(plain_json(result.to_document()), indent=1, allow_nan=False)
-    write_atomically(out / "reproduction.json", lambda temporary: temporary.write_text(text + "\n", "utf-8"))
+    write_atomically(out / REPRODUCTION_FILE, lambda temporary: temporary.write_text(text + "\n", "utf-8"))
     return result
 
 

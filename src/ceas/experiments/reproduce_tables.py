@@ -9,7 +9,7 @@ from ceas.experiments.reproduce_entanglement import EntanglementFigure
 from ceas.experiments.reproduce_falsifiers import Falsifier
 from ceas.experiments.reproduce_plan import N_NODES, OBLIVIOUS_POLICY, OURS
 from ceas.experiments.reproduce_variance import SCHEMES, TRAINED_ROUNDS, VarianceFigure
-from ceas.experiments.statistics import MeanInterval, PairedDifference
+from ceas.experiments.statistics import MeanInterval, PairedDifference, mean_interval
 
 __all__ = [
     "Claim",
@@ -39,12 +39,14 @@ class ReproducedTable:
         title: What it shows.
         rows: Rows with the same keys each; a value is a text, a number, an `Interval` or None.
         note: What a reader has to know.
+        is_detail: Whether it is too long to be printed; pages and documents have it.
     """
 
     name: str
     title: str
     rows: tuple[Mapping[str, Any], ...]
     note: str = ""
+    is_detail: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,12 @@ def accuracy_tables(
             note="For each seed the least accuracy over the attacks, each the mean of the last five evaluations; mean "
             "over the seeds. At 0 attackers robust rules are told to withstand the largest number. Averages meet three "
             "attacks only, which flatters them; `honest only` knows who is honest.",
+        ),
+        ReproducedTable(
+            name="by-attack",
+            title="Test accuracy under every attack",
+            rows=tuple(row for one in figures for row in _attack_rows(one)),
+            is_detail=True,
         ),
         ReproducedTable(
             name="differences",
@@ -233,6 +241,22 @@ def _arm_row(one: ArmFigure, tuned: Mapping[str, Mapping[str, Sequence[str]]]) -
         "mean over attacks": float(sum(values.mean() for values in one.by_attack.values()) / len(one.by_attack)),
         "tuned": " ".join(_short(text) for text in tuned[one.dataset][one.arm]),
     }
+
+
+def _attack_rows(one: ArmFigure) -> list[dict[str, Any]]:
+    return [
+        {
+            "data": one.dataset,
+            "attackers": one.n_byzantine,
+            "scheduler": _scheduler(one.policy),
+            "rule": one.arm,
+            "kind": one.family,
+            "attack": attack,
+            "accuracy": _interval(mean_interval(values)),
+            "attackers' weight": one.weight[attack],
+        }
+        for attack, values in one.by_attack.items()
+    ]
 
 
 def _short(override: str) -> str:

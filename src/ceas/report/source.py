@@ -17,21 +17,25 @@ from ceas.experiments.schedule_store import is_schedule, read_schedule
 
 __all__ = [
     "BENCHMARK_FILE",
+    "REPRODUCTION_FILE",
     "Benchmark",
     "Comparison",
     "Run",
     "Table",
     "is_benchmark",
     "is_comparison",
+    "is_reproduction",
     "is_schedule",
     "known_mean",
     "load_benchmark",
     "load_comparison",
+    "load_reproduction",
     "load_run",
     "read_schedule",
 ]
 
 BENCHMARK_FILE = "rows.json"
+REPRODUCTION_FILE = "reproduction.json"
 _COMPARISON_FILE = "compare.parquet"
 
 
@@ -211,3 +215,24 @@ def known_mean(values: NDArray[np.float64]) -> float | None:
     """Return the mean of what is known, or None where nothing is."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if known.size else None
+
+
+def is_reproduction(directory: Path) -> bool:
+    """Tell whether a directory holds a reproduction of the published claims."""
+    return (directory / REPRODUCTION_FILE).is_file()
+
+
+def load_reproduction(directory: Path) -> Mapping[str, Any]:
+    """Read the document of a reproduction.
+
+    Raises:
+        RunDirectoryError: It cannot be read, or is of another version.
+    """
+    path = directory / REPRODUCTION_FILE
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(document, dict) or document.get("kind") != "reproduction":
+        raise RunDirectoryError(f"{path}: not a reproduction")
+    return document

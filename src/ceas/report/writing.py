@@ -9,15 +9,18 @@ from ceas.report.benchmark_page import benchmark_page
 from ceas.report.comparison_page import comparison_page
 from ceas.report.learning_benchmark_page import learning_benchmark_page
 from ceas.report.reference_page import reference_page
+from ceas.report.reproduction_page import reproduction_page
 from ceas.report.run_page import run_page
 from ceas.report.schedule_page import schedule_page
 from ceas.report.side_by_side_page import side_by_side_page
 from ceas.report.source import (
     is_benchmark,
     is_comparison,
+    is_reproduction,
     is_schedule,
     load_benchmark,
     load_comparison,
+    load_reproduction,
     load_run,
     read_schedule,
 )
@@ -39,6 +42,8 @@ def _page(directories: Sequence[Path]) -> str:
             return _BENCHMARK_PAGES[found.name](found.rows, is_quick=found.is_quick)
         if is_schedule(only):
             return schedule_page(read_schedule(only))
+        if is_reproduction(only):
+            return reproduction_page(load_reproduction(only))
         return comparison_page(load_comparison(only)) if is_comparison(only) else run_page(load_run(only))
     for directory in directories:
         if is_comparison(directory):
@@ -47,6 +52,8 @@ def _page(directories: Sequence[Path]) -> str:
             raise RunDirectoryError(f"{directory} holds a benchmark; only runs can be shown side by side.")
         if is_schedule(directory):
             raise RunDirectoryError(f"{directory} holds a schedule study; only runs can be shown side by side.")
+        if is_reproduction(directory):
+            raise RunDirectoryError(f"{directory} holds a reproduction; only runs can be shown side by side.")
     return side_by_side_page([load_run(directory) for directory in directories])
 
 
