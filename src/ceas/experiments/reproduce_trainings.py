@@ -78,7 +78,6 @@ def train_missing(
     wanted = list(dict.fromkeys(trainings))
     scenarios = {one: one.scenario(base) for one in {replace(one, seed=0) for one in wanted}}
     named = {one: scenarios[replace(one, seed=0)] for one in wanted}
-    keys = {(scenario.scenario_id, one.seed) for one, scenario in named.items()}
     done = finished_trainings(out)
     missing = [(one, scenario) for one, scenario in named.items() if (scenario.scenario_id, one.seed) not in done]
     count = len(wanted) - len(missing)
@@ -92,10 +91,18 @@ def train_missing(
         write_trainings(out, batch)
         count += len(batch)
         tell()
-    rows = read_trainings(out)
-    found = list(zip(rows["scenario_id"].tolist(), rows["seed"].tolist(), strict=True))
-    belongs = np.array([key in keys for key in found], bool)
-    return {name: column[belongs] for name, column in rows.items()}
+    return _labelled(named, read_trainings(out))
+
+
+def _labelled(named: Mapping[Training, Scenario], rows: Columns) -> Columns:
+    """Return one row for each training that is wanted; another table may have trained it under other names."""
+    at = {key: index for index, key in enumerate(zip(rows["scenario_id"].tolist(), rows["seed"].tolist(), strict=True))}
+    chosen = np.array([at[scenario.scenario_id, one.seed] for one, scenario in named.items()], np.int64)
+    found = {name: column[chosen] for name, column in rows.items()}
+    for label in ("arm", "attack", "variant"):
+        found[label] = np.array([getattr(one, label) for one in named], object)
+    found["overrides"] = np.array([" ".join(one.overrides) for one in named], object)
+    return found
 
 
 def _groups(missing: Sequence[tuple[Training, Scenario]]) -> list[_Group]:
