@@ -235,7 +235,8 @@ def test_a_training_of_another_table_counts_under_the_name_that_is_asked_for(tmp
     base = load_scenario("headline")
     planned = next(iter(SMALL.accuracy_trainings(untuned(SMALL))))
     train_missing(base, [planned], out=tmp_path)
-    monkeypatch.setattr(reproduce_trainings, "_in_workers", lambda groups: pytest.fail() if groups else iter(()))
+    # Nothing is left to train.
+    monkeypatch.setattr(reproduce_trainings, "_in_workers", lambda groups: iter([1 / 0] if groups else ()))
     rows = train_missing(base, [replace(planned, variant="certified")], out=tmp_path)
     assert rows["variant"].tolist() == ["certified"]
 

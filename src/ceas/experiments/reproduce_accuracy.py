@@ -86,10 +86,10 @@ class Difference:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached and the interval excludes 0; None without a goal."""
+        """Whether the goal is reached and Student's interval excludes 0; None without a goal."""
         if self.target is None:
             return None
-        return self.difference.mean >= self.target and self.difference.low > 0
+        return self.difference.mean >= self.target and self.difference.student_low > 0
 
 
 def accuracy_figures(plan: Plan, rows: Columns) -> list[ArmFigure]:

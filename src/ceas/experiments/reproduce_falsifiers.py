@@ -167,13 +167,13 @@ def _falsifier(what: str, expected: str, one: tuple[FloatArray, float], other: t
 
 def _vanishing(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
     found = _falsifier(what, "falls", one, other)
-    return replace(found, holds=_known(found, found.difference.high < 0))
+    return replace(found, holds=_known(found, found.difference.student_high < 0))
 
 
 def _lie(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
     """A lie gains when accuracy falls by it, more than the interval excludes, or the liars' weight rises."""
     found = _falsifier(what, "gains nothing: accuracy not below that under truthful claims", one, other)
-    return replace(found, holds=_known(found, not found.difference.high < 0))
+    return replace(found, holds=_known(found, not found.difference.student_high < 0))
 
 
 def _collapse(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:

@@ -15,7 +15,7 @@ from ceas.report.marks import tip
 from ceas.report.markup import Markup, join, tag
 from ceas.report.page import command_block, contents, document, page_header
 from ceas.report.panel import responsive
-from ceas.report.tables import Cell, number_cell, sortable_table, text_cell
+from ceas.report.tables import Cell, number_cell, plain_table, sortable_table, text_cell
 
 __all__ = ["reproduction_page"]
 
@@ -62,8 +62,8 @@ def _summary(found: Mapping[str, Any]) -> Markup:
 
 
 def _goals(claims: Sequence[Row]) -> Markup:
-    rows = [[text_cell(one["text"]), text_cell(one["measured"]), text_cell(_verdict(one["is_met"]))] for one in claims]
-    table = sortable_table(["goal", "measured", "reached"], rows, caption="Goals and what was measured.")
+    rows = [(_verdict(one["is_met"]), [one["text"], one["measured"]]) for one in claims]
+    table = plain_table(["reached", "goal", "measured"], rows, caption="Goals and what was measured.", is_text=True)
     return tag("section", tag("h2", "Goals"), table, id="goals")
 
 
