@@ -26,7 +26,7 @@ def reproduce(
         list[str] | None,
         typer.Argument(
             metavar="[TABLE]...",
-            help="accuracy, entanglement, variance, convergence, falsifiers; default: all. tuning: choose every rule's "
+            help="accuracy, entanglement, variance, falsifiers; default: all. tuning: choose every rule's "
             "parameters anew, with as many trials for each, on seeds that no table reports.",
         ),
     ] = None,

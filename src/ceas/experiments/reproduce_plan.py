@@ -39,7 +39,7 @@ __all__ = [
 
 Family = Literal["mean", "robust", "weighted", "ours", "ceiling", "falsifier"]
 
-TABLES = ("accuracy", "entanglement", "variance", "convergence", "falsifiers")
+TABLES = ("accuracy", "entanglement", "variance", "falsifiers")
 N_NODES = 50
 TUNING_SEEDS = (910_001, 910_002, 910_003)
 # A scheduler that knows neither the age nor the fidelity of its pairs: it serves whoever asks with the oldest.
@@ -229,7 +229,6 @@ class Plan:
         coherence_times_s: Coherence times of the table `entanglement` (s).
         schedule_rounds: Rounds of each of its runs.
         variance_repeats: Times that every gradient of the table `variance` is drawn.
-        certified_rounds: Training rounds of the table `convergence`.
     """
 
     name: str
@@ -244,7 +243,6 @@ class Plan:
     coherence_times_s: tuple[float, ...]
     schedule_rounds: int
     variance_repeats: int
-    certified_rounds: int
 
     def accuracy_trainings(self, choices: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Iterator[Training]:
         """Return the trainings of the table `accuracy`.
@@ -368,7 +366,6 @@ FULL = Plan(
     coherence_times_s=(0.05, 0.1, 0.15, 0.3, 0.6),
     schedule_rounds=10,
     variance_repeats=200,
-    certified_rounds=150,
 )
 QUICK = Plan(
     name="quick",
@@ -382,7 +379,6 @@ QUICK = Plan(
     coherence_times_s=(0.05, 0.15),
     schedule_rounds=2,
     variance_repeats=40,
-    certified_rounds=30,
 )
 
 
