@@ -39,50 +39,16 @@ def geometric_median_weights(
     Source:
         Vardi and Zhang, PNAS 97, 1423 (2000).
     """
+    from ceas.aggregation.median_loops import balance_of_median  # noqa: PLC0415 - `import ceas` must stay light
+
     mass = np.ones(len(points)) if weights is None else weights
     scale = float(np.median(np.linalg.norm(points - start, axis=1)))
-    centre = start
-    balance = _shares(mass)
-    for step in range(MAXIMUM_STEPS):
-        # Weiszfeld's iteration crawls towards a minimiser that is itself a data point, so that is tested now and then.
-        if step % 50 == 3 and (corner := _corner(points, mass, centre, TOUCHING * scale)) is not None:
-            return corner
-        balance = _pull(points, mass, centre, TOUCHING * scale)
-        previous, centre = centre, balance @ points
-        if np.linalg.norm(centre - previous) <= tolerance * scale:
-            break
+    balance: FloatArray = balance_of_median(
+        np.ascontiguousarray(points, np.float64),
+        np.ascontiguousarray(mass, np.float64),
+        np.ascontiguousarray(start, np.float64),
+        TOUCHING * scale,
+        tolerance * scale,
+        MAXIMUM_STEPS,
+    )
     return balance
-
-
-def _pull(points: FloatArray, mass: FloatArray, centre: FloatArray, radius: float) -> FloatArray:
-    """One step of the iteration, as convex weights of the points."""
-    slopes, held = _slopes(points, mass, centre, radius)
-    total, resistance = float(slopes.sum()), float(held.sum())
-    if total <= 0:
-        return _shares(held)
-    # Points that the centre sits on resist with their own mass; without any, this is Weiszfeld's step.
-    force = float(np.linalg.norm(slopes @ (points - centre)))
-    stay = min(1.0, resistance / force) if force > 0 else float(resistance > 0)
-    moved = (1 - stay) * _shares(slopes)
-    return moved + stay * _shares(held) if stay > 0 else moved
-
-
-def _corner(points: FloatArray, mass: FloatArray, centre: FloatArray, radius: float) -> FloatArray | None:
-    """Weights at the data point nearest to the centre if that point is the minimiser, else None."""
-    nearest = points[np.argmin(np.where(mass > 0, np.linalg.norm(points - centre, axis=1), np.inf))]
-    slopes, held = _slopes(points, mass, nearest, radius)
-    if np.linalg.norm(slopes @ (points - nearest)) > held.sum():
-        return None
-    return _shares(held)
-
-
-def _slopes(points: FloatArray, mass: FloatArray, centre: FloatArray, radius: float) -> tuple[FloatArray, FloatArray]:
-    """Weight over distance of the points away from the centre, and the weights of those on it."""
-    distances = np.linalg.norm(points - centre, axis=1)
-    here = distances <= radius
-    return np.where(here, 0.0, mass / np.where(here, 1.0, distances)), np.where(here, mass, 0.0)
-
-
-def _shares(parts: FloatArray) -> FloatArray:
-    shares: FloatArray = parts / parts.sum()
-    return shares
