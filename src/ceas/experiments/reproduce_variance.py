@@ -114,13 +114,16 @@ def variance_ratios(scenario: Scenario, seed: int, *, repeats: int) -> dict[str,
     from ceas.experiments.assemble import assemble_training, assemble_world  # noqa: PLC0415 - loaded in workers alone
     from ceas.experiments.run import record_windows  # noqa: PLC0415
     from ceas.runtime.compilation import use_compilation_cache  # noqa: PLC0415
-    from ceas.runtime.learners import Learners  # noqa: PLC0415
+    from ceas.runtime.learners import Learners, Measured  # noqa: PLC0415
 
     use_compilation_cache()
     world = assemble_world(scenario, seed)
     *tested, window = record_windows(scenario, world, seed=seed, rounds=_TESTED_ROUNDS + 1)
     tests = _tests_of(world, tested, seed)
-    learners = Learners(world, replace(assemble_training(scenario), worker_momentum=0.0), seed=seed)
+    training = replace(assemble_training(scenario), worker_momentum=0.0)
+    learners = Learners(world, training, seed=seed, measures=Measured(noisy_fisher=False, fisher=True))
+    # The Fisher information of noisy states takes longer than a draw, and is the same in all.
+    first = Learners(world, training, seed=seed)
     found = []
     for theta in _points(scenario, world, seed):
         contraction = learners.contraction(
@@ -130,7 +133,10 @@ def variance_ratios(scenario: Scenario, seed: int, *, repeats: int) -> dict[str,
             bounding_werner=tests.corners(scenario.certification.bound_error_probability),
         )
         # A window's number names its draws.
-        draws = [learners.train(theta, replace(window, window=window.window + 1 + k)) for k in range(repeats)]
+        draws = [
+            (learners if k else first).train(theta, replace(window, window=window.window + 1 + k))
+            for k in range(repeats)
+        ]
         found.append(_ratios(draws, contraction, world.samples.count, stream(seed, "shuffled_information")))
     return {name: np.array([one[name] for one in found]) for name in SCHEMES}
 
