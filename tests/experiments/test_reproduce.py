@@ -260,6 +260,13 @@ def test_groups_share_network_and_seed():
     assert len(groups) == 2 * len(SMALL.seeds)
 
 
+def test_groups_that_do_not_come_out_even_are_split_over_all_workers():
+    groups = [(1, 2, 3), (4, 5, 6), (7, 8, 9)]
+    assert reproduce_trainings._balanced(groups, 2) == [(1, 2, 3), (4, 5, 6), (7, 9), (8,)]
+    assert reproduce_trainings._balanced(groups, 3) == groups
+    assert reproduce_trainings._balanced([(1,)], 4) == [(1,)]
+
+
 def test_shuffled_information_is_that_of_other_nodes():
     rng = np.random.default_rng(1)
     updates, information = rng.normal(size=(50, 6)), rng.uniform(0.1, 10.0, 50)

@@ -87,7 +87,7 @@ def train_missing(
             progress(ProgressEvent(phase=phase, training_round=count, rounds=len(wanted)))
 
     tell()
-    for batch in _in_workers(deque(_groups(missing))):
+    for batch in _in_workers(deque(_balanced(_groups(missing), n_cores()))):
         write_trainings(out, batch)
         count += len(batch)
         tell()
@@ -114,6 +114,13 @@ def _groups(missing: Sequence[tuple[Training, Scenario]]) -> list[_Group]:
         group = found.setdefault((training.seed, scenario.network_id), {})
         group.setdefault(repr(shared_keys(scenario)), []).append((training, scenario))
     return [tuple(_batches(group.values())) for group in found.values()]
+
+
+def _balanced(groups: Sequence[_Group], n_workers: int) -> list[_Group]:
+    """Split the last groups over all workers where they do not come out even; their networks are simulated in each."""
+    n_whole = len(groups) - len(groups) % n_workers
+    parts = (group[start::n_workers] for group in groups[n_whole:] for start in range(n_workers))
+    return [*groups[:n_whole], *(part for part in parts if part)]
 
 
 def _batches(parts: Iterable[list[tuple[Training, Scenario]]]) -> Iterator[_Batch]:
