@@ -10,7 +10,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,8 @@ _LIES = ("lie: x10", "false claims", "lie: negative", "lie: no number")
 _TRUTHFUL = "search near"
 # The most that agreement of 50 nodes withstands, and how many of them the rule is told.
 _MOST, _TOO_FEW = (N_NODES - 1) // 3, 4
+# Part of the weight that is worth lying for.
+_LEAST_WEIGHT = 0.005
 _SHUFFLE_SEED = 20_260_208
 # Accuracy below which a training has failed: four classes guessed have a quarter.
 _COLLAPSED = 0.5
@@ -79,7 +81,7 @@ def falsifier_trainings(plan: Plan, choices: Mapping[str, Mapping[str, Sequence[
         variant="certified",
         overrides=tuned,
     )
-    mean = replace(shared, arm="certified mean", attack="false claims", declared=0)
+    mean = replace(shared, arm="certified mean", attack="lie: IPM", declared=0)
     trainings = [
         *(replace(shared, arm=arm, attack="none", n_byzantine=0) for arm in ("ceas", "ceas, shuffled")),
         *(replace(shared, arm=arm, attack="ALIE") for arm in ("ceas", "ceas, shuffled")),
@@ -93,6 +95,13 @@ def falsifier_trainings(plan: Plan, choices: Mapping[str, Mapping[str, Sequence[
         yield from (replace(one, seed=seed) for one in trainings)
 
 
+class _Measured(NamedTuple):
+    """Accuracy and the attackers' part of the weight by seed, each shape (seeds,)."""
+
+    accuracy: FloatArray
+    weight: FloatArray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Falsifier:
     """One thing that has to fail, to vanish or to gain nothing.
@@ -104,6 +113,7 @@ class Falsifier:
         reference: Accuracy without it, by seed.
         difference: The former less the latter, paired by seed.
         weight: Attackers' part of the weight with and without it, mean over seeds and rounds.
+        weight_difference: The former less the latter, paired by seed.
         holds: Whether what has to happen did; None where one seed cannot tell.
     """
 
@@ -113,6 +123,7 @@ class Falsifier:
     reference: FloatArray
     difference: PairedDifference
     weight: tuple[float, float]
+    weight_difference: PairedDifference
     holds: bool | None
 
 
@@ -124,7 +135,7 @@ def falsifiers(plan: Plan, rows: Columns) -> list[Falsifier]:
     """
     most = plan.attackers[-1]
 
-    def of(arm: str, attack: str, n_byzantine: int, variant: str = "certified") -> tuple[FloatArray, float]:
+    def of(arm: str, attack: str, n_byzantine: int, variant: str = "certified") -> _Measured:
         return _measured(plan, rows, arm=arm, attack=attack, n_byzantine=n_byzantine, variant=variant)
 
     clean, attacked, truthful = of("ceas", "none", 0), of("ceas", "ALIE", most), of("ceas", _TRUTHFUL, most)
@@ -134,49 +145,51 @@ def falsifiers(plan: Plan, rows: Columns) -> list[Falsifier]:
         *(_lie(f"{lie}, against ceas", of("ceas", lie, most), truthful) for lie in _LIES),
         _lie("false claims that are believed, against ceas", of("ceas", "false claims", most, "believed"), truthful),
         _collapse(
-            "false claims that are believed, against a weighted mean",
-            of("certified mean", "false claims", most, "believed"),
-            of("certified mean", "false claims", most),
+            "IPM with claims x1000 that are believed, against a weighted mean",
+            of("certified mean", "lie: IPM", most, "believed"),
+            of("certified mean", "lie: IPM", most),
         ),
         _vanishing(f"{_MOST} attackers, {_TOO_FEW} declared", of("ceas", _TRUTHFUL, _MOST), truthful),
     ]
 
 
-def _measured(plan: Plan, rows: Columns, **key: Any) -> tuple[FloatArray, float]:
+def _measured(plan: Plan, rows: Columns, **key: Any) -> _Measured:
     own = rows["dataset"] == plan.datasets[0]
     for name, value in key.items():
         own = own & (rows[name] == value)
-    found = dict(zip(rows["seed"][own].tolist(), rows["test_accuracy"][own].tolist(), strict=True))
-    if lacking := [seed for seed in plan.seeds if seed not in found]:
+    place = dict(zip(rows["seed"][own].tolist(), np.flatnonzero(own).tolist(), strict=True))
+    if lacking := [seed for seed in plan.seeds if seed not in place]:
         raise RunDirectoryError(f"no training of {', '.join(str(value) for value in key.values())}, seed {lacking[0]}")
-    accuracy = np.array([found[seed] for seed in plan.seeds])
-    return accuracy, float(np.mean(rows["byzantine_weight"][own]))
+    chosen = [place[seed] for seed in plan.seeds]
+    return _Measured(rows["test_accuracy"][chosen], rows["byzantine_weight"][chosen])
 
 
-def _falsifier(what: str, expected: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
+def _falsifier(what: str, expected: str, one: _Measured, other: _Measured) -> Falsifier:
     return Falsifier(
         what=what,
         expected=expected,
-        accuracy=one[0],
-        reference=other[0],
-        difference=paired_difference(one[0], other[0]),
-        weight=(one[1], other[1]),
+        accuracy=one.accuracy,
+        reference=other.accuracy,
+        difference=paired_difference(one.accuracy, other.accuracy),
+        weight=(float(one.weight.mean()), float(other.weight.mean())),
+        weight_difference=paired_difference(one.weight, other.weight),
         holds=None,
     )
 
 
-def _vanishing(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
+def _vanishing(what: str, one: _Measured, other: _Measured) -> Falsifier:
     found = _falsifier(what, "falls", one, other)
     return replace(found, holds=_known(found, found.difference.student_high < 0))
 
 
-def _lie(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
-    """A lie gains when accuracy falls by it, more than the interval excludes, or the liars' weight rises."""
-    found = _falsifier(what, "gains nothing: accuracy not below that under truthful claims", one, other)
-    return replace(found, holds=_known(found, not found.difference.student_high < 0))
+def _lie(what: str, one: _Measured, other: _Measured) -> Falsifier:
+    found = _falsifier(what, "gains nothing, in accuracy or weight, over truthful claims", one, other)
+    weight = found.weight_difference
+    gains = found.difference.student_high < 0 or (weight.student_low > 0 and weight.mean > _LEAST_WEIGHT)
+    return replace(found, holds=_known(found, not gains))
 
 
-def _collapse(what: str, one: tuple[FloatArray, float], other: tuple[FloatArray, float]) -> Falsifier:
+def _collapse(what: str, one: _Measured, other: _Measured) -> Falsifier:
     found = _falsifier(what, f"collapses: below {_COLLAPSED:g}", one, other)
     return replace(found, holds=_known(found, float(found.accuracy.mean()) < _COLLAPSED))
 

@@ -178,6 +178,7 @@ ATTACKS: tuple[AttackChoice, ...] = (
             ("no number", {"lie": "not_a_number"}),
         )
     ),
+    AttackChoice(name="lie: IPM", attack="inflated_claim"),
     # What the ceiling needs: attackers that send nothing, and are not missed.
     AttackChoice(name="absent", attack="withholding"),
 )
