@@ -70,7 +70,9 @@ def test_any_attack_goes_with_false_claims() -> None:
 
 def test_conduct() -> None:
     honest = {name for name, attack in ATTACKS.items() if conduct_of(attack) == Conduct()}
-    assert set(ATTACKS) - honest == {"label_flip", "circuit_fault", "withholding", "pair_griefing"}
+    on_messages = {"equivocation", "replay"}
+    assert set(ATTACKS) - honest == {"label_flip", "circuit_fault", "withholding", "pair_griefing", *on_messages}
+    assert {name for name, attack in ATTACKS.items() if conduct_of(attack).tampers_with_messages} == on_messages
     assert conduct_of(attacks.label_flip).flips_labels
     assert conduct_of(attacks.withholding).withholds
     assert conduct_of(attacks.pair_griefing).wastes_pairs
@@ -83,6 +85,29 @@ def test_conduct() -> None:
         conduct_of(partial(attacks.with_false_claims, attack="nothing"))
     with pytest.raises(DomainError, match="no parameter `w`"):
         conduct_of(partial(attacks.with_false_claims, attack="drift", attack_parameters={"w": 1}))
+
+
+@pytest.mark.parametrize("carrier", [attacks.equivocation, attacks.replay])
+def test_attacks_on_messages_carry_any_other_and_its_lies(carrier: Any) -> None:
+    honest = np.random.default_rng(1).normal(size=(8, 4))
+    flipping = send(partial(carrier, attack="sign_flip"), honest, 2, rng=rng())
+    np.testing.assert_array_equal(flipping.updates, send(attacks.sign_flip, honest, 2, rng=rng()).updates)
+    lying = partial(carrier, attack="inflated_claim", attack_parameters={"claim_factor": 2.0})
+    np.testing.assert_allclose(claims_sent(lying, CLAIMS), falsify_claims(CLAIMS, lie="inflated", factor=2.0))
+    assert conduct_of(partial(carrier, attack="label_flip")).flips_labels
+    for inner in ("equivocation", "replay", "with_false_claims"):
+        with pytest.raises(UnknownNameError):
+            conduct_of(partial(carrier, attack=inner))
+
+
+def test_equivocators_tell_one_version_to_half_or_more() -> None:
+    assert conduct_of(attacks.equivocation).equivocation_share == 0.5
+    assert conduct_of(partial(attacks.equivocation, share=0.8)).equivocation_share == 0.8
+    for share in (0.4, 1.1, float("nan")):
+        with pytest.raises(DomainError, match="share"):
+            conduct_of(partial(attacks.equivocation, share=share))
+        with pytest.raises(DomainError, match="share"):
+            attacks.equivocation(np.ones((4, 2)), 1, rng=rng(), share=share)
 
 
 def own_attack(

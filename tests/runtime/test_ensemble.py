@@ -174,6 +174,7 @@ def test_what_cannot_be_trained_together_is_refused(base: Scenario, trace: Netwo
     refused([], "at least one")
     other = base.with_overrides(["learning.minibatch=3", "data.concentration=2"])
     refused([base, base, other], r"scenario 2 differs from the first in data.concentration, learning.minibatch")
+    refused([base, base.with_overrides(["byzantine.attack=replay"])], "shares it with no other")
     refused([base.with_overrides(["clock.rounds=9"])], "holds 3, fewer than the scenario's 9")
     with pytest.raises(DomainError, match="at least one"):
         Ensemble([])

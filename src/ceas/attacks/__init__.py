@@ -1,4 +1,4 @@
-"""What malicious nodes do: to updates, data, circuits, claims, deadlines and pairs.
+"""What malicious nodes do: to updates, data, circuits, claims, messages, deadlines and pairs.
 
 Every attack has the signature `attack(honest_updates, n_byzantine, *, rng, own_updates=None, ...) -> array`, see
 `send`. An attack's parameters are its threat model; `docs/attacks.md` lists them all.
@@ -13,9 +13,11 @@ from ceas.attacks.conduct import (
     circuit_fault,
     claims_sent,
     conduct_of,
+    equivocation,
     inflated_claim,
     label_flip,
     pair_griefing,
+    replay,
     with_false_claims,
     withholding,
 )
@@ -46,6 +48,7 @@ __all__ = [
     "claims_sent",
     "conduct_of",
     "drift",
+    "equivocation",
     "falsify_claims",
     "free_riding",
     "gaussian",
@@ -64,6 +67,7 @@ __all__ = [
     "opt_ipm",
     "pair_griefing",
     "relocated_orthogonal",
+    "replay",
     "send",
     "sign_flip",
     "sleeper",

@@ -1,4 +1,4 @@
-"""Attacks that do more than choose an update: on data, circuits, claims, deadlines and pairs.
+"""Attacks that do more than choose an update: on data, circuits, claims, messages, deadlines and pairs.
 
 Such an attack says what the attackers do with their own hands (`conduct_of`) and what they claim (`claims_sent`); the
 runtime carries it out. Called as an attack on updates, it returns what they then send.
@@ -36,9 +36,11 @@ __all__ = [
     "circuit_fault",
     "claims_sent",
     "conduct_of",
+    "equivocation",
     "inflated_claim",
     "label_flip",
     "pair_griefing",
+    "replay",
     "with_false_claims",
     "withholding",
 ]
@@ -72,12 +74,22 @@ class Conduct(NamedTuple):
         circuit_fault: What they add to their circuits.
         wastes_pairs: Whether they take their Bell pairs and run no shots with them.
         withholds: Whether their updates never arrive.
+        equivocation_share: Share of the honest nodes that get one version of their messages, while the others get
+            another; None if all get the same.
+        replays: Whether they send frames again: their own, those of the last round, and those of others.
     """
 
     flips_labels: bool = False
     circuit_fault: CircuitFault | None = None
     wastes_pairs: bool = False
     withholds: bool = False
+    equivocation_share: float | None = None
+    replays: bool = False
+
+    @property
+    def tampers_with_messages(self) -> bool:
+        """Whether the exchange itself differs from that of honest nodes."""
+        return self.replays or self.equivocation_share is not None
 
 
 @update_attack
@@ -165,18 +177,52 @@ def with_false_claims(
         DomainError: The lie is not known, the factor is not positive and finite, or a parameter is not the attack's.
     """
     falsify_claims(Claims(*(np.zeros(1) for _ in Claims._fields)), lie=lie, factor=claim_factor)
-    return send(
-        partial(_inner_attack(attack, attack_parameters), knowledge=situation.knowledge),
-        situation.honest,
-        situation.n_byzantine,
-        rng=situation.rng,
-        own_updates=situation.own,
-        aggregate=situation.aggregate,
-        last_aggregate=situation.last_aggregate,
-        memory=situation.memory,
-        training_round=situation.training_round,
-        rounds=situation.rounds,
-    )
+    return _sent_by(_inner_attack("with_false_claims", attack, attack_parameters), situation)
+
+
+@update_attack
+def equivocation(
+    situation: Situation,
+    *,
+    attack: str = "a_little_is_enough",
+    share: float = 0.5,
+    attack_parameters: Mapping[str, Any] | None = None,
+) -> Sent:
+    """Send another version of the update to some nodes, and vote for each version where it was sent.
+
+    The second version differs in the last digit of one parameter: what it says does not matter, since no version that
+    less than a quorum was told can be delivered.
+
+    Args:
+        situation: What the attackers know.
+        attack: Name of the attack that makes the first version.
+        share: Share of the honest nodes that get the first version, rounded up, in [0.5, 1].
+        attack_parameters: Parameters of the attack.
+
+    Raises:
+        UnknownNameError: There is no such attack.
+        DomainError: The share is out of range, or a parameter is not the attack's.
+    """
+    _checked_share(share)
+    return _sent_by(_inner_attack("equivocation", attack, attack_parameters), situation)
+
+
+@update_attack
+def replay(
+    situation: Situation, *, attack: str = "a_little_is_enough", attack_parameters: Mapping[str, Any] | None = None
+) -> Sent:
+    """Send every frame twice, and with it a proposal of the last round and a frame of an honest node.
+
+    Args:
+        situation: What the attackers know.
+        attack: Name of the attack that makes the update.
+        attack_parameters: Parameters of the attack.
+
+    Raises:
+        UnknownNameError: There is no such attack.
+        DomainError: A parameter is not the attack's.
+    """
+    return _sent_by(_inner_attack("replay", attack, attack_parameters), situation)
 
 
 ATTACKS: dict[str, Callable[..., FloatArray]] = {
@@ -201,8 +247,13 @@ ATTACKS: dict[str, Callable[..., FloatArray]] = {
     "with_false_claims": with_false_claims,
     "withholding": withholding,
     "pair_griefing": pair_griefing,
+    "equivocation": equivocation,
+    "replay": replay,
 }
 """Every attack by its name."""
+
+# Attacks that carry another one; of these, false claims may carry one on messages and not the reverse.
+_CARRIERS = {"with_false_claims": with_false_claims, "equivocation": equivocation, "replay": replay}
 
 
 def claims_sent(attack: UpdateAttack, own_claims: Claims) -> Claims:
@@ -218,7 +269,8 @@ def claims_sent(attack: UpdateAttack, own_claims: Claims) -> Claims:
         return falsify_claims(own_claims, lie="inflated", factor=factor)
     if target is with_false_claims:
         return falsify_claims(own_claims, lie=bound.get("lie", "inflated"), factor=factor)
-    return own_claims
+    carried = _carried(target, bound)
+    return own_claims if carried is None else claims_sent(carried, own_claims)
 
 
 def conduct_of(attack: UpdateAttack) -> Conduct:
@@ -230,11 +282,15 @@ def conduct_of(attack: UpdateAttack) -> Conduct:
 
     Raises:
         DomainError: A bound parameter is not known.
-        UnknownNameError: The attack within `with_false_claims` is not known.
+        UnknownNameError: The attack that another one carries is not known.
     """
     target, bound = unbound(attack)
-    if target is with_false_claims:
-        return conduct_of(_inner_attack(bound.get("attack", "a_little_is_enough"), bound.get("attack_parameters")))
+    carried = _carried(target, bound)
+    if carried is not None:
+        conduct = conduct_of(carried)
+        if target is equivocation:
+            return conduct._replace(equivocation_share=_checked_share(bound.get("share", 0.5)))
+        return conduct._replace(replays=True) if target is replay else conduct
     if target is circuit_fault:
         fault = _checked_fault(bound.get("operation", "pauli"), bound.get("place", "input"))
         return Conduct(circuit_fault=fault)
@@ -243,8 +299,17 @@ def conduct_of(attack: UpdateAttack) -> Conduct:
     )
 
 
-def _inner_attack(name: str, parameters: Mapping[str, Any] | None) -> Callable[..., FloatArray]:
-    allowed = [known for known in ATTACKS if known != "with_false_claims"]
+def _carried(target: Any, bound: Mapping[str, Any]) -> UpdateAttack | None:
+    """Return the attack that an attack carries, None if it carries none."""
+    carrier = next((name for name, known in _CARRIERS.items() if target is known), None)
+    if carrier is None:
+        return None
+    return _inner_attack(carrier, bound.get("attack", "a_little_is_enough"), bound.get("attack_parameters"))
+
+
+def _inner_attack(carrier: str, name: str, parameters: Mapping[str, Any] | None) -> Callable[..., FloatArray]:
+    excluded = [carrier] if carrier == "with_false_claims" else list(_CARRIERS)
+    allowed = [known for known in ATTACKS if known not in excluded]
     if name not in allowed:
         raise UnknownNameError("attack", name, allowed)
     parameters = parameters or {}
@@ -252,6 +317,28 @@ def _inner_attack(name: str, parameters: Mapping[str, Any] | None) -> Callable[.
     if unknown:
         raise DomainError(f"Attack `{name}` has no parameter `{sorted(unknown)[0]}`.")
     return partial(ATTACKS[name], **parameters)
+
+
+def _sent_by(attack: Callable[..., FloatArray], situation: Situation) -> Sent:
+    """Return what an attack sends in the situation of the one that carries it."""
+    return send(
+        partial(attack, knowledge=situation.knowledge),
+        situation.honest,
+        situation.n_byzantine,
+        rng=situation.rng,
+        own_updates=situation.own,
+        aggregate=situation.aggregate,
+        last_aggregate=situation.last_aggregate,
+        memory=situation.memory,
+        training_round=situation.training_round,
+        rounds=situation.rounds,
+    )
+
+
+def _checked_share(share: float) -> float:
+    if not 0.5 <= share <= 1:
+        raise DomainError(f"Argument `share` must be in [0.5, 1], but is {share}.")
+    return share
 
 
 def _checked_fault(operation: Operation, place: Place) -> CircuitFault:

@@ -107,6 +107,10 @@ def _check_alike(scenarios: Sequence[Scenario]) -> None:
         if differing:
             told = f"but scenario {index} differs from the first in {', '.join(differing)}"
             raise DomainError(f"Argument `scenarios` must be variants that can share a training, {told}.")
+    if len({each.network_id for each in scenarios}) > 1:
+        raise DomainError(
+            "Argument `scenarios` must share one exchange, but an attack on messages shares it with no other."
+        )
 
 
 def shared_keys(scenario: Scenario) -> dict[str, Any]:

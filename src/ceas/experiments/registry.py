@@ -116,7 +116,11 @@ ATTACKS = {
     "with_false_claims": "ceas.attacks:with_false_claims",
     "withholding": "ceas.attacks:withholding",
     "pair_griefing": "ceas.attacks:pair_griefing",
+    "equivocation": "ceas.attacks:equivocation",
+    "replay": "ceas.attacks:replay",
 }
+# Attacks that change what is exchanged, so that no other scenario can share the exchange.
+ATTACKS_ON_MESSAGES = frozenset({"equivocation", "replay"})
 POLICIES = {
     "oldest_first": "ceas.scheduling:oldest_first",
     "freshest_first": "ceas.scheduling:freshest_first",

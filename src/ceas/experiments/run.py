@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from ceas.attacks import conduct_of
 from ceas.consensus import parameter_digest
 from ceas.errors import DomainError, InterruptedRunError, RunDirectoryError, ScenarioError
 from ceas.experiments.assemble import (
@@ -143,6 +144,7 @@ def _live_source(scenario: Scenario, world: World, *, seed: int, trace_every: in
             seed=seed,
             trace_every=trace_every,
             start_digest=parameter_digest(start, fixed_point_bits=scenario.consensus.fixed_point_bits),
+            conduct=conduct_of(assemble_method(scenario).attack),
         )
     except DomainError as error:
         raise ScenarioError(scenario.name, [str(error)]) from error

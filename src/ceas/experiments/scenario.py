@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ceas.errors import ScenarioError, nearest_name
 from ceas.experiments.files import FILE_CHOICES, file_of
+from ceas.experiments.registry import ATTACKS_ON_MESSAGES
 from ceas.experiments.scenario_checks import complete, cross_mistakes
 from ceas.experiments.scenario_keys import KeyDocumentation, document_key, section_mistakes
 from ceas.experiments.scenario_overrides import apply_overrides, located, set_key
@@ -108,7 +109,10 @@ class Scenario(Section):
 
     @property
     def network_id(self) -> str:
-        """Identity of the network and its schedule alone: which pairs exist, when, and what they are used for."""
+        """Identity of the network, its schedule and exchange: which pairs exist, when, and what they are used for.
+
+        Attackers do not count, but for those who tamper with the exchange.
+        """
         document = self.to_mapping()
         decisive = {name: document[name] for name in ("topology", "hardware", "clock", "schedule", "traffic", "drift")}
         # These keys decide how many pairs a shot needs, and the cap on shots ends the demand for pairs.
@@ -117,6 +121,9 @@ class Scenario(Section):
         if self.hardware.pair_states == "bell_diagonal":
             # The measured qubits, one a class, decide what each correlator of a pair is worth to a shot.
             decisive["data"] = {"n_classes": len(self.data.classes)}
+        attacks = {self.byzantine.attack, self.byzantine.parameters.get("attack")}
+        if attacks & ATTACKS_ON_MESSAGES:
+            decisive["byzantine"] = document["byzantine"]
         return content_hash(_without_file_location(decisive))
 
     def to_mapping(self) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Where a training gets its pairs and its agreed updates from: simulated live, or replayed from a trace.
 
-Neither the network nor the exchange depends on what the updates say: payload attackers follow the protocol, and all
-updates have one length. So a comparison simulates both once per seed and replays them for every method and attack.
+Neither the network nor the exchange depends on what the updates say, and all updates have one length. So a comparison
+simulates both once per seed and replays them for every method and attack; only attacks on messages need an exchange of
+their own.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ceas.attacks import Conduct
 from ceas.authentication import Authenticator, KeyPools, Profile, Rejected, epoch_hash
 from ceas.consensus import Claims, Validate, decode_update, decode_updates, encode_update, parameter_digest
 from ceas.errors import DomainError
@@ -18,6 +20,7 @@ from ceas.network import NetworkState, Policy, WindowRecord, advance_round, init
 from ceas.network.routes import RouteClass
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
 from ceas.runtime.message_network import BroadcastOutcome, MessageTiming, message_timing, run_broadcast
+from ceas.runtime.message_sabotage import MessageSabotage
 from ceas.runtime.world import World
 
 __all__ = [
@@ -107,6 +110,15 @@ class Source(Protocol):
 class LiveSource:
     """The network and the broadcast, simulated.
 
+    Args:
+        world: Network, learners and who is malicious.
+        policy: Scheduling policy.
+        security: How messages are authenticated and agreed on.
+        seed: Root seed of all draws.
+        trace_every: Every how many pairs one is traced; 0 for none.
+        start_digest: Digest of the parameters that all start from.
+        conduct: What the malicious nodes do; what concerns messages is done here.
+
     Raises:
         DomainError: The exchange phase is too short for the broadcast.
     """
@@ -120,6 +132,7 @@ class LiveSource:
         seed: int,
         trace_every: int,
         start_digest: bytes,
+        conduct: Conduct = Conduct(),  # noqa: B008 - immutable
     ) -> None:
         n_nodes = world.topology.n_nodes
         links = world.network.links
@@ -127,6 +140,8 @@ class LiveSource:
         self._policy = policy
         self._security = security
         self._seed = seed
+        tampers = conduct.tampers_with_messages and bool(world.is_byzantine.any())
+        self._sabotage = MessageSabotage(conduct, world.is_byzantine) if tampers else None
         self._network = initial_state(world.network, seed=seed, trace_every=trace_every)
         self._timing = _timing(world, security)
         self._authenticator = Authenticator(
@@ -156,6 +171,8 @@ class LiveSource:
         """
         links, pools = self._world.network.links, self._authenticator.pools
         before = self._authenticator.starved_reseeds[self._pool_index].copy()
+        if self._sabotage is not None:
+            self._sabotage.begin_round(payloads, window.window)
         outcome = run_broadcast(
             payloads,
             training_round=window.window,
@@ -166,6 +183,7 @@ class LiveSource:
             validate=_validator(self._world.model.n_parameters, self._security.fixed_point_bits),
             seed=self._seed,
             byzantine=frozenset(np.flatnonzero(self._world.is_byzantine).tolist()),
+            tamper=None if self._sabotage is None else self._sabotage.tamper,
         )
         starved = self._authenticator.starved_reseeds[self._pool_index] > before
         consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
@@ -191,13 +209,17 @@ class LiveSource:
         return float(self._authenticator.pools.deposit(*ends, served, state_sum).sum())
 
     def to_arrays(self) -> Arrays:
-        """Return the state of the network and of the authenticator."""
-        return prefixed("network", self._network.to_arrays()) | prefixed("keys", self._authenticator.to_arrays())
+        """Return the state of the network, of the authenticator and of the attackers' hands on messages."""
+        sabotage = {} if self._sabotage is None else prefixed("sabotage", self._sabotage.to_arrays())
+        state = prefixed("network", self._network.to_arrays()) | prefixed("keys", self._authenticator.to_arrays())
+        return state | sabotage
 
     def load(self, arrays: Arrays) -> None:
         """Restore what `to_arrays` returned."""
         self._network = NetworkState.from_arrays(unprefixed("network", arrays))
         self._authenticator.load(unprefixed("keys", arrays))
+        if self._sabotage is not None:
+            self._sabotage.load(unprefixed("sabotage", arrays))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

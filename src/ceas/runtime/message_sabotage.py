@@ -1,0 +1,115 @@
+"""What malicious nodes do to messages: they equivocate and replay.
+
+Who equivocates tells a share of the honest nodes one version of its update and the rest another, and all attackers
+vote to each receiver for the versions that it was told. Who replays sends, beside every frame, the same frame again,
+to the same node its proposal of the last round, and a frame that an honest node sent to the attacker.
+
+No key is used that the attacker does not have: a second version is tagged with its own, a replayed frame keeps its tag.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ceas.attacks import Conduct
+from ceas.consensus import Echo, Message, Propose, Ready, value_digest
+from ceas.runtime.checkpoint import Arrays
+from ceas.runtime.message_network import Outgoing
+
+__all__ = ["MessageSabotage"]
+
+
+class MessageSabotage:
+    """The attackers' hands on the frames of a run; `tamper` is the hook of `run_broadcast`.
+
+    Args:
+        conduct: What the attackers do.
+        is_byzantine: Who they are, shape `(nodes,)`.
+    """
+
+    def __init__(self, conduct: Conduct, is_byzantine: NDArray[np.bool_]) -> None:
+        self._liars = frozenset(np.flatnonzero(is_byzantine).tolist())
+        self._replays = conduct.replays
+        honest = np.flatnonzero(~is_byzantine).tolist()
+        share = conduct.equivocation_share
+        # Rounded up, so that the second version is never told to more than the first, hence never delivered.
+        told_first = len(honest) if share is None else math.ceil(share * len(honest))
+        self._told_second = frozenset(honest[told_first:])
+        self._second_votes: dict[tuple[int, bytes], tuple[int, bytes]] = {}
+        self._heard: dict[int, bytes] = {}
+        # Proposals of this round and of the last one by sender and receiver.
+        self._proposals: dict[tuple[int, int], bytes] = {}
+        self._old_proposals: dict[tuple[int, int], bytes] = {}
+
+    def begin_round(self, values: Sequence[bytes], training_round: int) -> None:
+        """Prepare for the exchange of a training round.
+
+        Args:
+            values: Canonical bytes of every node's update; the attackers' are the first versions.
+            training_round: The training round.
+        """
+        self._second_votes = {
+            (liar, value_digest(training_round, liar, values[liar])): (
+                liar,
+                value_digest(training_round, liar, _second_version(values[liar])),
+            )
+            for liar in self._liars
+        }
+        self._heard.clear()
+        self._old_proposals, self._proposals = self._proposals, {}
+
+    def tamper(self, outbox: list[Outgoing], node: int) -> list[Outgoing]:
+        """Return the frames that a node hands to the network in the place of `outbox`."""
+        if node not in self._liars:
+            if self._replays:
+                heard = [each for each in outbox if each.destination in self._liars and each.wire is not None]
+                self._heard |= {each.destination: each.wire for each in heard if each.wire is not None}
+            return outbox
+        sent = [self._versioned(each) for each in outbox] if self._told_second else outbox
+        return [each for one in sent for each in self._replayed(one, node)] if self._replays else sent
+
+    def to_arrays(self) -> Arrays:
+        """Return what is remembered between training rounds: the proposals of the last one."""
+        links = sorted(self._proposals)
+        frames = [np.frombuffer(self._proposals[link], np.uint8) for link in links]
+        return {"links": np.array(links, np.int64).reshape(-1, 2), "frames": np.array(frames, np.uint8)}
+
+    def load(self, arrays: Arrays) -> None:
+        """Restore what `to_arrays` returned."""
+        pairs = zip(arrays["links"].tolist(), arrays["frames"], strict=True)
+        self._proposals = {(source, destination): frame.tobytes() for (source, destination), frame in pairs}
+
+    def _versioned(self, outgoing: Outgoing) -> Outgoing:
+        """Return a frame as its receiver gets it: with the version that this receiver was told."""
+        if outgoing.destination not in self._told_second:
+            return outgoing
+        message: Message
+        match outgoing.message:
+            case Propose(value, parameter_digest):
+                message = Propose(_second_version(value), parameter_digest)
+            case Echo(votes):
+                message = Echo(tuple(self._second_votes.get(vote, vote) for vote in votes))
+            case Ready(votes):
+                message = Ready(tuple(self._second_votes.get(vote, vote) for vote in votes))
+            case _:
+                return outgoing
+        return replace(outgoing, message=message, wire=None) if message != outgoing.message else outgoing
+
+    def _replayed(self, outgoing: Outgoing, node: int) -> list[Outgoing]:
+        """Return a frame with what is sent again beside it."""
+        link = node, outgoing.destination
+        wires = [self._heard.get(node)]
+        if isinstance(outgoing.message, Propose):
+            wires.append(self._old_proposals.get(link))
+            if outgoing.wire is not None:
+                self._proposals[link] = outgoing.wire
+        again = [replace(outgoing, wire=wire) for wire in (*wires, outgoing.wire) if wire is not None]
+        return [outgoing, *again]
+
+
+def _second_version(value: bytes) -> bytes:
+    """Return an update that differs in the last digit of its last parameter."""
+    return value[:-1] + bytes([value[-1] ^ 1])
