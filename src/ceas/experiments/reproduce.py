@@ -15,7 +15,7 @@ from ceas import __version__
 from ceas.errors import CapacityError, UnknownNameError
 from ceas.experiments.reproduce_accuracy import ablations, accuracy_figures, costs, differences
 from ceas.experiments.reproduce_entanglement import entanglement_figures
-from ceas.experiments.reproduce_falsifiers import EQUAL_NODES, falsifier_trainings, falsifiers
+from ceas.experiments.reproduce_falsifiers import ALIKE_DATA, EQUAL_NODES, falsifier_trainings, falsifiers
 from ceas.experiments.reproduce_plan import TABLES, Plan, tuning_trainings
 from ceas.experiments.reproduce_tables import (
     Claim,
@@ -164,8 +164,10 @@ def _entanglement(plan: Plan, base: Scenario, tuned: Choices, out: Path, progres
 
 def _variance(plan: Plan, base: Scenario, tuned: Choices, out: Path, progress: Progress | None) -> _Made:  # noqa: ARG001
     headline = variance_figures(plan, base, progress=progress)
+    alike = variance_figures(plan, base, overrides=ALIKE_DATA, progress=progress)
     equal = variance_figures(plan, base, overrides=EQUAL_NODES, progress=progress)
-    return *variance_tables(headline, equal), {"variance": headline, "variance-equal": equal}
+    found = {"variance": headline, "variance-alike": alike, "variance-equal": equal}
+    return *variance_tables(headline, alike, equal), found
 
 
 def _falsifiers(plan: Plan, base: Scenario, tuned: Choices, out: Path, progress: Progress | None) -> _Made:

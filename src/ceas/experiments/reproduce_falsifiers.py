@@ -21,7 +21,7 @@ from ceas.experiments.reproduce_plan import N_NODES, OURS, Plan, Training
 from ceas.experiments.result_tables import Columns
 from ceas.experiments.statistics import PairedDifference, paired_difference
 
-__all__ = ["EQUAL_NODES", "Falsifier", "falsifier_trainings", "falsifiers", "shuffled_ceas"]
+__all__ = ["ALIKE_DATA", "EQUAL_NODES", "Falsifier", "falsifier_trainings", "falsifiers", "shuffled_ceas"]
 
 FloatArray = NDArray[np.float64]
 
@@ -34,6 +34,8 @@ EQUAL_NODES = (
     "hardware.visibility_spread=0",
     "hardware.gate_error_spread=0",
 )
+# Every node has samples of all classes in nearly the same parts.
+ALIKE_DATA = ("data.concentration=1000",)
 _LIES = ("lie: x10", "false claims", "lie: negative", "lie: no number")
 _TRUTHFUL = "search near"
 # The most that agreement of 50 nodes withstands, and how many of them the rule is told.
