@@ -5,6 +5,8 @@ from ceas.authentication.authenticator import AuthenticationAccount as Authentic
 from ceas.authentication.authenticator import Authenticator as Authenticator
 from ceas.authentication.authenticator import Profile as Profile
 from ceas.authentication.authenticator import forgery_bound as forgery_bound
+from ceas.authentication.codec import HEADER_BYTES as HEADER_BYTES
+from ceas.authentication.codec import TAG_BYTES as TAG_BYTES
 from ceas.authentication.codec import Frame as Frame
 from ceas.authentication.codec import Rejected as Rejected
 from ceas.authentication.codec import RejectionReason as RejectionReason
@@ -16,6 +18,8 @@ from ceas.authentication.keys import pairs_for_key as pairs_for_key
 from ceas.authentication.keys import secret_key_bits as secret_key_bits
 
 __all__ = [
+    "HEADER_BYTES",
+    "TAG_BYTES",
     "Accepted",
     "AuthenticationAccount",
     "Authenticator",

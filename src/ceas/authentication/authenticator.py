@@ -189,6 +189,35 @@ class Authenticator:
         """Return (destination, frame with tag) for every other node that can be reached, in order of the nodes."""
         return self._tagged(source, [node for node in range(self.n_nodes) if node != source], kind, body)
 
+    def pass_frames(self, count: int, longest_body: int) -> bool:
+        """Move on as if `count` frames had been sent and verified on each direction of every link.
+
+        Args:
+            count: Frames on each direction, in [1, 64].
+            longest_body: Bytes of the longest message.
+
+        Returns:
+            Whether all of them could have been sent: there is key for each, and no link is closed. If not, nothing
+            changes.
+        """
+        n = self.n_nodes
+        directions = [(s, d, s * n + d) for s in range(n) for d in range(n) if s != d]
+        sequences = self._next_sequence
+        if max(self._bad_tags) >= ALARM_BAD_TAGS or not all(
+            self._keys.holds_frames(source, destination, sequences[direction], count)
+            for source, destination, direction in directions
+        ):
+            return False
+        burnt = (1 << count) - 1
+        for source, destination, direction in directions:
+            self._keys.pay(source, destination, count)
+            ahead = sequences[direction] + count - 1 - self._highest_sequence[direction]
+            self._highest_sequence[direction] += ahead
+            self._window[direction] = (self._window[direction] << min(ahead, REPLAY_WINDOW) | burnt) & _WINDOW_MASK
+            sequences[direction] += count
+        self._longest_frame = max(self._longest_frame, HEADER_BYTES + longest_body)
+        return True
+
     def verify(self, receiver: int, sender: int, data: bytes) -> Accepted | Rejected:  # noqa: PLR0911 - one per rule
         """Verify bytes that arrived at `receiver` on its link with `sender`; total on any bytes.
 

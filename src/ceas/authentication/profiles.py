@@ -49,8 +49,11 @@ class FrameKeys(Protocol):
     def frame_key(self, source: int, destination: int, sequence: int) -> bytes | None:
         """Return the 32-byte key r || s of a frame, or None when the pool does not hold it."""
 
-    def pay(self, source: int, destination: int) -> None:
-        """Account for the key that one sent frame uses up."""
+    def holds_frames(self, source: int, destination: int, sequence: int, count: int) -> bool:
+        """Say whether there is key for `count` frames from `sequence` on."""
+
+    def pay(self, source: int, destination: int, count: int = 1) -> None:
+        """Account for the key that sent frames use up."""
 
     def to_array(self) -> NDArray[np.uint8]:
         """Return the secret state that the pools' counts do not determine."""
@@ -74,16 +77,22 @@ class OneTimeKeys:
 
     def frame_key(self, source: int, destination: int, sequence: int) -> bytes | None:
         """Return r || s, or None when the pool does not hold s."""
-        pair = self._pools.pair_index(source, destination)
-        direction = int(source > destination)
-        block = 2 + 2 * sequence + direction
+        pair, block = self._pad(source, destination, sequence)
         if not self._pools.holds(pair, block):
             return None
-        return self._pools.block(pair, direction) + self._pools.block(pair, block)
+        return self._pools.block(pair, int(source > destination)) + self._pools.block(pair, block)
 
-    def pay(self, source: int, destination: int) -> None:
-        """Consume one block."""
-        self._pools.consume(self._pools.pair_index(source, destination), 1)
+    def holds_frames(self, source: int, destination: int, sequence: int, count: int) -> bool:
+        """Say whether the pool holds the last of the blocks."""
+        return self._pools.holds(*self._pad(source, destination, sequence + count - 1))
+
+    def pay(self, source: int, destination: int, count: int = 1) -> None:
+        """Consume one block a frame."""
+        self._pools.consume(self._pools.pair_index(source, destination), count)
+
+    def _pad(self, source: int, destination: int, sequence: int) -> tuple[int, int]:
+        """Return the pair of nodes and the block of its pool that is s of a frame."""
+        return self._pools.pair_index(source, destination), 2 + 2 * sequence + int(source > destination)
 
     def to_array(self) -> NDArray[np.uint8]:
         """Return nothing: blocks follow from the sequence numbers."""
@@ -115,25 +124,35 @@ class SeededKeys:
         self._pairs = [(a, b, a * n + b) for a in range(n) for b in range(a + 1, n)]
         self._linked = sorted({pools.pair_index(a, b) for a, b in links})
         self._seeds = [b""] * (n * n)
-        self._expanders = [hashlib.blake2b()] * (n * n)
+        self._expanders: dict[int, hashlib.blake2b] = {}
+        self._training_round = -1
         for _, _, pair in self._pairs:
             self._seeds[pair] = self._fresh_bits(pair)
 
     def begin_round(self, training_round: int) -> tuple[int, ...]:
-        """Ratchet every seed, refresh those that are due, and set up this round's expanders."""
+        """Ratchet every seed and refresh those that are due."""
         is_due = training_round > 0 and training_round % self._reseed_rounds == 0
         fresh, starved = self._draw_fresh() if is_due else ({}, ())
         self._ratchet(training_round, fresh)
-        self._expand(training_round)
+        self._expanders.clear()
+        self._training_round = training_round
         return starved
 
     def frame_key(self, source: int, destination: int, sequence: int) -> bytes | None:
         """Return r || s of a frame of the current training round."""
-        expander = self._expanders[source * self._n_nodes + destination].copy()
+        direction = source * self._n_nodes + destination
+        started = self._expanders.get(direction)
+        if started is None:
+            started = self._expanders[direction] = self._expander(source, destination)
+        expander = started.copy()
         expander.update(_pack_sequence(sequence))
         return expander.digest()
 
-    def pay(self, source: int, destination: int) -> None:
+    def holds_frames(self, source: int, destination: int, sequence: int, count: int) -> bool:  # noqa: ARG002
+        """Return true: a seed gives any number of keys."""
+        return True
+
+    def pay(self, source: int, destination: int, count: int = 1) -> None:
         """Do nothing: seeds are paid for when they are refreshed."""
 
     def to_array(self) -> NDArray[np.uint8]:
@@ -161,11 +180,8 @@ class SeededKeys:
             seed, material = self._seeds[pair], stamp + fresh.get(pair, b"")
             self._seeds[pair] = hashlib.blake2b(material, key=seed, digest_size=32, person=b"ceas ratchet").digest()
 
-    def _expand(self, training_round: int) -> None:
-        n, expanders, seeds = self._n_nodes, self._expanders, self._seeds
-        for a, b, pair in self._pairs:
-            for source, destination in ((a, b), (b, a)):
-                context = _CONTEXT.pack(training_round, source, destination)
-                expanders[source * n + destination] = hashlib.blake2b(
-                    context, key=seeds[pair], digest_size=32, person=b"ceas frame key"
-                )
+    def _expander(self, source: int, destination: int) -> hashlib.blake2b:
+        """Start the hash of this round's frame keys in one direction."""
+        context = _CONTEXT.pack(self._training_round, source, destination)
+        seed = self._seeds[self._pools.pair_index(source, destination)]
+        return hashlib.blake2b(context, key=seed, digest_size=32, person=b"ceas frame key")

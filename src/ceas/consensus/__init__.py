@@ -8,6 +8,7 @@ from ceas.consensus.broadcast import ReliableBroadcast as ReliableBroadcast
 from ceas.consensus.broadcast import Send as Send
 from ceas.consensus.broadcast import SetTimer as SetTimer
 from ceas.consensus.broadcast import Validate as Validate
+from ceas.consensus.messages import DIGEST_BYTES as DIGEST_BYTES
 from ceas.consensus.messages import Echo as Echo
 from ceas.consensus.messages import Message as Message
 from ceas.consensus.messages import Propose as Propose
@@ -26,10 +27,13 @@ from ceas.consensus.updates import decode_updates as decode_updates
 from ceas.consensus.updates import encode_update as encode_update
 from ceas.consensus.updates import encode_updates as encode_updates
 from ceas.consensus.updates import parameter_digest as parameter_digest
+from ceas.consensus.votes import amplification_quorum as amplification_quorum
 from ceas.consensus.votes import check_tolerance as check_tolerance
 from ceas.consensus.votes import max_tolerated as max_tolerated
+from ceas.consensus.votes import quorum as quorum
 
 __all__ = [
+    "DIGEST_BYTES",
     "Broadcast",
     "BroadcastRejection",
     "Claims",
@@ -48,6 +52,7 @@ __all__ = [
     "UpdateTable",
     "Validate",
     "Value",
+    "amplification_quorum",
     "check_tolerance",
     "decode_message",
     "decode_update",
@@ -57,5 +62,6 @@ __all__ = [
     "encode_updates",
     "max_tolerated",
     "parameter_digest",
+    "quorum",
     "value_digest",
 ]

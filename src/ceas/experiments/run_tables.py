@@ -184,6 +184,7 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "tolerated": scenario.consensus.tolerated_byzantine,
             "frames": totals.frames,
             "message_delays": totals.message_delays,
+            "rounds_without_frames": totals.shortened_rounds,
         },
         "byzantine": {
             "n": int(world.is_byzantine.sum()),

@@ -18,26 +18,33 @@ never use a key that the node does not have.
 import heapq
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ceas.authentication import Authenticator, Rejected
+from ceas.authentication import HEADER_BYTES, TAG_BYTES, Authenticator, Rejected
 from ceas.consensus import (
+    DIGEST_BYTES,
     Broadcast,
     BroadcastRejection,
     Deliver,
+    Echo,
     Message,
     Output,
+    Propose,
     ReliableBroadcast,
     Send,
     SetTimer,
     Validate,
+    amplification_quorum,
+    check_tolerance,
     decode_message,
     encode_message,
+    quorum,
 )
 from ceas.errors import DomainError
+from ceas.runtime.undisturbed_exchange import STEPS, undisturbed_exchange
 from ceas.streams import stream
 
 __all__ = ["BroadcastOutcome", "MessageTiming", "Outgoing", "Tamper", "message_timing", "run_broadcast"]
@@ -98,6 +105,7 @@ class BroadcastOutcome:
         rejected_frames: Frames and messages that honest nodes rejected, by reason.
         equivocations: Per node, conflicting messages of it that honest nodes saw, int64, shape (n,).
         key_bits_consumed: Key bits used, refreshed seeds included.
+        is_shortened: Whether it was computed without its frames, see `ceas.runtime.undisturbed_exchange`.
     """
 
     values: tuple[bytes | None, ...]
@@ -112,6 +120,7 @@ class BroadcastOutcome:
     rejected_frames: dict[str, int]
     equivocations: NDArray[np.int64]
     key_bits_consumed: int
+    is_shortened: bool = False
 
     @property
     def is_agreed(self) -> bool:
@@ -155,6 +164,7 @@ def run_broadcast(
     seed: int,
     byzantine: frozenset[int] = frozenset(),
     tamper: Tamper | None = None,
+    may_shorten: bool = False,
 ) -> BroadcastOutcome:
     """Broadcast every node's value reliably in one training round.
 
@@ -171,6 +181,8 @@ def run_broadcast(
         seed: Root seed; the jitter comes from the stream "message_network" of this training round.
         byzantine: Nodes of which nothing is expected; they are left out of agreement, delays and rejections.
         tamper: Hook on every node's outgoing frames.
+        may_shorten: Whether a broadcast that nothing disturbs may be computed without its frames: outcome and keys are
+            the same, but no message is encoded and no tag is made.
 
     Raises:
         DomainError: the numbers of nodes differ, or `tolerated_byzantine` is too large.
@@ -181,7 +193,18 @@ def run_broadcast(
             f"Arguments `values`, `authenticator` and `timing` must have as many nodes, but have {n_nodes}, "
             f"{authenticator.n_nodes} and {timing.delay_ns.shape[0]}."
         )
+    check_tolerance(n_nodes, tolerated_byzantine)
     checked = _remember(validate)
+    consumed, starved = int(authenticator.pools.consumed_bits.sum()), authenticator.starved_frames
+    starved_links = authenticator.begin_round(training_round)
+    shortened = None
+    if may_shorten and tamper is None and timing.jitter_ns == 0:
+        shortened = _shortened(
+            values, authenticator, timing, tolerated=tolerated_byzantine, validate=checked, byzantine=byzantine
+        )
+    if shortened is not None:
+        bits = int(authenticator.pools.consumed_bits.sum()) - consumed
+        return replace(shortened, starved_links=len(starved_links), key_bits_consumed=bits)
     machines = [
         ReliableBroadcast(
             node=node,
@@ -195,8 +218,6 @@ def run_broadcast(
         for node in range(n_nodes)
     ]
     jitter = stream(seed, "message_network", training_round=training_round)
-    consumed, starved = int(authenticator.pools.consumed_bits.sum()), authenticator.starved_frames
-    starved_links = authenticator.begin_round(training_round)
     queue = _Queue(machines, authenticator, timing, jitter, byzantine, tamper)
     queue.run(values)
     return _outcome(
@@ -204,6 +225,49 @@ def run_broadcast(
         starved_frames=authenticator.starved_frames - starved,
         starved_links=len(starved_links),
         key_bits_consumed=int(authenticator.pools.consumed_bits.sum()) - consumed,
+    )
+
+
+def _shortened(
+    values: Sequence[bytes],
+    authenticator: Authenticator,
+    timing: MessageTiming,
+    *,
+    tolerated: int,
+    validate: Validate,
+    byzantine: frozenset[int],
+) -> BroadcastOutcome | None:
+    """Return what a broadcast comes to that nothing disturbs, links and key left out; None if something does."""
+    n_nodes = len(values)
+    if any(validate(value, node) is not None for node, value in enumerate(values)):
+        return None
+    exchange = undisturbed_exchange(
+        timing.delay_ns,
+        np.array([node not in byzantine for node in range(n_nodes)]),
+        quorum=quorum(n_nodes, tolerated),
+        amplification=amplification_quorum(tolerated),
+    )
+    proposals = [encode_message(Propose(value, bytes(DIGEST_BYTES)))[1] for value in values]
+    vote_bytes = len(encode_message(Echo(tuple((node, bytes(DIGEST_BYTES)) for node in range(n_nodes))))[1])
+    longest = max(vote_bytes, *map(len, proposals))
+    if exchange is None or not authenticator.pass_frames(STEPS, longest):
+        return None
+    bodies = sum(map(len, proposals)) + (STEPS - 1) * n_nodes * vote_bytes
+    frames = STEPS * n_nodes * (n_nodes - 1)
+    return BroadcastOutcome(
+        values=tuple(values),
+        delivered=tuple(dict(enumerate(values)) for _ in range(n_nodes)),
+        disagreements=(),
+        elapsed_ns=exchange.elapsed_ns,
+        message_delays=exchange.message_delays,
+        frames=frames,
+        bytes_sent=(n_nodes - 1) * bodies + frames * (HEADER_BYTES + TAG_BYTES),
+        starved_frames=0,
+        starved_links=0,
+        rejected_frames={},
+        equivocations=np.zeros(n_nodes, np.int64),
+        key_bits_consumed=0,
+        is_shortened=True,
     )
 
 

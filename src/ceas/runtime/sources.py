@@ -76,6 +76,7 @@ class ExchangeRecord:
         key_bits_consumed: Key used on each link since the first training round, shape `(links,)`.
         consumed_total: Key used in this training round by all pairs of nodes.
         route_key_bits: Key made of end-to-end pairs between nodes without a common fibre.
+        is_shortened: Whether the broadcast was computed without its frames, as nothing disturbed it.
     """
 
     is_delivered: NDArray[np.bool_]
@@ -89,6 +90,7 @@ class ExchangeRecord:
     key_bits_consumed: NDArray[np.int64]
     consumed_total: int
     route_key_bits: float
+    is_shortened: bool
 
 
 class Source(Protocol):
@@ -184,6 +186,7 @@ class LiveSource:
             seed=self._seed,
             byzantine=frozenset(np.flatnonzero(self._world.is_byzantine).tolist()),
             tamper=None if self._sabotage is None else self._sabotage.tamper,
+            may_shorten=True,
         )
         starved = self._authenticator.starved_reseeds[self._pool_index] > before
         consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
@@ -322,4 +325,5 @@ def _record(
         key_bits_consumed=consumed.copy(),
         consumed_total=outcome.key_bits_consumed,
         route_key_bits=route_key_bits,
+        is_shortened=outcome.is_shortened,
     )

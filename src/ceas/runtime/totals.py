@@ -37,6 +37,7 @@ class Totals:
         rejected_frames: Frames that honest nodes rejected.
         frames: Frames sent.
         message_delays: Longest chain of frames that ended in a delivery.
+        shortened_rounds: Training rounds whose broadcast was computed without its frames.
         route_used: Pairs that ended in a delivered or tested end-to-end pair.
         route_requested: Requests for end-to-end pairs by class, keys, tests and background traffic, shape `(3,)`.
         route_served: Of these, those that got one, shape `(3,)`.
@@ -61,6 +62,7 @@ class Totals:
     rejected_frames: int = 0
     frames: int = 0
     message_delays: int = 0
+    shortened_rounds: int = 0
 
     @classmethod
     def zero(cls, n_links: int) -> "Totals":
@@ -94,6 +96,7 @@ class Totals:
         self.rejected_frames += exchange.rejected_frames
         self.frames += exchange.frames
         self.message_delays = max(self.message_delays, exchange.message_delays)
+        self.shortened_rounds += exchange.is_shortened
 
     def to_arrays(self) -> Arrays:
         """Return everything as arrays for a checkpoint."""
