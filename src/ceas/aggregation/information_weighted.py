@@ -193,7 +193,7 @@ def _unbiased(remembered: FloatArray, rounds: NDArray[np.int64]) -> FloatArray |
 
 def _capped(information: FloatArray, n_byzantine: int) -> FloatArray:
     """Cap information at the (2f+1)-th largest, and at 10^9 times the median either way to keep ratios finite."""
-    typical = np.median(information)
+    typical = median_of_coordinates(information)
     cap = np.sort(information)[::-1][2 * n_byzantine]
     capped: FloatArray = np.clip(np.minimum(information, cap) / typical, 1e-9, 1e9)
     return capped
@@ -205,9 +205,9 @@ def _fitted_deviations(distances: FloatArray, information: FloatArray) -> FloatA
     For a given ratio D^2/c, c is a median, so that less than half of the nodes cannot move it far.
     """
     squares, noise = 2 * np.log(distances), 1 / information
-    ratios = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 49)]) * np.median(noise)
+    ratios = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 49)]) * median_of_coordinates(noise)
     shapes = np.log(ratios[:, None] + noise)
-    levels = np.median(squares - shapes, axis=1)
+    levels = median_of_coordinates((squares - shapes).T)
     misfit = np.abs(squares - shapes - levels[:, None]).sum(axis=1)
     best = int(np.argmin(misfit))
     # Not below the smallest distance that still has a finite inverse square.
