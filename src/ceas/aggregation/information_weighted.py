@@ -59,6 +59,9 @@ MEMORY_SHARE = 0.65
 CENTRE_TOLERANCE = 1e-4
 """Of the centre while nodes still lose mass, relative to the median distance."""
 
+VARIANCE_RATIOS = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 49)])
+"""D^2/c that are tried, times the typical I."""
+
 MANY_NODES = 200
 """From here on the largest eigenvalue is found by Lanczos' method."""
 
@@ -186,7 +189,8 @@ def _unbiased(remembered: FloatArray, rounds: NDArray[np.int64]) -> FloatArray |
     """Return averages without their lean towards zero, those of pairs that never met as 0; None without any past."""
     if not rounds.any():
         return None
-    weight = 1 - MEMORY_DECAY ** np.minimum(rounds[:, None], rounds)
+    left = MEMORY_DECAY**rounds
+    weight = 1 - np.maximum(left[:, None], left)
     averages: FloatArray = np.divide(remembered, weight, out=np.zeros_like(remembered), where=weight > 0)
     return averages
 
@@ -205,7 +209,7 @@ def _fitted_deviations(distances: FloatArray, information: FloatArray) -> FloatA
     For a given ratio D^2/c, c is a median, so that less than half of the nodes cannot move it far.
     """
     squares, noise = 2 * np.log(distances), 1 / information
-    ratios = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 49)]) * median_of_coordinates(noise)
+    ratios = VARIANCE_RATIOS * median_of_coordinates(noise)
     shapes = np.log(ratios[:, None] + noise)
     levels = median_of_coordinates((squares - shapes).T)
     misfit = np.abs(squares - shapes - levels[:, None]).sum(axis=1)

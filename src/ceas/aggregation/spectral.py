@@ -77,7 +77,7 @@ def caf(admitted: Admitted) -> Estimate:
 def _is_wide(rows: FloatArray) -> bool:
     """Tell whether inner products of rows are less work, or nearly as little, than those of parameters."""
     n_rows, n_columns = rows.shape
-    return n_rows <= n_columns or n_rows <= 4 * n_columns and n_columns > FEW
+    return bool(n_rows <= (n_columns if n_columns <= FEW else 4 * n_columns))
 
 
 class _InnerProducts:
