@@ -267,7 +267,9 @@ def _leading_agreement(
         product: FloatArray = directions @ (directions.T @ vectors)
         return product if remembered is None else _blended(product, remembered @ vectors)
 
-    found = _iterated(lambda vector: roots * times_agreement(roots * vector), len(mass))
+    found = None
+    if len(mass) >= MANY_NODES:
+        found = _iterated(lambda vector: roots * times_agreement(roots * vector), len(mass))
     if found is None:
         agreement = directions @ directions.T
         if remembered is not None:
@@ -286,9 +288,7 @@ def _blended(now: FloatArray, before: FloatArray) -> FloatArray:
 
 
 def _iterated(product: Callable[[FloatArray], FloatArray], n_nodes: int) -> tuple[float, FloatArray] | None:
-    """Return the largest eigenvalue and its vector from products alone; None for few nodes or without success."""
-    if n_nodes < MANY_NODES:
-        return None
+    """Return the largest eigenvalue and its vector of a symmetric matrix from products alone; None without success."""
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # noqa: PLC0415 - `import ceas` must stay light
 
     operator = LinearOperator((n_nodes, n_nodes), matvec=product, dtype=np.float64)

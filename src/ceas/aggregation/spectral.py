@@ -1,4 +1,7 @@
-"""Rules that find colluders along the direction in which the updates vary most. The eigenvector is exact."""
+"""Rules that find colluders along the direction in which the updates vary most. The eigenvector is exact.
+
+From a direct solver for few rows or parameters, from Lanczos' method to an angle of 1e-12 for many.
+"""
 
 from functools import partial
 
@@ -49,7 +52,7 @@ def caf(admitted: Admitted) -> Estimate:
     Every row has mass 1 at first. While the masses add up to more than n - 2f, each loses the share
     `<v, x_i - mu>^2 / max_j <v, x_j - mu>^2` of it, mu and v being the weighted mean and the leading eigenvector of the
     weighted covariance. The value is the mean whose covariance had the smallest largest eigenvalue. The eigenvector
-    comes from a direct solver, not from one power iteration off a random start, so the rule is deterministic.
+    is exact, not from one power iteration off a random start, so the rule is deterministic.
 
     Source:
         Covariance-bound agnostic filter of ByzFL (Allouah et al., 2025, arXiv 2505.24802), after Diakonikolas et al.,
@@ -94,8 +97,9 @@ class _InnerProducts:
     def leading(self, shares: FloatArray) -> tuple[float, FloatArray]:
         """Return what `_leading_of_weighted` does."""
         projections = np.zeros(len(shares))
-        is_new = not np.count_nonzero(shares) > FEW_LEFT * len(self._live) > 0
-        if not (variance := 0.0 if is_new else self._variance(shares)) and not (variance := self._placed(shares)):
+        is_placed = np.count_nonzero(shares) > FEW_LEFT * len(self._live) > 0
+        variance = (self._variance(shares) if is_placed else 0.0) or self._placed(shares)
+        if not variance:
             return 0.0, projections
         live_shares = shares[self._live]
         roots = np.sqrt(live_shares / variance)
@@ -108,15 +112,17 @@ class _InnerProducts:
         """Move the origin among the rows with weight, and return the variance; 0 if they are all the same."""
         is_first, self._live = not len(self._live), np.flatnonzero(shares)
         rows = self._rows[self._live]
-        # The mean, unless rows far away have taken it along once: with the median they cannot do so time and again.
-        for origin in ([] if is_first else [median_of_coordinates]) + [shares[self._live].__matmul__]:
-            points = rows - origin(rows)
-            self._unit = float(np.abs(points).max())
-            points = points / self._unit if self._unit > 0 else points
-            self._inner = points @ points.T
-            if variance := self._variance(shares):
-                return variance
-        return 0.0
+        # Rows far away take a mean along, and filtering them one by one would move it time and again; not so a median.
+        if not is_first and (variance := self._placed_at(median_of_coordinates(rows), shares)):
+            return variance
+        return self._placed_at(shares[self._live] @ rows, shares)
+
+    def _placed_at(self, origin: FloatArray, shares: FloatArray) -> float:
+        points = self._rows[self._live] - origin
+        self._unit = float(np.abs(points).max())
+        points = points / self._unit if self._unit > 0 else points
+        self._inner = points @ points.T
+        return self._variance(shares)
 
     def _variance(self, shares: FloatArray) -> float:
         """Return the trace of the weighted covariance, 0 where it is lost beside the square of the mean."""
@@ -268,8 +274,8 @@ def _leading(weighted: FloatArray, residuals: FloatArray) -> tuple[float, FloatA
 def _top_eigenpair(matrix: FloatArray) -> tuple[float, FloatArray]:
     from scipy.linalg.lapack import dsyevr  # noqa: PLC0415  (0.2 s, and `import ceas` must stay light)
 
-    # Of small matrices, `scipy.linalg.eigh` spends more time on looking at its arguments.
+    # On small matrices, `scipy.linalg.eigh` spends more time on looking at its arguments.
     values, vectors, *_, failed = dsyevr(matrix, range="I", il=len(matrix), iu=len(matrix))
     if failed:
-        values, vectors = np.linalg.eigh(matrix)
-    return max(float(values[0] if not failed else values[-1]), 0.0), vectors[:, -1]
+        values, vectors = (part[..., -1:] for part in np.linalg.eigh(matrix))
+    return max(float(values[0]), 0.0), vectors[:, 0]
