@@ -28,7 +28,7 @@ def _filtered(rows: FloatArray, n_byzantine: int) -> FloatArray:
 def _rows(kind: str, n_nodes: int, n_parameters: int) -> FloatArray:
     rng = np.random.default_rng([n_nodes, n_parameters])
     rows = rng.normal(size=(n_nodes, n_parameters))
-    n_apart = n_nodes // 4
+    n_apart = min(n_nodes // 4, 20)
     if kind == "huge":
         rows[:n_apart] *= np.geomspace(1e3, 1e80, n_apart)[:, None]
     elif kind == "far":
