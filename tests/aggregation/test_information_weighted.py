@@ -18,9 +18,9 @@ from ceas.aggregation.information_weighted import (
     EDGE_FACTOR,
     MANY_NODES,
     _fitted_deviations,
+    _iterated,
     _leading_agreement,
     _random_edge,
-    _top_eigenpair,
 )
 from ceas.errors import DomainError
 
@@ -207,10 +207,24 @@ def test_leading_agreement_against_the_covariance_itself() -> None:
 def test_lanczos_finds_the_same_eigenpair_as_all_eigenvalues() -> None:
     rng = np.random.default_rng(16)
     rows = rng.normal(size=(MANY_NODES, 30)) @ np.diag(np.linspace(1, 2, 30))
-    eigenvalue, vector = _top_eigenpair(rows @ rows.T)
+    found = _iterated(lambda vector: rows @ (rows.T @ vector), MANY_NODES)
+    assert found is not None
+    eigenvalue, vector = found
     values, vectors = np.linalg.eigh(rows @ rows.T)
     assert eigenvalue == pytest.approx(values[-1], rel=1e-6)
     assert abs(vector @ vectors[:, -1]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_many_nodes_are_filtered_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(17)
+    rows = rng.normal(size=(60, 20))
+    rows[:15] += 1.5
+    memory = dict(ceas(rows, n_byzantine=15).memory)
+    expected = ceas(rows, n_byzantine=15, memory=memory)
+    monkeypatch.setattr("ceas.aggregation.information_weighted.MANY_NODES", 50)
+    many = ceas(rows, n_byzantine=15, memory=memory)
+    np.testing.assert_allclose(many.value, expected.value, atol=1e-9)
+    np.testing.assert_allclose(many.weights, expected.weights, atol=1e-9)
 
 
 def hidden_rounds(n_rounds: int, f: int, push: float, seed: int = 0) -> Iterator[tuple[FloatArray, FloatArray]]:

@@ -30,7 +30,7 @@ data differ more than the noise and in few directions, attackers along these dir
 can do much there (an error of D^2 f/(n - 2f) cannot be excluded), and this one does not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -59,8 +59,11 @@ MEMORY_SHARE = 0.65
 CENTRE_TOLERANCE = 1e-4
 """Of the centre while nodes still lose mass, relative to the median distance."""
 
+VARIANCE_RATIOS = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 49)])
+"""D^2/c that are tried, times the typical I."""
+
 MANY_NODES = 200
-"""From here on the largest eigenvalue is found by Lanczos' method."""
+"""From here on the largest eigenvalue is found by Lanczos' method, without making the matrix."""
 
 TINY = 1e-150
 """Floor of distances: its square, and the inverse of that, are still finite."""
@@ -186,14 +189,15 @@ def _unbiased(remembered: FloatArray, rounds: NDArray[np.int64]) -> FloatArray |
     """Return averages without their lean towards zero, those of pairs that never met as 0; None without any past."""
     if not rounds.any():
         return None
-    weight = 1 - MEMORY_DECAY ** np.minimum(rounds[:, None], rounds)
+    left = MEMORY_DECAY**rounds
+    weight = 1 - np.maximum(left[:, None], left)
     averages: FloatArray = np.divide(remembered, weight, out=np.zeros_like(remembered), where=weight > 0)
     return averages
 
 
 def _capped(information: FloatArray, n_byzantine: int) -> FloatArray:
     """Cap information at the (2f+1)-th largest, and at 10^9 times the median either way to keep ratios finite."""
-    typical = np.median(information)
+    typical = median_of_coordinates(information)
     cap = np.sort(information)[::-1][2 * n_byzantine]
     capped: FloatArray = np.clip(np.minimum(information, cap) / typical, 1e-9, 1e9)
     return capped
@@ -205,9 +209,9 @@ def _fitted_deviations(distances: FloatArray, information: FloatArray) -> FloatA
     For a given ratio D^2/c, c is a median, so that less than half of the nodes cannot move it far.
     """
     squares, noise = 2 * np.log(distances), 1 / information
-    ratios = np.concatenate([[0.0], np.geomspace(1e-3, 1e3, 49)]) * np.median(noise)
+    ratios = VARIANCE_RATIOS * median_of_coordinates(noise)
     shapes = np.log(ratios[:, None] + noise)
-    levels = np.median(squares - shapes, axis=1)
+    levels = median_of_coordinates((squares - shapes).T)
     misfit = np.abs(squares - shapes - levels[:, None]).sum(axis=1)
     best = int(np.argmin(misfit))
     # Not below the smallest distance that still has a finite inverse square.
@@ -257,27 +261,42 @@ def _leading_agreement(
 ) -> tuple[float, FloatArray]:
     """Return the largest eigenvalue of the nodes' agreement, now and before, and each node's squared part in it."""
     directions = _directions(updates, centre)
-    agreement = directions @ directions.T
-    if remembered is not None:
-        agreement = (1 - MEMORY_SHARE) * agreement + MEMORY_SHARE * remembered
     roots = np.sqrt(mass / mass.sum())
-    eigenvalue, vector = _top_eigenpair(roots[:, None] * agreement * roots)
-    largest = max(eigenvalue, 0.0)
-    projections = agreement @ (roots * vector)
+
+    def times_agreement(vectors: FloatArray) -> FloatArray:
+        product: FloatArray = directions @ (directions.T @ vectors)
+        return product if remembered is None else _blended(product, remembered @ vectors)
+
+    found = None
+    if len(mass) >= MANY_NODES:
+        found = _iterated(lambda vector: roots * times_agreement(roots * vector), len(mass))
+    if found is None:
+        agreement = directions @ directions.T
+        if remembered is not None:
+            agreement = _blended(agreement, remembered)
+        values, vectors = np.linalg.eigh(roots[:, None] * agreement * roots)
+        found = float(values[-1]), vectors[:, -1]
+        projections = agreement @ (roots * found[1])
+    else:
+        projections = times_agreement(roots * found[1])
+    largest = max(found[0], 0.0)
     return largest, projections**2 / max(largest, TINY)
 
 
-def _top_eigenpair(matrix: FloatArray) -> tuple[float, FloatArray]:
-    if len(matrix) < MANY_NODES:
-        values, vectors = np.linalg.eigh(matrix)
-        return float(values[-1]), vectors[:, -1]
-    from scipy.sparse.linalg import ArpackError, eigsh  # noqa: PLC0415 - 0.2 s, and `import ceas` must stay light
+def _blended(now: FloatArray, before: FloatArray) -> FloatArray:
+    return (1 - MEMORY_SHARE) * now + MEMORY_SHARE * before
 
+
+def _iterated(product: Callable[[FloatArray], FloatArray], n_nodes: int) -> tuple[float, FloatArray] | None:
+    """Return the largest eigenvalue and its vector of a symmetric matrix from products alone; None without success."""
+    from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # noqa: PLC0415 - `import ceas` must stay light
+
+    operator = LinearOperator((n_nodes, n_nodes), matvec=product, dtype=np.float64)
     try:
         # A given start makes it repeat itself; a ramp is at right angles to no likely eigenvector.
-        values, vectors = eigsh(matrix, k=1, which="LA", v0=np.linspace(1, 2, len(matrix)), tol=1e-8)
+        values, vectors = eigsh(operator, k=1, which="LA", v0=np.linspace(1, 2, n_nodes), tol=1e-8)
     except ArpackError:
-        values, vectors = np.linalg.eigh(matrix)
+        return None
     return float(values[-1]), vectors[:, -1]
 
 

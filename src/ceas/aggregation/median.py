@@ -15,10 +15,17 @@ TOUCHING = 1e-9
 """Points closer to the centre than this part of the typical distance count as being there: rounding puts copies of one
 point beside each other, and a step away from one at such a distance is too short to be told from convergence."""
 
+FEW = 200
+"""Points up to which sorting all coordinates takes a third of the time of `np.median` or less, with the same bits."""
+
 
 def median_of_coordinates(points: FloatArray) -> FloatArray:
-    """Return the median of every coordinate, shape (P,); all rules that iterate start here."""
-    median: FloatArray = np.median(points, axis=0)
+    """Return the median of every coordinate of finite points, shape (P,); all rules that iterate start here."""
+    n_points = len(points)
+    if n_points > FEW:
+        return np.asarray(np.median(points, axis=0))
+    ascending = np.sort(points, axis=0)
+    median: FloatArray = (ascending[(n_points - 1) // 2] + ascending[n_points // 2]) / 2
     return median
 
 
@@ -42,7 +49,7 @@ def geometric_median_weights(
     from ceas.aggregation.median_loops import balance_of_median  # noqa: PLC0415 - `import ceas` must stay light
 
     mass = np.ones(len(points)) if weights is None else weights
-    scale = float(np.median(np.linalg.norm(points - start, axis=1)))
+    scale = float(median_of_coordinates(np.linalg.norm(points - start, axis=1)))
     balance: FloatArray = balance_of_median(
         np.ascontiguousarray(points, np.float64),
         np.ascontiguousarray(mass, np.float64),
