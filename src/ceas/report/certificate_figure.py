@@ -16,7 +16,7 @@ from ceas.report.source import Run
 __all__ = ["certificate_figure"]
 
 _VERDICTS = {
-    "certified": "The bound is certified: no attack that the rule was told to withstand can break it.",
+    "certified": "The bound is certified: the rule's constant is proved for whatever attackers send.",
     "estimated": "The bound is an estimate",
     "refused": "No bound is certified",
 }
@@ -33,8 +33,7 @@ def certificate_figure(run: Run) -> Figure | None:
         caption=f"{_verdict(found)} Left, the mean over the steps so far of the squared gradient of the honest "
         "learners' loss, exact and without noise, and its bound; it begins with the distance to the best loss that "
         "could be and falls to what noise and the spread of the honest updates leave to attackers. Right, how far the "
-        "rule was moved from the honest mean, squared, over the spread of the honest updates: its constant kappa "
-        "bounds this for whatever attackers send.",
+        "rule was moved from the honest mean, squared, over the spread of the honest updates, which kappa bounds.",
         charts=(_bound_chart(found), _kappa_chart(found)),
     )
 
@@ -52,7 +51,7 @@ def _verdict(found: Mapping[str, Any]) -> str:
 
 
 def _at_the_end(found: Mapping[str, Any]) -> str:
-    return f"{format_number(found['looseness'], '%')} of it are measured at the end"
+    return f"the measured mean ends at {format_number(found['looseness'], '%')} of it"
 
 
 def _bound_chart(found: Mapping[str, Any]) -> Markup:
