@@ -244,7 +244,7 @@ def convergence_tables(figures: Sequence[RuleFigure]) -> tuple[list[ReproducedTa
         ),
         ReproducedTable(
             name="convergence-by-attack",
-            title="The same under every attack",
+            title="Certified bounds under every attack",
             rows=tuple({**_convergence_row(one), "attack": one.attack} for one in figures if one.attack),
             is_detail=True,
         ),
