@@ -64,6 +64,10 @@ def result_without_times(directory: Path) -> dict[str, Any]:
     return {key: value for key, value in result.items() if key not in TIMES}
 
 
+def certificate_bytes(directory: Path) -> bytes:
+    return (directory / "bound_certificate.json").read_bytes()
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("runs") / "whole"
@@ -74,11 +78,33 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_a_complete_directory(finished: Path) -> None:
     names = {entry.name for entry in finished.iterdir()}
     tables = {f"{name}.parquet" for name in ("rounds", "learners", "links", "nodes", "pairs")}
-    assert names == {"scenario.toml", "result.json", "report.html", *tables}
+    assert names == {"scenario.toml", "bound_certificate.json", "result.json", "report.html", *tables}
     result = result_without_times(finished)
     assert result["byzantine"]["n"] == 1
     assert result["consensus"]["timing"] == "synchronous"
     assert sum(result["fates"].values()) == result["generated_pairs"]
+
+
+PLAIN = (
+    *("learning.optimizer=sgd", "learning.final_learning_rate_share=1", "learning.learning_rate=0.05"),
+    *("learning.temperature=1", "aggregation.rule=trimmed_mean", "aggregation.is_debiased=true", "clock.rounds=4"),
+)
+
+
+def test_plain_steps_are_certified_and_others_refused_with_the_reason(finished: Path, tmp_path: Path) -> None:
+    settings = [part for setting in PLAIN for part in ("--set", setting)]
+    done = run("run", "quickstart", "--out", str(tmp_path / "plain"), *SET, *settings)
+    found = json.loads(certificate_bytes(tmp_path / "plain"))
+    assert (found["status"], found["holds"], found["steps"], found["n"]) == ("certified", True, 4, [4, 4])
+    assert f"certified: measured {found['looseness']:.4g} of the bound at the end" in done.stdout
+    assert "The bound is certified" in (tmp_path / "plain" / "report.html").read_text("utf-8")
+    refused = json.loads(certificate_bytes(finished))
+    assert refused["status"] == "refused"
+    assert "the optimiser is adam" in refused["reasons"][0]
+    assert len(refused["curves"]["measured"]) == 10
+    document = json.loads(run("run", "quickstart", "--out", str(tmp_path / "plain"), "--force", "--json", *SET).stdout)
+    assert document["certificate"]["status"] == "refused"
+    assert document["certificate"]["looseness"] is None
 
 
 def test_the_command_in_the_result_repeats_it(finished: Path, tmp_path: Path) -> None:
@@ -117,6 +143,7 @@ def test_ctrl_c_leaves_a_checkpoint_that_resumes_to_the_same_numbers(
     assert not (directory / "result.json").exists()
     run("resume", str(directory))
     assert result_without_times(directory) == result_without_times(finished)
+    assert certificate_bytes(directory) == certificate_bytes(finished)
     assert not (directory / "checkpoint").exists()
 
 
@@ -135,6 +162,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint(finished: Path, tmp_path:
     if not (directory / "result.json").exists():
         run("resume", str(directory))
     assert result_without_times(directory) == result_without_times(finished)
+    assert certificate_bytes(directory) == certificate_bytes(finished)
 
 
 def test_compare_adds_rows_and_repeats_none(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ def result_of(
         links=table("links", 3, rng),
         nodes=table("nodes", 2, rng),
         pairs=table("pairs", 5, rng),
+        certificate={"status": "refused", "reasons": ["adam"], "curves": {"bound": [float("nan")]}},
     )
 
 

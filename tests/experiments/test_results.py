@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from ceas.errors import DomainError, RunDirectoryError
 from ceas.experiments.result_tables import TABLE_COLUMNS, read_table, write_table
 from ceas.experiments.results import (
+    CERTIFICATE_FILE,
     RESULT_KEYS,
     RUN_TABLES,
     RunResult,
@@ -43,8 +45,15 @@ def test_a_run_reads_back_as_written(make_result: MakeResult, tmp_path: Path) ->
     assert again.scenario == result.scenario
     assert again.summary == plain_json(result.summary)
     assert again.pair_sampling == result.pair_sampling
+    assert again.certificate == plain_json(result.certificate)
     for name in RUN_TABLES:
         assert_same_columns(getattr(again, name), getattr(result, name))
+
+
+def test_a_run_of_an_earlier_version_has_no_certificate(make_result: MakeResult, tmp_path: Path) -> None:
+    write_run(tmp_path, replace(make_result(), certificate=None))
+    assert not (tmp_path / CERTIFICATE_FILE).exists()
+    assert read_run(tmp_path).certificate is None
 
 
 def test_what_was_not_measured_is_null_in_files(make_result: MakeResult, tmp_path: Path) -> None:
@@ -106,7 +115,7 @@ def test_missing_counts_are_refused(make_result: MakeResult, tmp_path: Path) -> 
         read_run(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["result.json", "rounds.parquet", "scenario.toml"])
+@pytest.mark.parametrize("name", ["result.json", "rounds.parquet", "scenario.toml", CERTIFICATE_FILE])
 def test_a_damaged_file_is_named(name: str, make_result: MakeResult, tmp_path: Path) -> None:
     write_run(tmp_path, make_result())
     (tmp_path / name).write_bytes(b"\x00 not what it was")
@@ -156,16 +165,16 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 def test_result_json_is_written_last(make_result: MakeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    replace = os.replace
+    move = os.replace
 
     def record(source: Any, target: Any) -> None:
         order.append(Path(target).name)
-        replace(source, target)
+        move(source, target)
 
     monkeypatch.setattr("os.replace", record)
     write_run(tmp_path, make_result())
-    assert order[-1] == "result.json"
-    assert set(order) == {"scenario.toml", "result.json", *(f"{name}.parquet" for name in RUN_TABLES)}
+    assert order[-2:] == [CERTIFICATE_FILE, "result.json"]
+    assert set(order) == {"scenario.toml", CERTIFICATE_FILE, "result.json", *(f"{name}.parquet" for name in RUN_TABLES)}
 
 
 def test_unfinished_and_foreign_folders_are_told_apart(tmp_path: Path) -> None:

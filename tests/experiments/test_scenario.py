@@ -167,6 +167,7 @@ checkpoint_rounds = 10
 pair_trace = "sampled"
 trace_every = 50
 evaluate_rounds = 5
+gradient_rounds = 1
 """
 
 # Another allowed value for every key of COMPLETE, and what else must change with it.
@@ -299,6 +300,7 @@ CHANGES = {
     "output.pair_trace": ["output.pair_trace=full"],
     "output.trace_every": ["output.trace_every=1"],
     "output.evaluate_rounds": ["output.evaluate_rounds=1"],
+    "output.gradient_rounds": ["output.gradient_rounds=0"],
 }
 OF_THE_NETWORK = ("topology", "hardware", "clock", "schedule", "traffic", "drift", "circuit")
 KINDS_OF_OTHERS = (
@@ -720,3 +722,13 @@ def test_a_key_that_is_younger_than_a_scenario_leaves_its_identity() -> None:
     assert scenario.scenario_id == "448e1dfae8afd57e"
     assert scenario.with_overrides(["aggregation.certification=joint_tests"]).scenario_id == scenario.scenario_id
     assert scenario.with_overrides(["aggregation.certification=none"]).scenario_id != scenario.scenario_id
+
+
+@pytest.mark.parametrize(("n_qubits", "expected"), [(4, 1), (6, 1), (7, 0)])
+def test_gradients_are_measured_in_every_round_of_small_circuits_only(n_qubits: int, expected: int) -> None:
+    scenario = load_scenario("quickstart", [f"circuit.n_qubits={n_qubits}"])
+    assert scenario.output.gradient_rounds == expected
+    assert scenario.with_overrides(["circuit.n_qubits=7"]).output.gradient_rounds == 0
+    told = scenario.with_overrides(["output.gradient_rounds=5"])
+    assert told.output.gradient_rounds == 5
+    assert told.scenario_id == scenario.scenario_id

@@ -284,6 +284,23 @@ def completed(name: str, columns: dict[str, Any]) -> dict[str, Any]:
     return {**columns, **unread}
 
 
+def certificate_document(rng: np.random.Generator, n_steps: int = N_ROUNDS) -> dict[str, Any]:
+    """Return a certificate as far as a report reads it."""
+    steps = np.arange(1, n_steps + 1)
+    measured, bound = 0.1 + 0.3 / steps, 0.4 + 150 / steps
+    return {
+        "status": "certified",
+        "reasons": [],
+        "holds": True,
+        "looseness": float(measured[-1] / bound[-1]),
+        "contradicted": [],
+        "exceeded_at_steps": [],
+        "constants": {"kappa": {"value": 1 / 3, "side": "upper", "source": "kappa_bound"}},
+        "curves": {"round": steps - 1, "measured": measured, "bound": bound},
+        "measurements": {"round": steps - 1, "kappa": rng.uniform(0.001, 0.2, n_steps)},
+    }
+
+
 def synthetic_run(*, seed: int = 7, scenario_name: str = HOSTILE_NAME) -> RunResult:
     rng = stream(seed, "synthetic run")
     topology = surfnet()
@@ -298,6 +315,7 @@ def synthetic_run(*, seed: int = 7, scenario_name: str = HOSTILE_NAME) -> RunRes
         nodes=completed("nodes", node_columns(rng, topology.position, learners)),
         pairs=completed("pairs", pair_columns(rng, topology.edges)),
         pair_sampling=25,
+        certificate=certificate_document(rng),
     )
 
 

@@ -521,22 +521,62 @@ def unmeasured(run: RunResult) -> RunResult:
     )
 
 
+def refused(run: RunResult, *, n_steps: int = 100) -> dict[str, Any]:
+    """Return the run's certificate without a bound, cut to some steps."""
+    found = dict(run.certificate or {})
+    for name in ("curves", "measurements"):
+        found[name] = short(found[name], n_steps)
+    found["curves"] = {**found["curves"], "bound": [None] * n_steps}
+    reasons = ["the optimiser is <adam>"]
+    return {**found, "status": "refused", "reasons": reasons, "holds": None, "looseness": None}
+
+
+def test_the_bound_of_a_certificate_is_drawn_above_what_was_measured(run_page: Page, finished_run: RunResult) -> None:
+    assert finished_run.certificate is not None
+    chart = run_page.chart("Mean squared gradient")
+    bound, measured = (one["d"] for one in run_page.all("path", chart, class_="line") if "L" in one["d"])
+    heights = [np.array(re.findall(r"[ML]?[\d.]+ ([\d.]+)", one)[:5], float) for one in (bound, measured)]
+    assert np.all(heights[0] < heights[1])
+    caption = next(one["text"] for one in run_page.all("figcaption") if "certified" in one["text"])
+    share = 100 * finished_run.certificate["looseness"]
+    assert f"the measured mean ends at {share:.3g}" in caption.replace(THIN, " ")
+    assert "proved 0.333" in run_page.chart("Kappa of each round")["text"]
+
+
+def test_a_refused_or_violated_certificate_is_said_to_be(finished_run: RunResult, tmp_path: Path) -> None:
+    write_run(tmp_path / "refused", replace(finished_run, certificate=refused(finished_run)))
+    page = page_of(tmp_path / "refused")
+    assert "No bound is certified: the optimiser is <adam>." in next(
+        one["text"] for one in page.all("figcaption") if "certified" in one["text"]
+    )
+    assert "bound:" not in page.chart("Mean squared gradient")["aria-label"]
+    broken = {**(finished_run.certificate or {}), "holds": False, "contradicted": ["kappa: 2 was measured, above 1"]}
+    write_run(tmp_path / "violated", replace(finished_run, certificate=broken))
+    assert "It is VIOLATED: kappa: 2 was measured, above 1." in page_of(tmp_path / "violated").source
+
+
 @pytest.mark.parametrize(
     ("change", "said", "n_figures"),
     [
-        (honest, "All nodes were honest.", 8),
-        (unmeasured, "never evaluated", 7),
-        (lambda run: replace(run, pairs=short(run.pairs, 0), pair_sampling=0), "Bell pairs were generated", 7),
-        (lambda run: replace(run, pairs=short(run.pairs, 1)), "Bell pairs were generated", 8),
-        (lambda run: replace(run, rounds=short(run.rounds, 1), learners=short(run.learners, 50)), "attacked", 8),
-        (lambda run: replace(run, summary={**run.summary, "test_accuracy_last5": 0.2}), "It did not learn", 8),
+        (honest, "All nodes were honest.", 9),
+        (unmeasured, "never evaluated", 8),
+        (lambda run: replace(run, pairs=short(run.pairs, 0), pair_sampling=0), "Bell pairs were generated", 8),
+        (lambda run: replace(run, pairs=short(run.pairs, 1)), "Bell pairs were generated", 9),
+        (lambda run: replace(run, rounds=short(run.rounds, 1), learners=short(run.learners, 50)), "attacked", 9),
+        (lambda run: replace(run, summary={**run.summary, "test_accuracy_last5": 0.2}), "It did not learn", 9),
         (
             lambda run: replace(run, rounds={**run.rounds, "byzantine_weight": np.full(100, 0.5)}),
             f"got 50.0{THIN}% of the weight on average, more than their",
-            8,
+            9,
         ),
+        (lambda run: replace(run, certificate=None), "attacked", 8),
+        (lambda run: replace(run, certificate=refused(run)), "attacked", 9),
+        (lambda run: replace(run, certificate=refused(run, n_steps=0)), "attacked", 8),
     ],
-    ids=["honest", "unmeasured", "no trace", "one pair", "one round", "no learning", "strong attackers"],
+    ids=[
+        *("honest", "unmeasured", "no trace", "one pair", "one round", "no learning", "strong attackers"),
+        *("earlier version", "refused certificate", "no step"),
+    ],
 )
 def test_pages_of_unusual_runs_are_whole_and_say_so(
     change: Callable[[RunResult], RunResult], said: str, n_figures: int, finished_run: RunResult, tmp_path: Path

@@ -26,15 +26,18 @@ def reproduce(
         list[str] | None,
         typer.Argument(
             metavar="[TABLE]...",
-            help="accuracy, entanglement, variance, falsifiers; default: all. tuning: choose every rule's "
-            "parameters anew, with as many trials for each, on seeds that no table reports.",
+            help="accuracy, entanglement, variance, falsifiers, convergence; default: all. tuning: choose every "
+            "rule's parameters anew, with as many trials for each, on seeds that no table reports.",
         ),
     ] = None,
     *,
     is_quick: Annotated[
         bool, typer.Option("--quick", help="Few rounds, seeds and rivals: shows how it works, proves nothing.")
     ] = False,
-    seeds: Annotated[int | None, typer.Option("--seeds", min=1, help="Number of seeds; default: 10, quick: 2.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option("--seeds", min=1, help="Number of seeds; default: 10, quick: 2. convergence has twice as many."),
+    ] = None,
     datasets: Annotated[
         str | None, typer.Option("--datasets", metavar="A,B", help="Of digits and mnist; default: both, quick: digits.")
     ] = None,

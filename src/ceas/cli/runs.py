@@ -69,7 +69,7 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
 
     page = write_report([directory])
     if as_json:
-        print_json({**result.summary, "directory": str(directory)})
+        print_json({**result.summary, "certificate": _short(result), "directory": str(directory)})
         return
     summary = result.summary
     fidelity, key_bits = summary["fidelity_at_use"], summary["key_bits"]
@@ -88,6 +88,7 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
         "shots": summary["shots"],
         **_end_to_end(summary),
         "gradient variance": summary["gradient_variance"],
+        "certificate": _certificate(result),
         "key bits generated, consumed": f"{key_bits['generated']}, {key_bits['consumed']}",
         "authentication": _authentication(result),
         "simulated time": f"{text_of(summary['simulated_s'])} s",
@@ -118,6 +119,20 @@ def _trained(summary: "Mapping[str, Any]") -> dict[str, str]:
 def _engine(chosen: "Mapping[str, str]") -> str:
     name, reason = chosen["engine"], chosen["reason"]
     return reason if reason.startswith(name) else f"{name}: {reason}"
+
+
+def _short(result: "RunResult") -> "Mapping[str, Any]":
+    return {name: (result.certificate or {}).get(name) for name in ("status", "reasons", "holds", "looseness")}
+
+
+def _certificate(result: "RunResult") -> str:
+    """Say what the certificate comes to: how much of the bound was measured, or why there is none."""
+    found = _short(result)
+    told = [] if found["status"] == "certified" else list(found["reasons"] or ())
+    if found["holds"] is not None:
+        measured = f"measured {text_of(float(found['looseness']))} of the bound at the end"
+        told.insert(0, measured if found["holds"] else f"VIOLATED, {measured}")
+    return f"{found['status']}: {'; '.join(told)}"
 
 
 def _attackers_part(result: "RunResult") -> str:

@@ -36,6 +36,7 @@ def simulate_together(
     seed: int,
     network_trace: NetworkTrace,
     has_diagnostics: bool = False,
+    measures_gradients: bool = False,
     after_round: Callable[[int], None] | None = None,
 ) -> list[TrainingOutcome]:
     """Train variants of one scenario on one recorded network; each comes to what `simulate` makes of it alone.
@@ -48,6 +49,7 @@ def simulate_together(
         seed: Root seed of all draws.
         network_trace: What `record_network` returned for one of them and this seed.
         has_diagnostics: Whether also what no outcome reports is computed.
+        measures_gradients: Whether the errors of updates are measured as often as `output.gradient_rounds` says.
         after_round: Told how many training rounds are done, after each. What it raises ends the trainings; so does
             Ctrl-C, between two rounds.
 
@@ -77,7 +79,14 @@ def simulate_together(
 
         ensemble = Ensemble(
             [
-                _simulation(each, world, seed=seed, network_trace=network_trace, has_diagnostics=has_diagnostics)
+                _simulation(
+                    each,
+                    world,
+                    seed=seed,
+                    network_trace=network_trace,
+                    has_diagnostics=has_diagnostics,
+                    gradient_rounds=each.output.gradient_rounds if measures_gradients else 0,
+                )
                 for each, world in zip(scenarios, worlds, strict=True)
             ]
         )
@@ -85,7 +94,13 @@ def simulate_together(
 
 
 def _simulation(
-    scenario: Scenario, world: World, *, seed: int, network_trace: NetworkTrace, has_diagnostics: bool
+    scenario: Scenario,
+    world: World,
+    *,
+    seed: int,
+    network_trace: NetworkTrace,
+    has_diagnostics: bool,
+    gradient_rounds: int,
 ) -> CoSimulation:
     security = assemble_security(scenario)
     return CoSimulation(
@@ -96,6 +111,7 @@ def _simulation(
         RecordedSource(network_trace, world, security),
         seed=seed,
         has_diagnostics=has_diagnostics,
+        gradient_rounds=gradient_rounds,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ceas import __version__
 from ceas.errors import CapacityError, UnknownNameError
 from ceas.experiments.reproduce_accuracy import ablations, accuracy_figures, costs, differences
+from ceas.experiments.reproduce_convergence import convergence_figures
 from ceas.experiments.reproduce_entanglement import entanglement_figures
 from ceas.experiments.reproduce_falsifiers import ALIKE_DATA, EQUAL_NODES, falsifier_trainings, falsifiers
 from ceas.experiments.reproduce_plan import TABLES, Plan, tuning_trainings
@@ -22,6 +23,7 @@ from ceas.experiments.reproduce_tables import (
     Interval,
     ReproducedTable,
     accuracy_tables,
+    convergence_tables,
     entanglement_tables,
     falsifier_tables,
     variance_tables,
@@ -176,11 +178,17 @@ def _falsifiers(plan: Plan, base: Scenario, tuned: Choices, out: Path, progress:
     return *falsifier_tables(found), {"falsifiers": found}
 
 
+def _convergence(plan: Plan, base: Scenario, tuned: Choices, out: Path, progress: Progress | None) -> _Made:  # noqa: ARG001
+    figures = convergence_figures(plan, out=out, progress=progress)
+    return *convergence_tables(figures), {"convergence": figures}
+
+
 _BUILDERS: Mapping[str, Callable[[Plan, Scenario, Choices, Path, Progress | None], _Made]] = {
     "accuracy": _accuracy,
     "entanglement": _entanglement,
     "variance": _variance,
     "falsifiers": _falsifiers,
+    "convergence": _convergence,
 }
 
 

@@ -39,7 +39,7 @@ __all__ = [
 
 Family = Literal["mean", "robust", "weighted", "ours", "ceiling", "falsifier"]
 
-TABLES = ("accuracy", "entanglement", "variance", "falsifiers")
+TABLES = ("accuracy", "entanglement", "variance", "falsifiers", "convergence")
 N_NODES = 50
 TUNING_SEEDS = (910_001, 910_002, 910_003)
 # A scheduler that knows neither the age nor the fidelity of its pairs: it serves whoever asks with the oldest.
@@ -230,6 +230,9 @@ class Plan:
         coherence_times_s: Coherence times of the table `entanglement` (s).
         schedule_rounds: Rounds of each of its runs.
         variance_repeats: Times that every gradient of the table `variance` is drawn.
+        convergence_rounds: Rounds of each training of the table `convergence`.
+        convergence_rules: Its aggregation rules.
+        convergence_attacks: Its attacks.
     """
 
     name: str
@@ -244,6 +247,14 @@ class Plan:
     coherence_times_s: tuple[float, ...]
     schedule_rounds: int
     variance_repeats: int
+    convergence_rounds: int
+    convergence_rules: tuple[str, ...]
+    convergence_attacks: tuple[str, ...]
+
+    @property
+    def convergence_seeds(self) -> tuple[int, ...]:
+        """Root seeds of the table `convergence`, whose trainings are short: twice as many as of the others."""
+        return tuple(range(2 * len(self.seeds)))
 
     def accuracy_trainings(self, choices: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Iterator[Training]:
         """Return the trainings of the table `accuracy`.
@@ -367,6 +378,9 @@ FULL = Plan(
     coherence_times_s=(0.05, 0.1, 0.15, 0.3, 0.6),
     schedule_rounds=10,
     variance_repeats=200,
+    convergence_rounds=300,
+    convergence_rules=("trimmed_mean", "coordinate_median", "geometric_median", "nnm_trimmed_mean", OURS),
+    convergence_attacks=("none", "ALIE", "IPM 2", "MinMax", "sign flip"),
 )
 QUICK = Plan(
     name="quick",
@@ -380,6 +394,9 @@ QUICK = Plan(
     coherence_times_s=(0.05, 0.15),
     schedule_rounds=2,
     variance_repeats=40,
+    convergence_rounds=20,
+    convergence_rules=("trimmed_mean", OURS),
+    convergence_attacks=("none", "ALIE"),
 )
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ceas.runtime.ensemble import TrainingOutcome
     from ceas.runtime.sources import NetworkTrace
 
-__all__ = ["BATCH", "train_missing"]
+__all__ = ["BATCH", "one_thread_each", "train_missing"]
 
 # The accuracy that is reported is the mean of so many evaluations.
 _LAST = 5
@@ -150,7 +150,7 @@ def _in_workers(groups: deque[_Group]) -> Iterator[list[Trained]]:
             results.put(None)
 
     with ExitStack() as stack:
-        stack.enter_context(_one_thread_each())
+        stack.enter_context(one_thread_each())
         # A pool of one process each, so that a group stays where its network is.
         pools = [stack.enter_context(spawned_pool(1)) for _ in range(n_workers)]
         for pool in pools:
@@ -167,7 +167,7 @@ def _in_workers(groups: deque[_Group]) -> Iterator[list[Trained]]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let processes that start meanwhile take one thread each."""
     before = {name: os.environ.get(name) for name in _ONE_THREAD}
     os.environ.update(_ONE_THREAD)

@@ -1,8 +1,9 @@
 """The run directory: what a run leaves behind, written atomically and checked when it is read.
 
-`scenario.toml`, `rounds.parquet`, `learners.parquet`, `links.parquet`, `nodes.parquet`, `pairs.parquet` and, written
-last so that its presence means a finished run, `result.json`. A table is a mapping from column names to arrays; a
-number that was not measured is NaN in memory, null in a file.
+`scenario.toml`, `rounds.parquet`, `learners.parquet`, `links.parquet`, `nodes.parquet`, `pairs.parquet`,
+`bound_certificate.json` (not in directories of early versions) and, written last so that its presence means a finished
+run, `result.json`. A table is a mapping from column names to arrays; a number that was not measured is NaN in memory,
+null in a file.
 """
 
 import json
@@ -21,6 +22,7 @@ from ceas.experiments.result_tables import Columns, read_metadata, read_table, w
 from ceas.experiments.scenario import Scenario, load_scenario
 
 __all__ = [
+    "CERTIFICATE_FILE",
     "RESULT_KEYS",
     "RunResult",
     "claim_run_directory",
@@ -33,6 +35,7 @@ __all__ = [
     "write_run",
 ]
 
+CERTIFICATE_FILE = "bound_certificate.json"
 RUN_TABLES = ("rounds", "learners", "links", "nodes", "pairs")
 
 # Keys of result.json; a nested mapping lists the keys of a nested table.
@@ -76,6 +79,8 @@ class RunResult:
         nodes: One row per node.
         pairs: One row per traced Bell pair.
         pair_sampling: Every k-th pair was traced: 1 for all of them, 0 for none.
+        certificate: What bounds the run's squared gradient, see `ceas.experiments.certificate`; None in the directories
+            of earlier versions.
     """
 
     scenario: Scenario
@@ -86,6 +91,7 @@ class RunResult:
     nodes: Columns
     pairs: Columns
     pair_sampling: int = 1
+    certificate: Mapping[str, Any] | None = None
 
 
 def is_finished(directory: Path) -> bool:
@@ -118,7 +124,8 @@ def claim_run_directory(directory: Path, *, overwrite: bool = False) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # The mark of a finished run goes first: what is left of an interrupted removal is not taken for a run.
-        for name in ("result.json", "scenario.toml", "report.html", *(f"{table}.parquet" for table in RUN_TABLES)):
+        texts = ("result.json", "scenario.toml", CERTIFICATE_FILE, "report.html")
+        for name in (*texts, *(f"{table}.parquet" for table in RUN_TABLES)):
             (directory / name).unlink(missing_ok=True)
         if (directory / "checkpoint").is_dir():
             shutil.rmtree(directory / "checkpoint")
@@ -139,6 +146,8 @@ def write_run(directory: Path, result: RunResult) -> None:
     for name in RUN_TABLES:
         metadata = {"sampling": str(result.pair_sampling)} if name == "pairs" else {}
         write_table(directory / f"{name}.parquet", name, getattr(result, name), metadata)
+    if result.certificate is not None:
+        write_json(directory / CERTIFICATE_FILE, result.certificate)
     write_json(directory / "result.json", result.summary)
 
 
@@ -158,7 +167,9 @@ def read_run(directory: Path) -> RunResult:
         raise RunDirectoryError(f"{directory / 'scenario.toml'} does not fit this version of ceas:\n{error}") from error
     tables = {name: read_table(directory / f"{name}.parquet", name) for name in RUN_TABLES}
     sampling = read_metadata(directory / "pairs.parquet").get("sampling", "1")
-    return RunResult(scenario=scenario, summary=summary, pair_sampling=int(sampling), **tables)
+    path = directory / CERTIFICATE_FILE
+    certificate = _read_json(path) if path.is_file() else None
+    return RunResult(scenario=scenario, summary=summary, pair_sampling=int(sampling), certificate=certificate, **tables)
 
 
 def _why_unfinished(directory: Path) -> str:

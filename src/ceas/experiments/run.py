@@ -186,6 +186,7 @@ class _Session:
             assemble_security(scenario),
             source or _live_source(scenario, self._world, seed=seed, trace_every=self._sampling),
             seed=seed,
+            gradient_rounds=scenario.output.gradient_rounds,
         )
 
     def load(self, arrays: dict[str, np.ndarray]) -> None:

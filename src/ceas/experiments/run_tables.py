@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas import __version__
+from ceas.experiments.certificate import bound_certificate, smoothness_of
 from ceas.experiments.circuit_account import circuit_summary, partition_summary
 from ceas.experiments.result_tables import TABLE_COLUMNS, Columns
 from ceas.experiments.results import RunResult
@@ -77,7 +78,13 @@ def run_result(
         nodes=_nodes_table(world, learners),
         pairs=_pairs_table(world, simulation),
         pair_sampling=pair_sampling,
+        certificate=_certificate(scenario, world, simulation),
     )
+
+
+def _certificate(scenario: Scenario, world: World, simulation: CoSimulation) -> dict[str, Any]:
+    smoothness, least = smoothness_of(scenario, world.model, world.dataset.train_angles)
+    return bound_certificate(scenario, simulation.update_errors.table(), smoothness=smoothness, least=least)
 
 
 def _typed(name: str, columns: Mapping[str, NDArray[Any]]) -> Columns:

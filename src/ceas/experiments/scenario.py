@@ -77,7 +77,7 @@ class Scenario(Section):
     authentication: AuthenticationSection = Field(default_factory=AuthenticationSection)
     consensus: ConsensusSection
     certification: CertificationSection = Field(default_factory=CertificationSection)
-    output: OutputSection = Field(default_factory=OutputSection)
+    output: OutputSection
 
     @model_validator(mode="before")
     @classmethod

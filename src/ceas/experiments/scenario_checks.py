@@ -26,6 +26,9 @@ from ceas.experiments.sections import (
 
 __all__ = ["complete", "cross_mistakes", "derived_defaults"]
 
+# Up to so many qubits the exact gradients of all learners take little beside a round's shots.
+_MOST_MEASURED_QUBITS = 6
+
 Mistakes = Iterator[tuple[str, str]]
 
 
@@ -41,7 +44,14 @@ def derived_defaults(document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:
         **_digests(document),
         ("aggregation", "tolerated_byzantine"): n_byzantine if _is_count(n_byzantine) else None,
         ("consensus", "tolerated_byzantine"): None if n_nodes is None else (n_nodes - 1) // 3,
+        ("output", "gradient_rounds"): _gradient_rounds(document),
     }
+
+
+def _gradient_rounds(document: Mapping[str, Any]) -> int:
+    circuit = document.get("circuit", {})
+    n_qubits = circuit.get("n_qubits", 4) if isinstance(circuit, Mapping) else 0
+    return int(_is_count(n_qubits) and n_qubits <= _MOST_MEASURED_QUBITS)
 
 
 def _data_defaults(document: Mapping[str, Any]) -> dict[tuple[str, str], Any]:

@@ -658,3 +658,9 @@ class OutputSection(Section):
     )
     trace_every: int = Field(default=50, ge=1, description="A sampled trace keeps every k-th pair")
     evaluate_rounds: int = Field(default=5, ge=1, description="Rounds between evaluations on the test set")
+    gradient_rounds: int = Field(
+        ge=0,
+        description="Rounds between measurements of the honest learners' exact gradients, which the certificate of a "
+        "run's convergence needs in every round; 0 for none",
+        json_schema_extra={"default": "1 up to 6 qubits, else 0"},
+    )

@@ -88,7 +88,9 @@ def _linear_step(span: float, n_ticks: int) -> float:
 
 def _log_ticks(low: float, high: float, n_ticks: int) -> list[float]:
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    stride = max(1, math.ceil((last - first) / n_ticks))
+    # Decades within the axis, not those around it.
+    n_decades = math.floor(math.log10(high * 1.001)) - math.ceil(math.log10(low * 0.999)) + 1
+    stride = max(1, math.ceil(n_decades / n_ticks))
     ticks: list[float] = []
     for factors in ((1,), (1, 3), (1, 2, 5)):
         ticks = [f * 10.0**k for k in range(first, last + 1) if k % stride == 0 for f in factors]

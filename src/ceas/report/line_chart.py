@@ -119,6 +119,7 @@ def line_chart(
     low: float | None = None,
     high: float | None = None,
     references: Sequence[Reference] = (),
+    is_log: bool = False,
     width: float = HALF_WIDTH,
     height: float = 270,
 ) -> Markup:
@@ -132,11 +133,13 @@ def line_chart(
         low: Lower end of the vertical axis, where it is not to be fitted.
         high: Upper end of the vertical axis, likewise.
         references: Levels to compare with.
+        is_log: Whether the vertical axis is logarithmic; values that are not positive are then passed over.
         width: Pixels.
         height: Pixels.
     """
     levels = [one.level for one in references]
-    y = fitted_axis("", *(p for s in series for p in (s.values, s.low, s.high)), levels, low=low, high=high, unit=unit)
+    shown = (part for one in series for part in (one.values, one.low, one.high))
+    y = fitted_axis("", *shown, levels, low=low, high=high, is_log=is_log, unit=unit)
 
     def draw(frame: Frame) -> list[Markup]:
         lines = [part for one in series for part in _marks(frame, one)]

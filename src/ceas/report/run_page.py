@@ -1,5 +1,6 @@
 """The page of one run."""
 
+from ceas.report.certificate_figure import certificate_figure
 from ceas.report.circuit_section import circuit_section
 from ceas.report.figure import figures_markup
 from ceas.report.learning_figures import accuracy_figure, contraction_figure, weights_figure
@@ -106,6 +107,7 @@ def run_page(run: Run) -> str:
     made = (
         map_figure(run),
         accuracy_figure(run),
+        certificate_figure(run),
         fates_figure(run),
         fidelity_figure(run),
         weights_figure(run),

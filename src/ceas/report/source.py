@@ -75,7 +75,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One finished run: its summary, its scenario as a mapping and as text, and its tables."""
+    """One finished run: its summary, its scenario as a mapping and as text, its tables and, if any, its certificate."""
 
     result: Mapping[str, Any]
     scenario: Mapping[str, Any]
@@ -85,6 +85,7 @@ class Run:
     links: Table
     nodes: Table
     pairs: Table
+    certificate: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +176,7 @@ def load_run(directory: Path) -> Run:
         links=Table(found.links),
         nodes=Table(found.nodes),
         pairs=Table(found.pairs),
+        certificate=found.certificate,
     )
 
 

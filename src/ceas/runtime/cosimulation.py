@@ -44,6 +44,7 @@ from ceas.runtime.outcome import AgreedUpdates, Contraction, Evaluation, LocalUp
 from ceas.runtime.sources import ExchangeRecord, SecurityParameters, Source
 from ceas.runtime.totals import Totals
 from ceas.runtime.trusted import trusted_update
+from ceas.runtime.update_errors import RoundUpdates, UpdateErrors
 from ceas.runtime.world import World
 from ceas.streams import stream
 
@@ -137,6 +138,8 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
     rounds = [each._agree(window, updates, signal) for each, updates, signal in trained]
     with _timed(simulations, "evaluation"):
         exact = [each._exact_momentum() for each in simulations]
+        for each, agreement, signal in zip(simulations, rounds, contraction, strict=True):
+            each._measure_errors(agreement, signal)
     with _timed(simulations, "aggregation"):
         for each, agreement in zip(simulations, rounds, strict=True):
             each._follow(agreement.aggregate)
@@ -191,12 +194,14 @@ class CoSimulation:
             information of noisy states, evaluations. Otherwise it is NaN, or None, and `figures_of` evaluates. Nothing
             else depends on it, but that the quantum Fisher information of noiseless states is claimed as 0 where rule
             and attack never look at it.
+        gradient_rounds: Rounds between measurements of the updates' errors; 0 for none.
 
     Attributes:
         theta: Agreed parameters, shape `(parameters,)`.
         completed_rounds: Training rounds done.
         history: What was recorded round by round.
         totals: Sums over the run.
+        update_errors: How far updates were off the honest learners' exact gradients.
         seconds: Wall time spent per room (s).
     """
 
@@ -210,6 +215,7 @@ class CoSimulation:
         *,
         seed: int,
         has_diagnostics: bool = True,
+        gradient_rounds: int = 0,
     ) -> None:
         self._world = world
         self._training = training
@@ -247,6 +253,7 @@ class CoSimulation:
         self.completed_rounds = 0
         self.history = History()
         self.totals = Totals.zero(world.network.n_links)
+        self.update_errors = UpdateErrors(world, every=gradient_rounds)
         self.seconds = dict.fromkeys(ROOMS, 0.0)
 
     @property
@@ -303,6 +310,7 @@ class CoSimulation:
         state |= prefixed("learners", self._learners.to_arrays()) | prefixed("evaluator", self._evaluator.to_arrays())
         state |= prefixed("adversary", self._adversary.to_arrays())
         state |= prefixed("trusted", {} if self._trusted is None else self._trusted.to_arrays())
+        state |= prefixed("update_errors", self.update_errors.to_arrays())
         state |= prefixed("source", self._source.to_arrays()) | prefixed("totals", self.totals.to_arrays())
         return state | prefixed("history", self.history.to_arrays())
 
@@ -323,6 +331,7 @@ class CoSimulation:
         self._learners.load(unprefixed("learners", arrays))
         self._evaluator.load(unprefixed("evaluator", arrays))
         self._source.load(unprefixed("source", arrays))
+        self.update_errors.load(unprefixed("update_errors", arrays))
         self.totals = Totals.from_arrays(unprefixed("totals", arrays))
         self.history = History.from_arrays(unprefixed("history", arrays))
 
@@ -451,6 +460,28 @@ class CoSimulation:
         if not self._has_diagnostics:
             return np.full_like(self.theta, np.nan), np.nan
         return self._evaluator.exact_momentum(self.theta)
+
+    def _measure_errors(self, agreement: _Agreement, contraction: Contraction) -> None:
+        """Measure how far this round's updates are off the exact gradients, where a measurement is due."""
+        if not self.update_errors.is_due(self.completed_rounds):
+            return
+        agreed, aggregate = agreement.agreed, agreement.aggregate
+        divisor = np.ones(len(agreed.is_delivered))
+        if self._method.is_debiasing:
+            divisor = np.minimum(self._certified.mean()[:, _AVERAGED.index("contraction")], 1.0)
+        is_admitted = agreed.is_delivered.copy()
+        if aggregate is not None:
+            is_admitted[agreed.is_delivered] = ~(aggregate.rejected | aggregate.left_out)
+        # What is not admitted may have no contraction at all.
+        divisor = np.where(is_admitted, divisor, 1.0)
+        updates = RoundUpdates(
+            rows=np.where(is_admitted[:, None], agreed.updates, 0.0) / divisor[:, None],
+            is_admitted=is_admitted,
+            value=None if aggregate is None else aggregate.value,
+            n_declared=0 if aggregate is None else aggregate.n_byzantine,
+            contraction_error=np.abs(contraction.true / divisor - 1.0),
+        )
+        self.update_errors.measure(self.completed_rounds, self.theta, updates)
 
     def _step(self, aggregate: Aggregate) -> None:
         parameters = self.theta.astype(np.float32)

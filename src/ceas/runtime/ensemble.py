@@ -5,8 +5,8 @@ optimiser. What depends on the network alone is then the same in all, and what i
 training is computed for those of all in one call. Each training gets the numbers that it gets alone.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ class TrainingOutcome:
         byzantine_weight: Share of the attackers in what was agreed on in each round, shape `(completed_rounds,)`; 0
             where too few updates arrived for the rule.
         theta: Agreed parameters, shape `(parameters,)`.
+        update_errors: Columns of `ceas.runtime.update_errors.MEASURED`, one entry a measured round.
     """
 
     completed_rounds: int
@@ -44,6 +45,7 @@ class TrainingOutcome:
     train_loss: FloatArray
     byzantine_weight: FloatArray
     theta: FloatArray
+    update_errors: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 class _Record:
@@ -70,6 +72,7 @@ class _Record:
             train_loss=table[:, 3],
             byzantine_weight=np.array(self._weights),
             theta=simulation.theta.copy(),
+            update_errors=simulation.update_errors.table(),
         )
 
 

@@ -1,0 +1,226 @@
+"""How often the bound of a run's certificate is exceeded, and how far below it a run stays.
+
+Plain gradient steps of constant size, just below 1/L, on the small network of eight nodes of which two collude, under
+every rule and attack of the plan. All trainings of a seed share one recorded network and run in lockstep; what came of
+them is one file a seed, so that the same command again trains only what is missing.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ceas.errors import RunDirectoryError
+from ceas.experiments.limited_process import n_cores
+from ceas.experiments.processes import spawned_pool
+from ceas.experiments.reproduce_plan import OURS, Plan, attack_named
+from ceas.experiments.reproduce_trainings import BATCH, one_thread_each
+from ceas.experiments.results import write_json
+from ceas.experiments.scenario import Scenario, load_scenario
+from ceas.experiments.scenario_text import content_hash
+from ceas.experiments.statistics import rate_limit
+from ceas.runtime.progress import Progress, ProgressEvent
+
+__all__ = ["N_BYZANTINE", "STEP_SIZE", "CertifiedRun", "RuleFigure", "convergence_figures", "convergence_scenarios"]
+
+STEP_SIZE = 0.018
+"""Just below 1/L of the scenario's circuit at temperature 1."""
+N_BYZANTINE = 2
+
+_SCENARIO = "quickstart"
+_TRAINING = (
+    *("learning.optimizer=sgd", "learning.final_learning_rate_share=1", f"learning.learning_rate={STEP_SIZE}"),
+    *("learning.worker_momentum=0", "learning.temperature=1"),
+    *("output.gradient_rounds=1", f"aggregation.tolerated_byzantine={N_BYZANTINE}"),
+)
+_FOLDER = "convergence"
+# Null in a file where they are not a number; whether a bound holds may be null as well.
+_NUMBERS = ("largest_ratio", "looseness", "kappa", "measured_kappa")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertifiedRun:
+    """One run and its certificate.
+
+    Attributes:
+        rule: Aggregation rule.
+        attack: Name of the attack in the plan.
+        seed: Root seed.
+        status: `certified`, `estimated` or `refused`.
+        reason: Why it is not certified.
+        holds: Whether the bound held at every step; None where refused.
+        largest_ratio: Largest measured mean over the bound, at any step; NaN where refused.
+        looseness: The same at the last step.
+        kappa: Constant of the bound.
+        measured_kappa: Largest of any round.
+    """
+
+    rule: str
+    attack: str
+    seed: int
+    status: str
+    reason: str
+    holds: bool | None
+    largest_ratio: float
+    looseness: float
+    kappa: float
+    measured_kappa: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleFigure:
+    """The runs of one rule, under one attack or all.
+
+    Attributes:
+        rule: Aggregation rule.
+        attack: Name of the attack; empty for all together.
+        status: Status of its bounds.
+        n_runs: Runs with a bound.
+        n_refused: Runs without.
+        n_exceeded: Runs in which the bound was exceeded at any step, or a constant was contradicted.
+        limit: Exact one-sided 95 % upper limit on the rate of these.
+        mean_looseness: Mean over the runs of measured over bound at the end; NaN without runs.
+        worst_ratio: Largest measured over bound at any step of any run.
+        kappa: Largest constant of the bounds.
+        measured_kappa: Largest of any round.
+    """
+
+    rule: str
+    attack: str
+    status: str
+    n_runs: int
+    n_refused: int
+    n_exceeded: int
+    limit: float
+    mean_looseness: float
+    worst_ratio: float
+    kappa: float
+    measured_kappa: float
+
+
+def convergence_scenarios(plan: Plan) -> dict[tuple[str, str], Scenario]:
+    """Return what is trained for each rule and attack of the plan."""
+    base = load_scenario(_SCENARIO, [*_TRAINING, f"clock.rounds={plan.convergence_rounds}"])
+    found = {}
+    for rule, attack in product(plan.convergence_rules, plan.convergence_attacks):
+        found[rule, attack] = base.with_overrides(
+            [
+                f"aggregation.rule={rule}",
+                f"aggregation.is_debiased={str(rule != OURS).lower()}",
+                f"byzantine.n_byzantine={0 if attack == 'none' else N_BYZANTINE}",
+                # A default that would follow the number of attackers.
+                f"aggregation.tolerated_byzantine={N_BYZANTINE}",
+                *attack_named(attack).overrides,
+            ]
+        )
+    return found
+
+
+def convergence_figures(plan: Plan, *, out: Path, progress: Progress | None = None) -> list[RuleFigure]:
+    """Train what is missing; return each rule's figures over all attacks, then those of each attack.
+
+    Args:
+        plan: Rules, attacks, rounds and seeds.
+        out: Directory of the reproduction.
+        progress: Told after every seed.
+
+    Raises:
+        RunDirectoryError: A file of finished runs cannot be read.
+        KeyboardInterrupt: Interrupted; finished seeds are kept.
+    """
+    runs = list(_runs(plan, out / _FOLDER, progress))
+    together = [_figure([one for one in runs if one.rule == rule], rule, "") for rule in plan.convergence_rules]
+    return together + [
+        _figure([one for one in runs if (one.rule, one.attack) == cell], *cell)
+        for cell in product(plan.convergence_rules, plan.convergence_attacks)
+    ]
+
+
+def _runs(plan: Plan, folder: Path, progress: Progress | None) -> Iterator[CertifiedRun]:
+    scenarios = convergence_scenarios(plan)
+    identity = content_hash({"scenarios": [one.scenario_id for one in scenarios.values()]})
+    paths = {seed: folder / f"{identity}-seed{seed}.json" for seed in plan.convergence_seeds}
+    missing = [seed for seed, path in paths.items() if not path.is_file()]
+
+    def tell(left: int) -> None:
+        if progress is not None:
+            progress(ProgressEvent(phase=_FOLDER, training_round=len(paths) - left, rounds=len(paths)))
+
+    tell(len(missing))
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+        with one_thread_each(), spawned_pool(min(n_cores(), len(missing))) as pool:
+            results = pool.map(partial(_certified_runs, scenarios), missing)
+            for count, (seed, rows) in enumerate(zip(missing, results, strict=True), 1):
+                write_json(paths[seed], {"runs": rows})
+                tell(len(missing) - count)
+    for path in paths.values():
+        yield from _read(path)
+
+
+def _certified_runs(scenarios: Mapping[tuple[str, str], Scenario], seed: int) -> list[dict[str, Any]]:
+    """Train all scenarios of one seed, in a worker."""
+    from ceas.experiments.assemble import assemble_world  # noqa: PLC0415 - loaded in workers alone
+    from ceas.experiments.certificate import bound_certificate, smoothness_of  # noqa: PLC0415
+    from ceas.experiments.ensembles import simulate_together  # noqa: PLC0415
+    from ceas.experiments.run import record_network  # noqa: PLC0415
+
+    first = next(iter(scenarios.values()))
+    trace, world = record_network(first, seed=seed), assemble_world(first, seed)
+    smoothness, least = smoothness_of(first, world.model, world.dataset.train_angles)
+    cells, found = list(scenarios), []
+    for start in range(0, len(cells), BATCH):
+        chosen = cells[start : start + BATCH]
+        outcomes = simulate_together(
+            [scenarios[cell] for cell in chosen], seed=seed, network_trace=trace, measures_gradients=True
+        )
+        for (rule, attack), outcome in zip(chosen, outcomes, strict=True):
+            made = bound_certificate(scenarios[rule, attack], outcome.update_errors, smoothness=smoothness, least=least)
+            ratios = np.asarray(made["curves"]["measured"]) / np.asarray(made["curves"]["bound"])
+            found.append(
+                {
+                    "rule": rule,
+                    "attack": attack,
+                    "seed": seed,
+                    "status": made["status"],
+                    "reason": "; ".join(made["reasons"]),
+                    "holds": made["holds"],
+                    "largest_ratio": float(np.max(ratios, initial=0.0)),
+                    "looseness": made["looseness"],
+                    "kappa": made["constants"]["kappa"]["value"],
+                    "measured_kappa": made["constants"]["measured_kappa"]["value"],
+                }
+            )
+    return found
+
+
+def _read(path: Path) -> list[CertifiedRun]:
+    try:
+        rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["runs"]
+        return [CertifiedRun(**(row | {name: math.nan for name in _NUMBERS if row[name] is None})) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
+
+
+def _figure(runs: Sequence[CertifiedRun], rule: str, attack: str) -> RuleFigure:
+    bounded = [one for one in runs if one.status != "refused"]
+    exceeded = sum(not one.holds for one in bounded)
+    return RuleFigure(
+        rule=rule,
+        attack=attack,
+        status=", ".join(sorted({one.status for one in runs})),
+        n_runs=len(bounded),
+        n_refused=len(runs) - len(bounded),
+        n_exceeded=exceeded,
+        limit=rate_limit(exceeded, len(bounded)),
+        mean_looseness=float(np.mean([one.looseness for one in bounded])) if bounded else math.nan,
+        worst_ratio=max((one.largest_ratio for one in bounded), default=math.nan),
+        kappa=max((one.kappa for one in bounded), default=math.nan),
+        measured_kappa=max((one.measured_kappa for one in bounded), default=math.nan),
+    )

@@ -1,0 +1,175 @@
+"""The table of certified bounds: what it trains, what it keeps, what it counts, and its claim."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.stats import binom
+
+from ceas.errors import DomainError, RunDirectoryError
+from ceas.experiments import reproduce_convergence
+from ceas.experiments.reproduce_convergence import (
+    N_BYZANTINE,
+    RuleFigure,
+    _certified_runs,
+    convergence_figures,
+    convergence_scenarios,
+)
+from ceas.experiments.reproduce_plan import FULL, QUICK, plan_of
+from ceas.experiments.reproduce_tables import convergence_tables
+from ceas.experiments.statistics import rate_limit
+
+TINY = replace(QUICK, convergence_rounds=3, convergence_attacks=("ALIE",), seeds=(0,))
+
+
+def a_run(rule: str, attack: str, seed: int, **changes: Any) -> dict[str, Any]:
+    is_proved = rule != "ceas"
+    found = {
+        "rule": rule,
+        "attack": attack,
+        "seed": seed,
+        "status": "certified" if is_proved else "estimated",
+        "reason": "" if is_proved else "no kappa",
+        "holds": True,
+        "largest_ratio": 0.2 + 0.1 * seed,
+        "looseness": 0.1 + 0.1 * seed,
+        "kappa": 0.5,
+        "measured_kappa": 0.1,
+    }
+    return found | changes
+
+
+@pytest.fixture
+def without_training(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Let every seed's runs be made up, one by one in this process; return the seeds that were asked for."""
+    asked: list[int] = []
+
+    class Pool:
+        def __enter__(self) -> "Pool":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def map(self, _work: Any, seeds: Any) -> Any:
+            for seed in seeds:
+                asked.append(seed)
+                yield [a_run(rule, attack, seed) for rule, attack in convergence_scenarios(QUICK)]
+
+    monkeypatch.setattr(reproduce_convergence, "spawned_pool", lambda _: Pool())
+    return asked
+
+
+@pytest.mark.parametrize("plan", [FULL, QUICK], ids=lambda plan: plan.name)
+def test_every_scenario_takes_plain_constant_steps_and_declares_the_attackers(plan: Any) -> None:
+    scenarios = convergence_scenarios(plan)
+    assert len(scenarios) == len(plan.convergence_rules) * len(plan.convergence_attacks)
+    assert len({one.network_id for one in scenarios.values()}) == 1
+    for (rule, attack), one in scenarios.items():
+        learning = one.learning
+        assert (learning.optimizer, learning.worker_momentum, learning.final_learning_rate_share) == ("sgd", 0.0, 1.0)
+        assert one.aggregation.rule == rule
+        assert one.aggregation.tolerated_byzantine == N_BYZANTINE
+        assert one.byzantine.n_byzantine == (0 if attack == "none" else N_BYZANTINE)
+        assert one.output.gradient_rounds == 1
+
+
+def test_seeds_are_twice_as_many_as_of_the_other_tables() -> None:
+    assert FULL.convergence_seeds == tuple(range(20))
+    assert plan_of(is_quick=True, seeds=3).convergence_seeds == tuple(range(6))
+
+
+def test_trained_rules_are_certified_and_ceas_estimated() -> None:
+    found = {one["rule"]: one for one in _certified_runs(convergence_scenarios(TINY), 0)}
+    assert {rule: one["status"] for rule, one in found.items()} == {"trimmed_mean": "certified", "ceas": "estimated"}
+    for one in found.values():
+        assert one["holds"] is True
+        assert 0 < one["looseness"] <= one["largest_ratio"] < 0.1
+    assert found["trimmed_mean"]["kappa"] == 0.5
+    assert 0 < found["trimmed_mean"]["measured_kappa"] < 0.5
+
+
+def test_finished_seeds_are_kept_and_missing_ones_made(tmp_path: Path, without_training: list[int]) -> None:
+    first = convergence_figures(replace(QUICK, seeds=(0,)), out=tmp_path)
+    assert without_training == [0, 1]
+    assert first[0].n_runs == 4
+    again = convergence_figures(replace(QUICK, seeds=(0, 1)), out=tmp_path)
+    assert without_training == [0, 1, 2, 3]
+    assert again[0].n_runs == 8
+    file = next((tmp_path / "convergence").iterdir())
+    file.write_text('{"runs": [{"rule": 1}]}')
+    with pytest.raises(RunDirectoryError, match="cannot be read"):
+        convergence_figures(replace(QUICK, seeds=(0, 1)), out=tmp_path)
+
+
+def test_runs_are_counted_over_all_attacks_and_by_attack(tmp_path: Path, without_training: list[int]) -> None:
+    plan = replace(QUICK, seeds=(0,))
+    convergence_figures(plan, out=tmp_path)
+    assert without_training
+    paths = sorted((tmp_path / "convergence").iterdir())
+    for path, changes in zip(paths, ({"holds": False, "largest_ratio": 1.5}, {"status": "refused"}), strict=True):
+        document = json.loads(path.read_text())
+        row = document["runs"][1]
+        assert (row["rule"], row["attack"]) == ("trimmed_mean", "ALIE")
+        row |= changes
+        if changes.get("status") == "refused":
+            row |= {"holds": None, "looseness": None, "largest_ratio": None}
+        path.write_text(json.dumps(document))
+    figures = {(one.rule, one.attack): one for one in convergence_figures(plan, out=tmp_path)}
+    together, attacked = figures["trimmed_mean", ""], figures["trimmed_mean", "ALIE"]
+    assert (together.n_runs, together.n_refused, together.n_exceeded) == (3, 1, 1)
+    assert (attacked.n_runs, attacked.n_refused, attacked.n_exceeded) == (1, 1, 1)
+    assert together.worst_ratio == 1.5
+    assert together.mean_looseness == pytest.approx((0.1 + 0.1 + 0.2) / 3)
+    assert together.limit == rate_limit(1, 3)
+    assert (figures["ceas", ""].n_runs, figures["ceas", ""].n_exceeded) == (4, 0)
+
+
+def figure(rule: str, n_runs: int, n_exceeded: int = 0, attack: str = "", status: str = "certified") -> RuleFigure:
+    return RuleFigure(
+        rule=rule,
+        attack=attack,
+        status=status,
+        n_runs=n_runs,
+        n_refused=0,
+        n_exceeded=n_exceeded,
+        limit=rate_limit(n_exceeded, n_runs),
+        mean_looseness=0.1,
+        worst_ratio=0.2,
+        kappa=0.5,
+        measured_kappa=0.1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("n_exceeded", "is_met", "measured"),
+    [(0, True, "in 0 of 200 runs; a rate of at most 1.5 %"), (1, False, "in 1 of 200 runs; a rate of at most 2.3 %")],
+)
+def test_the_claim_is_about_proved_bounds_alone(n_exceeded: int, is_met: bool, measured: str) -> None:
+    figures = [
+        figure("trimmed_mean", 100, n_exceeded),
+        figure("coordinate_median", 100),
+        figure("ceas", 100, 7, status="estimated"),
+        figure("trimmed_mean", 100, n_exceeded, attack="ALIE"),
+    ]
+    tables, (claim,) = convergence_tables(figures)
+    assert claim.is_met is is_met
+    assert claim.measured.startswith(measured)
+    assert [row["rule"] for row in tables[0].rows] == ["trimmed_mean", "coordinate_median", "ceas"]
+    assert [row["attack"] for row in tables[1].rows] == ["ALIE"]
+    assert convergence_tables([figure("trimmed_mean", 0, status="refused")])[1][0].is_met is None
+
+
+def test_the_limit_on_a_rate_is_exact() -> None:
+    assert rate_limit(0, 20) == pytest.approx(1 - 0.05 ** (1 / 20))
+    for n_events, n_trials in ((0, 400), (1, 20), (7, 30)):
+        limit = rate_limit(n_events, n_trials)
+        # At the limit, so few events are seen with the probability that is risked.
+        assert binom.cdf(n_events, n_trials, limit) == pytest.approx(0.05)
+    assert rate_limit(3, 3) == rate_limit(0, 0) == 1.0
+    assert rate_limit(0, 20, confidence=0.99) > rate_limit(0, 20)
+    for wrong in ((-1, 3), (4, 3)):
+        with pytest.raises(DomainError, match="n_events"):
+            rate_limit(*wrong)
