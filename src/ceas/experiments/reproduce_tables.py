@@ -239,7 +239,8 @@ def convergence_tables(figures: Sequence[RuleFigure]) -> tuple[list[ReproducedTa
             title="Certified bound on the mean squared gradient beside what was measured, all attacks",
             rows=tuple(_convergence_row(one) for one in together),
             note="Exceeded: at any step of a run, or a constant contradicted by a measurement; with the exact "
-            "one-sided 95 % upper limit on the rate of such runs. No kappa is proved for `ceas`: the largest of its "
+            "one-sided 95 % upper limit on the rate of such runs, as if they were independent, though those of one "
+            "seed share network, data and start. No kappa is proved for `ceas`: the largest of its "
             "own rounds stands for it, so that its bound is an estimate.",
         ),
         ReproducedTable(
