@@ -19,16 +19,16 @@ from ceas.experiments.reproduce_convergence import (
 )
 from ceas.experiments.reproduce_plan import FULL, QUICK, plan_of
 from ceas.experiments.reproduce_tables import convergence_tables
+from ceas.experiments.scenario import Scenario
 from ceas.experiments.statistics import rate_limit
 
 TINY = replace(QUICK, convergence_rounds=3, convergence_attacks=("ALIE",), seeds=(0,))
 
 
-def a_run(rule: str, attack: str, seed: int, **changes: Any) -> dict[str, Any]:
-    is_proved = rule != "ceas"
+def a_run(scenario: Scenario, seed: int, **changes: Any) -> dict[str, Any]:
+    is_proved = scenario.aggregation.rule != "ceas"
     found = {
-        "rule": rule,
-        "attack": attack,
+        "scenario_id": scenario.scenario_id,
         "seed": seed,
         "status": "certified" if is_proved else "estimated",
         "reason": "" if is_proved else "no kappa",
@@ -42,9 +42,9 @@ def a_run(rule: str, attack: str, seed: int, **changes: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def without_training(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Let every seed's runs be made up, one by one in this process; return the seeds that were asked for."""
-    asked: list[int] = []
+def without_training(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """Let runs be made up in this process; return the seeds and numbers of scenarios that were asked for."""
+    asked: list[tuple[int, int]] = []
 
     class Pool:
         def __enter__(self) -> "Pool":
@@ -53,10 +53,10 @@ def without_training(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         def __exit__(self, *_: object) -> None:
             pass
 
-        def map(self, _work: Any, seeds: Any) -> Any:
-            for seed in seeds:
-                asked.append(seed)
-                yield [a_run(rule, attack, seed) for rule, attack in convergence_scenarios(QUICK)]
+        def map(self, _work: Any, scenarios: Any, seeds: Any) -> Any:
+            for ones, seed in zip(scenarios, seeds, strict=True):
+                asked.append((seed, len(ones)))
+                yield [a_run(one, seed) for one in ones]
 
     monkeypatch.setattr(reproduce_convergence, "spawned_pool", lambda _: Pool())
     return asked
@@ -82,40 +82,51 @@ def test_seeds_are_twice_as_many_as_of_the_other_tables() -> None:
 
 
 def test_trained_rules_are_certified_and_ceas_estimated() -> None:
-    found = {one["rule"]: one for one in _certified_runs(convergence_scenarios(TINY), 0)}
-    assert {rule: one["status"] for rule, one in found.items()} == {"trimmed_mean": "certified", "ceas": "estimated"}
-    for one in found.values():
+    scenarios = list(convergence_scenarios(TINY).values())
+    proved, ours = _certified_runs(scenarios, 0)
+    assert (proved["status"], ours["status"]) == ("certified", "estimated")
+    for one, scenario in zip((proved, ours), scenarios, strict=True):
+        assert one["scenario_id"] == scenario.scenario_id
         assert one["holds"] is True
         assert 0 < one["looseness"] <= one["largest_ratio"] < 0.1
-    assert found["trimmed_mean"]["kappa"] == 0.5
-    assert 0 < found["trimmed_mean"]["measured_kappa"] < 0.5
+    assert proved["kappa"] == 0.5
+    assert 0 < proved["measured_kappa"] < 0.5
 
 
-def test_finished_seeds_are_kept_and_missing_ones_made(tmp_path: Path, without_training: list[int]) -> None:
+def test_attacks_of_the_plan_differ() -> None:
+    """Attackers of a sign flip and of a manipulated inner product of one factor send the same."""
+    chosen = [one.byzantine for (rule, _), one in convergence_scenarios(FULL).items() if rule == "trimmed_mean"]
+    factors = [one.parameters.get("factor") for one in chosen]
+    assert len({one.attack for one in chosen}) == len(chosen)
+    assert len(set(factors) - {None}) == 2
+
+
+def test_finished_runs_are_kept_and_missing_ones_made(tmp_path: Path, without_training: list[tuple[int, int]]) -> None:
     first = convergence_figures(replace(QUICK, seeds=(0,)), out=tmp_path)
-    assert without_training == [0, 1]
+    assert without_training == [(0, 4), (1, 4)]
     assert first[0].n_runs == 4
-    again = convergence_figures(replace(QUICK, seeds=(0, 1)), out=tmp_path)
-    assert without_training == [0, 1, 2, 3]
-    assert again[0].n_runs == 8
+    more = replace(QUICK, seeds=(0, 1), convergence_attacks=("none", "ALIE", "MinMax"))
+    again = convergence_figures(more, out=tmp_path)
+    assert without_training[2:] == [(0, 2), (1, 2), (2, 6), (3, 6)]
+    assert again[0].n_runs == 12
+    assert convergence_figures(replace(QUICK, seeds=(0,)), out=tmp_path) == first
+    assert len(without_training) == 6
     file = next((tmp_path / "convergence").iterdir())
-    file.write_text('{"runs": [{"rule": 1}]}')
+    file.write_text('{"runs": [{"seed": 1}]}')
     with pytest.raises(RunDirectoryError, match="cannot be read"):
-        convergence_figures(replace(QUICK, seeds=(0, 1)), out=tmp_path)
+        convergence_figures(more, out=tmp_path)
 
 
-def test_runs_are_counted_over_all_attacks_and_by_attack(tmp_path: Path, without_training: list[int]) -> None:
+@pytest.mark.usefixtures("without_training")
+def test_runs_are_counted_over_all_attacks_and_by_attack(tmp_path: Path) -> None:
     plan = replace(QUICK, seeds=(0,))
     convergence_figures(plan, out=tmp_path)
-    assert without_training
-    paths = sorted((tmp_path / "convergence").iterdir())
-    for path, changes in zip(paths, ({"holds": False, "largest_ratio": 1.5}, {"status": "refused"}), strict=True):
+    refused = {"status": "refused", "holds": None, "looseness": None, "largest_ratio": None}
+    wanted = convergence_scenarios(plan)["trimmed_mean", "ALIE"].scenario_id
+    for path in (tmp_path / "convergence").iterdir():
         document = json.loads(path.read_text())
-        row = document["runs"][1]
-        assert (row["rule"], row["attack"]) == ("trimmed_mean", "ALIE")
-        row |= changes
-        if changes.get("status") == "refused":
-            row |= {"holds": None, "looseness": None, "largest_ratio": None}
+        row = next(one for one in document["runs"] if one["scenario_id"] == wanted)
+        row |= {"holds": False, "largest_ratio": 1.5} if row["seed"] == 0 else refused
         path.write_text(json.dumps(document))
     figures = {(one.rule, one.attack): one for one in convergence_figures(plan, out=tmp_path)}
     together, attacked = figures["trimmed_mean", ""], figures["trimmed_mean", "ALIE"]

@@ -75,7 +75,7 @@ def test_diagnostics_change_no_outcome(base: Scenario, trace: NetworkTrace) -> N
     full = simulate_together(scenarios, seed=SEED, network_trace=trace, has_diagnostics=True)
     for one, other in zip(quick, full, strict=True):
         for name in TrainingOutcome.__dataclass_fields__:
-            np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+            np.testing.assert_equal(getattr(one, name), getattr(other, name))
 
 
 @pytest.mark.parametrize(

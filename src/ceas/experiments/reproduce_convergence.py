@@ -2,14 +2,14 @@
 
 Plain gradient steps of constant size, just below 1/L, on the small network of eight nodes of which two collude, under
 every rule and attack of the plan. All trainings of a seed share one recorded network and run in lockstep; what came of
-them is one file a seed, so that the same command again trains only what is missing.
+them is one file, in which each has the identity of its scenario, so that the same command again, or one with more
+seeds, rules or attacks, trains only what is missing.
 """
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -49,8 +49,7 @@ class CertifiedRun:
     """One run and its certificate.
 
     Attributes:
-        rule: Aggregation rule.
-        attack: Name of the attack in the plan.
+        scenario_id: Identity of its scenario.
         seed: Root seed.
         status: `certified`, `estimated` or `refused`.
         reason: Why it is not certified.
@@ -61,8 +60,7 @@ class CertifiedRun:
         measured_kappa: Largest of any round.
     """
 
-    rule: str
-    attack: str
+    scenario_id: str
     seed: int
     status: str
     reason: str
@@ -134,59 +132,63 @@ def convergence_figures(plan: Plan, *, out: Path, progress: Progress | None = No
         RunDirectoryError: A file of finished runs cannot be read.
         KeyboardInterrupt: Interrupted; finished seeds are kept.
     """
-    runs = list(_runs(plan, out / _FOLDER, progress))
-    together = [_figure([one for one in runs if one.rule == rule], rule, "") for rule in plan.convergence_rules]
-    return together + [
-        _figure([one for one in runs if (one.rule, one.attack) == cell], *cell)
-        for cell in product(plan.convergence_rules, plan.convergence_attacks)
-    ]
-
-
-def _runs(plan: Plan, folder: Path, progress: Progress | None) -> Iterator[CertifiedRun]:
     scenarios = convergence_scenarios(plan)
-    identity = content_hash({"scenarios": [one.scenario_id for one in scenarios.values()]})
-    paths = {seed: folder / f"{identity}-seed{seed}.json" for seed in plan.convergence_seeds}
-    missing = [seed for seed, path in paths.items() if not path.is_file()]
+    runs = _runs(plan, scenarios, out / _FOLDER, progress)
+    found = {cell: [runs[one.scenario_id, seed] for seed in plan.convergence_seeds] for cell, one in scenarios.items()}
+    together = [
+        _figure([run for (name, _), cell in found.items() if name == rule for run in cell], rule, "")
+        for rule in plan.convergence_rules
+    ]
+    return together + [_figure(cell, rule, attack) for (rule, attack), cell in found.items()]
+
+
+def _runs(
+    plan: Plan, scenarios: Mapping[tuple[str, str], Scenario], folder: Path, progress: Progress | None
+) -> dict[tuple[str, int], CertifiedRun]:
+    """Train what is missing; return all finished runs by scenario and seed."""
+    seeds, done = plan.convergence_seeds, _finished(folder)
+    missing = {
+        seed: [one for one in scenarios.values() if (one.scenario_id, seed) not in done]
+        for seed in plan.convergence_seeds
+    }
+    missing = {seed: ones for seed, ones in missing.items() if ones}
 
     def tell(left: int) -> None:
         if progress is not None:
-            progress(ProgressEvent(phase=_FOLDER, training_round=len(paths) - left, rounds=len(paths)))
+            progress(ProgressEvent(phase=_FOLDER, training_round=len(seeds) - left, rounds=len(seeds)))
 
     tell(len(missing))
-    if missing:
-        folder.mkdir(parents=True, exist_ok=True)
-        with one_thread_each(), spawned_pool(min(n_cores(), len(missing))) as pool:
-            results = pool.map(partial(_certified_runs, scenarios), missing)
-            for count, (seed, rows) in enumerate(zip(missing, results, strict=True), 1):
-                write_json(paths[seed], {"runs": rows})
-                tell(len(missing) - count)
-    for path in paths.values():
-        yield from _read(path)
+    if not missing:
+        return done
+    folder.mkdir(parents=True, exist_ok=True)
+    with one_thread_each(), spawned_pool(min(n_cores(), len(missing))) as pool:
+        results = pool.map(_certified_runs, missing.values(), missing)
+        for count, (seed, rows) in enumerate(zip(missing, results, strict=True), 1):
+            identity = content_hash({"scenarios": [row["scenario_id"] for row in rows]})
+            write_json(folder / f"{identity}-seed{seed}.json", {"runs": rows})
+            tell(len(missing) - count)
+    return _finished(folder)
 
 
-def _certified_runs(scenarios: Mapping[tuple[str, str], Scenario], seed: int) -> list[dict[str, Any]]:
-    """Train all scenarios of one seed, in a worker."""
+def _certified_runs(scenarios: Sequence[Scenario], seed: int) -> list[dict[str, Any]]:
+    """Train scenarios of one network on one seed, in a worker."""
     from ceas.experiments.assemble import assemble_world  # noqa: PLC0415 - loaded in workers alone
     from ceas.experiments.certificate import bound_certificate, smoothness_of  # noqa: PLC0415
     from ceas.experiments.ensembles import simulate_together  # noqa: PLC0415
     from ceas.experiments.run import record_network  # noqa: PLC0415
 
-    first = next(iter(scenarios.values()))
-    trace, world = record_network(first, seed=seed), assemble_world(first, seed)
-    smoothness, least = smoothness_of(first, world.model, world.dataset.train_angles)
-    cells, found = list(scenarios), []
-    for start in range(0, len(cells), BATCH):
-        chosen = cells[start : start + BATCH]
-        outcomes = simulate_together(
-            [scenarios[cell] for cell in chosen], seed=seed, network_trace=trace, measures_gradients=True
-        )
-        for (rule, attack), outcome in zip(chosen, outcomes, strict=True):
-            made = bound_certificate(scenarios[rule, attack], outcome.update_errors, smoothness=smoothness, least=least)
+    trace, world = record_network(scenarios[0], seed=seed), assemble_world(scenarios[0], seed)
+    smoothness, least = smoothness_of(scenarios[0], world.model, world.dataset.train_angles)
+    found = []
+    for start in range(0, len(scenarios), BATCH):
+        chosen = scenarios[start : start + BATCH]
+        outcomes = simulate_together(chosen, seed=seed, network_trace=trace, measures_gradients=True)
+        for one, outcome in zip(chosen, outcomes, strict=True):
+            made = bound_certificate(one, outcome.update_errors, smoothness=smoothness, least=least)
             ratios = np.asarray(made["curves"]["measured"]) / np.asarray(made["curves"]["bound"])
             found.append(
                 {
-                    "rule": rule,
-                    "attack": attack,
+                    "scenario_id": one.scenario_id,
                     "seed": seed,
                     "status": made["status"],
                     "reason": "; ".join(made["reasons"]),
@@ -200,12 +202,17 @@ def _certified_runs(scenarios: Mapping[tuple[str, str], Scenario], seed: int) ->
     return found
 
 
-def _read(path: Path) -> list[CertifiedRun]:
-    try:
-        rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["runs"]
-        return [CertifiedRun(**(row | {name: math.nan for name in _NUMBERS if row[name] is None})) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
+def _finished(folder: Path) -> dict[tuple[str, int], CertifiedRun]:
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["runs"]
+            for row in rows:
+                one = CertifiedRun(**(row | {name: math.nan for name in _NUMBERS if row[name] is None}))
+                found[one.scenario_id, one.seed] = one
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunDirectoryError(f"{path}: cannot be read: {error}") from error
+    return found
 
 
 def _figure(runs: Sequence[CertifiedRun], rule: str, attack: str) -> RuleFigure:

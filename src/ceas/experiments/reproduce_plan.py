@@ -380,7 +380,7 @@ FULL = Plan(
     variance_repeats=200,
     convergence_rounds=300,
     convergence_rules=("trimmed_mean", "coordinate_median", "geometric_median", "nnm_trimmed_mean", OURS),
-    convergence_attacks=("none", "ALIE", "IPM 2", "MinMax", "sign flip"),
+    convergence_attacks=("none", "ALIE", "IPM .5", "MinMax", "sign flip"),
 )
 QUICK = Plan(
     name="quick",
