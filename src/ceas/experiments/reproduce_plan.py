@@ -145,9 +145,11 @@ class Training:
 # Evaluations of the rule for each sign, a quarter of the attack's default, for time; all rules meet the same attack.
 _SEARCH = {"evaluations": 5}
 _NEAR = {**_SEARCH, "step": 0.5, "goal": "alignment"}
+_ALONG_MEAN = {**_SEARCH, "step": 0.25, "goal": "alignment"}
 ATTACKS: tuple[AttackChoice, ...] = (
     AttackChoice(name="none", attack="none"),
-    AttackChoice(name="sign flip", attack="sign_flip", parameters={"factor": 2.0}),
+    # Of each attacker's own update: minus twice the mean is already `IPM 2`.
+    AttackChoice(name="sign flip", attack="sign_flip", parameters={"factor": 2.0, "of": "own"}),
     AttackChoice(name="IPM .5", attack="inner_product_manipulation", parameters={"factor": 0.5}),
     AttackChoice(name="IPM 2", attack="inner_product_manipulation", parameters={"factor": 2.0}),
     AttackChoice(name="ALIE", attack="a_little_is_enough"),
@@ -161,6 +163,7 @@ ATTACKS: tuple[AttackChoice, ...] = (
     AttackChoice(name="search", attack="opt_alie", parameters=_SEARCH),
     AttackChoice(name="search near", attack="opt_alie", parameters=_NEAR),
     AttackChoice(name="search, jitter", attack="opt_alie", parameters={**_NEAR, "jitter": 1.0}),
+    AttackChoice(name="search IPM", attack="opt_ipm", parameters=_ALONG_MEAN),
     AttackChoice(
         name="false claims",
         attack="with_false_claims",
@@ -183,7 +186,6 @@ ATTACKS: tuple[AttackChoice, ...] = (
     AttackChoice(name="absent", attack="withholding"),
 )
 
-_RADII = (("aggregation.parameters.radius=0.1",), ("aggregation.parameters.radius=1.0",))
 ARMS: tuple[Arm, ...] = (
     Arm(name="mean", family="mean", rule="mean"),
     Arm(name="sample-weighted", family="mean", rule="sample_weighted_mean"),
@@ -196,7 +198,7 @@ ARMS: tuple[Arm, ...] = (
     Arm(name="geometric median", family="robust", rule="geometric_median"),
     Arm(name="NNM trimmed mean", family="robust", rule="nnm_trimmed_mean"),
     Arm(name="NNM geometric median", family="robust", rule="nnm_geometric_median"),
-    Arm(name="centred clipping", family="robust", rule="centered_clipping", trials=_RADII),
+    Arm(name="centred clipping", family="robust", rule="centered_clipping"),
     Arm(name="spectral filter", family="robust", rule="caf"),
     Arm(name="weighted trimmed mean", family="weighted", rule="weighted_trimmed_mean", is_debiased=True),
     Arm(name="weighted NNM", family="weighted", rule="weighted_nnm_trimmed_mean", is_debiased=True),
@@ -207,10 +209,18 @@ ARMS: tuple[Arm, ...] = (
 )
 # Averages are broken by any of these; more attacks could only lower their worst case.
 ATTACKS_ON_MEANS = ("IPM 2", "search", "search near")
-# Attacks of fractions between none and the largest.
-ATTACKS_BETWEEN = ("ALIE", "IPM 2, jitter", "MinMax", "mimic", "search near")
-ATTACKS_OF_TUNING = ("none", "IPM 2, jitter", "MinMax", "search near")
-LEARNING_RATES = (0.05, 0.1, 0.2, 0.4)
+# Attacks of fractions between none and the largest: one of each kind, for time.
+ATTACKS_BETWEEN = (
+    *("ALIE", "IPM .5", "IPM 2, jitter", "MinMax", "mimic"),
+    *("ROP", "label flip", "search near", "search IPM"),
+)
+# One of each kind as well, so that no rule is tuned for other attacks than it meets.
+ATTACKS_OF_TUNING = (
+    *("none", "IPM .5", "IPM 2, jitter", "MinMax"),
+    *("ROP", "label flip", "search near", "search IPM"),
+)
+ATTACKS_OF_TUNING_MEANS = ("none", "IPM 2", "search near")
+LEARNING_RATES = (0.03, 0.08, 0.2, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,8 +297,11 @@ class Plan:
             return ("none",)
         if arm.family == "ceiling":
             return ("absent",)
+        if arm.family == "mean":
+            return tuple(one for one in self.attacks if one in ATTACKS_ON_MEANS)
         attacks = self.attacks if n_byzantine == self.attackers[-1] else self.attacks_between
-        return tuple(one for one in attacks if arm.family != "mean" or one in ATTACKS_ON_MEANS)
+        # A rule that hears no claims cannot tell these from `search near`.
+        return tuple(one for one in attacks if arm.family != "robust" or one != "false claims")
 
 
 def _declared(arm: Arm, n_byzantine: int) -> int:
@@ -316,7 +329,9 @@ def tuning_trainings(plan: Plan, *, seeds: tuple[int, ...] = TUNING_SEEDS) -> It
 
 def tuning_attacks(arm: Arm) -> tuple[str, ...]:
     """Return the attacks under which an arm is tuned."""
-    return ("absent",) if arm.family == "ceiling" else ATTACKS_OF_TUNING
+    if arm.family == "ceiling":
+        return ("absent",)
+    return ATTACKS_OF_TUNING_MEANS if arm.family == "mean" else ATTACKS_OF_TUNING
 
 
 def trials_of(arm: Arm) -> list[tuple[str, ...]]:
@@ -389,7 +404,7 @@ QUICK = Plan(
     datasets=("digits",),
     arms=("mean", "trimmed mean", "NNM trimmed mean", "weighted trimmed mean", "ceas", "honest only"),
     attackers=(0, 15),
-    attacks=("ALIE", "search near"),
+    attacks=("ALIE", "IPM .5", "search near"),
     attacks_between=(),
     coherence_times_s=(0.05, 0.15),
     schedule_rounds=2,
