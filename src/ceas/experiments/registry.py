@@ -90,7 +90,9 @@ AGGREGATION_RULES = {
     "ceas": "ceas.aggregation:ceas",
 }
 # Rules that average updates divided by their certified contraction; attackers aim in that space.
-DEBIASING_RULES = frozenset({"ceas"})
+DEBIASING_RULES = frozenset(
+    {"ceas", *(f"ceas.experiments.reproduce_falsifiers:{name}_ceas" for name in ("equal", "shuffled"))}
+)
 # Rules that need nothing but that less than half of the nodes are malicious, so that a scenario which names one can be
 # read without loading any.
 UNCONDITIONAL_RULES = frozenset({"mean", "coordinate_median", "trimmed_mean", "geometric_median", "ceas"})

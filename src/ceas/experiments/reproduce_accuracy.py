@@ -21,6 +21,8 @@ __all__ = ["Ablation", "ArmFigure", "Difference", "ablations", "accuracy_figures
 
 FloatArray = NDArray[np.float64]
 
+LARGEST_P_VALUE = 0.05
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmFigure:
@@ -86,10 +88,10 @@ class Difference:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the goal is reached and Student's interval excludes 0; None without a goal."""
-        if self.target is None:
+        """Whether the mean is at least the goal with p (Holm) below 0.05; None without a goal or with one seed."""
+        if self.target is None or self.difference.n_pairs < 2:
             return None
-        return self.difference.mean >= self.target and self.difference.student_low > 0
+        return self.difference.mean >= self.target and self.adjusted_p < LARGEST_P_VALUE
 
 
 def accuracy_figures(plan: Plan, rows: Columns) -> list[ArmFigure]:
@@ -246,9 +248,11 @@ class Cost:
     least: float
 
     @property
-    def is_met(self) -> bool:
-        """Whether the goal is reached."""
-        return self.difference.mean >= self.least
+    def is_met(self) -> bool | None:
+        """Whether all of the interval reaches the goal; None where only some of it does, or with one seed."""
+        if self.difference.low >= self.least:
+            return True
+        return False if self.difference.high < self.least else None
 
 
 # Attackers of the goal that accuracy stays within two points of the attack-free one.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ceas.experiments.reproduce_plan import Plan
 from ceas.experiments.scenario import Scenario
-from ceas.experiments.schedule_study import PolicyResult, ScheduleStudy, errors_of
+from ceas.experiments.schedule_study import PolicyResult, ScheduleStudy, errors_of, is_clear
 from ceas.runtime.progress import Progress, ProgressEvent
 
 __all__ = ["EntanglementFigure", "entanglement_figures"]
@@ -28,6 +28,7 @@ class EntanglementFigure:
         baseline: The best of the others there.
         gain: Our value less the baseline's, over the latter; and its standard error.
         n_standard_errors: How many of them it is.
+        is_clear: Whether that is called a difference.
     """
 
     coherence_time_s: float
@@ -36,6 +37,7 @@ class EntanglementFigure:
     baseline: PolicyResult | None
     gain: tuple[float, float]
     n_standard_errors: float
+    is_clear: bool
 
 
 def entanglement_figures(
@@ -92,6 +94,7 @@ def _figures(study: ScheduleStudy, coherence_time_s: float) -> list[Entanglement
                 baseline=contest.baseline,
                 gain=gain,
                 n_standard_errors=float("nan") if difference is None else errors_of(difference),
+                is_clear=difference is not None and is_clear(difference),
             )
         )
     return found

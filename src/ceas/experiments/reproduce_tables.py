@@ -83,8 +83,8 @@ def accuracy_tables(
             title="Worst case over the attacks: test accuracy by fraction of attackers",
             rows=rows,
             note="For each seed the least accuracy over the attacks, each the mean of the last five evaluations; mean "
-            "over the seeds. At 0 attackers robust rules are told to withstand the largest number. Averages meet three "
-            "attacks only, which flatters them; `honest only` knows who is honest.",
+            "over the seeds. At 0 attackers robust rules are told to withstand the largest number. Whoever meets fewer "
+            "attacks has the better worst case: averages are flattered. `honest only` knows who is honest.",
         ),
         ReproducedTable(
             name="by-attack",
@@ -97,7 +97,8 @@ def accuracy_tables(
             title="ceas less the best rival of each kind, in points of worst-case accuracy",
             rows=tuple(_difference_row(one) for one in against),
             note="Rivals are the best on the reported seeds, which favours them. Paired by seed, bootstrap intervals "
-            "(BCa), p-values of paired t-tests after Holm's correction over all rows.",
+            "(BCa), p-values of paired t-tests after Holm's correction over all rows. A goal is reached when the mean "
+            "is at least the goal and p (Holm) below 0.05.",
         ),
         ReproducedTable(
             name="ablation",
@@ -108,6 +109,7 @@ def accuracy_tables(
             name="costs",
             title="What attackers, or the fear of them, cost ceas, in points",
             rows=tuple(_cost_row(one) for one in lost),
+            note="Reached when all of the interval is, missed when none of it is, `-` when the seeds cannot tell.",
         ),
     ]
     claims = [_difference_claim(one) for one in against if one.target is not None]
@@ -138,20 +140,24 @@ def entanglement_tables(figures: Sequence[EntanglementFigure]) -> tuple[list[Rep
         note="The bound knows the future; nobody can pass it.",
     )
     used = [one for one in figures if one.contest == "thrifty"]
+    lacking = {one.coherence_time_s for one in figures} - {one.coherence_time_s for one in used}
     least = min((one.result.mean("utilisation") for one in used), default=float("nan"))
-    ahead = all(one.gain[0] > 0 for one in figures if one.baseline is not None)
+    compared = [one for one in figures if one.baseline is not None]
+    gains = [f"{100 * one.gain[0]:+.1f} % ({one.contest}, {one.n_standard_errors:.0f} s.e.)" for one in compared]
     claims = [
         Claim(
             table="entanglement",
-            text="90 % of the pairs are used, at every coherence time",
-            measured=f"least {100 * least:.1f} %" if used else "no choice of parameters uses so many",
-            is_met=bool(used) and least >= 0.9 and len(used) == len({one.coherence_time_s for one in figures}),
+            text="there are parameters of ceas that use 90 % of the pairs, at every coherence time",
+            measured=f"not at {', '.join(f'{one:g} s' for one in sorted(lacking))}"
+            if lacking
+            else f"least {100 * least:.1f} %",
+            is_met=not lacking,
         ),
         Claim(
             table="entanglement",
-            text="more value than every tuned baseline, at every coherence time",
-            measured=", ".join(f"{100 * one.gain[0]:+.1f} % ({one.contest})" for one in figures),
-            is_met=ahead,
+            text="clearly more value than every tuned baseline, at every coherence time",
+            measured=", ".join(gains) if gains else "no baseline",
+            is_met=all(one.gain[0] > 0 and one.is_clear for one in compared) if compared else None,
         ),
     ]
     return [table], claims
@@ -193,9 +199,9 @@ def variance_tables(
         _within_five_percent("variance-alike", "the same with data that are alike at all nodes", alike),
         Claim(
             table="variance-equal",
-            text="equal nodes: equal weights within 5 % of the BLUE, so there is nothing to gain",
+            text="equal nodes: equal weights within 5 % of the BLUE at the start, so there is nothing to gain",
             measured=f"{uniform.mean:.3f} at the start",
-            is_met=uniform.mean <= 1.05,
+            is_met=_at_most(1.05, [uniform]),
         ),
     ]
     return tables, claims
@@ -207,8 +213,14 @@ def _within_five_percent(table: str, text: str, figures: Sequence[VarianceFigure
     measured = ", ".join(
         f"{interval.mean:.3f} after {rounds} rounds" for interval, rounds in zip(certified, TRAINED_ROUNDS, strict=True)
     )
-    is_met = all(interval.mean <= 1.05 for interval in certified)
-    return Claim(table=table, text=text, measured=measured, is_met=is_met)
+    return Claim(table=table, text=text, measured=measured, is_met=_at_most(1.05, certified))
+
+
+def _at_most(limit: float, intervals: Sequence[MeanInterval]) -> bool | None:
+    """Return whether all of the intervals lie below a limit; None where one of them holds it, or has no ends."""
+    if any(one.low > limit for one in intervals):
+        return False
+    return True if all(one.high <= limit for one in intervals) else None
 
 
 def falsifier_tables(found: Sequence[Falsifier]) -> tuple[list[ReproducedTable], list[Claim]]:
@@ -296,6 +308,7 @@ def _arm_row(one: ArmFigure, tuned: Mapping[str, Mapping[str, Sequence[str]]]) -
         "rule": one.arm,
         "kind": one.family,
         "worst case": _interval(one.interval),
+        "of attacks": len(one.by_attack),
         "worst attack": one.worst_attack,
         "attackers' weight": one.weight[one.worst_attack],
         "mean over attacks": float(sum(values.mean() for values in one.by_attack.values()) / len(one.by_attack)),
@@ -344,8 +357,8 @@ def _difference_claim(one: Difference) -> Claim:
         table="differences",
         text=f"{one.dataset}, {one.n_byzantine} of {N_NODES} attackers: at least {100 * (one.target or 0):.0f} points "
         f"over {one.what}",
-        measured=f"{_text(_points(one.difference))} points over {one.rival.arm}",
-        is_met=one.is_met if one.difference.n_pairs > 1 else None,
+        measured=f"{_text(_points(one.difference))} points over {one.rival.arm}, p (Holm) {one.adjusted_p:.1g}",
+        is_met=one.is_met,
     )
 
 
@@ -364,7 +377,7 @@ def _cost_claim(one: Cost) -> Claim:
         table="costs",
         text=f"{one.dataset}, {one.what}: at least {100 * one.least:.0f} points",
         measured=f"{_text(_points(one.difference))} points",
-        is_met=one.is_met if one.difference.n_pairs > 1 else None,
+        is_met=one.is_met,
     )
 
 
