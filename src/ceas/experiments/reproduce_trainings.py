@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ceas import __version__
+from ceas.experiments.code_identity import code_identity
 from ceas.experiments.limited_process import n_cores
 from ceas.experiments.processes import spawned_pool
 from ceas.experiments.reproduce_plan import Training
@@ -63,6 +64,8 @@ def train_missing(
     base: Scenario, trainings: Iterable[Training], *, out: Path, progress: Progress | None = None, phase: str = ""
 ) -> Columns:
     """Train what is not on disk yet, and return the rows of all that is wanted.
+
+    What other code trained is trained again.
 
     Args:
         base: Scenario that all trainings start from.
@@ -206,6 +209,7 @@ def _trained(training: Training, scenario: Scenario, outcome: "TrainingOutcome",
         training=training,
         scenario_id=scenario.scenario_id,
         ceas_version=__version__,
+        code=code_identity(),
         rounds=outcome.completed_rounds,
         test_accuracy=float(outcome.test_accuracy[-_LAST:].mean()),
         validation_accuracy=float(outcome.validation_accuracy[-_LAST:].mean()),

@@ -116,7 +116,7 @@ def read_choices(plan: Plan, path: Path | None = None) -> Choices:
     """
     text, where = _text(path)
     try:
-        found = {(one["dataset"], one["arm"]): tuple(one["overrides"]) for one in json.loads(text)["choices"]}
+        found = {(one["dataset"], one["arm"]): _texts(one["overrides"]) for one in json.loads(text)["choices"]}
     except (ValueError, KeyError, TypeError) as error:
         raise RunDirectoryError(f"{where}: not a file of choices, as `ceas reproduce tuning` writes it") from error
     for dataset in plan.datasets:
@@ -124,6 +124,12 @@ def read_choices(plan: Plan, path: Path | None = None) -> Choices:
             if (dataset, name) not in found:
                 raise RunDirectoryError(f"{where}: has no choice for {name} on {dataset}")
     return {dataset: {arm.name: _choice(found, dataset, arm.name) for arm in ARMS} for dataset in plan.datasets}
+
+
+def _texts(overrides: Any) -> tuple[str, ...]:
+    if not isinstance(overrides, list) or not all(isinstance(one, str) for one in overrides):
+        raise TypeError("overrides must be a list of texts")
+    return tuple(overrides)
 
 
 def _choice(found: Mapping[tuple[str, str], tuple[str, ...]], dataset: str, name: str) -> tuple[str, ...]:

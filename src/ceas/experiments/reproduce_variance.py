@@ -15,19 +15,25 @@ Source:
     Aitken, Proc. R. Soc. Edinburgh 55, 42 (1935).
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ceas.aggregation.admission import CONTRACTION_FLOOR
+from ceas.errors import RunDirectoryError
+from ceas.experiments.code_identity import code_identity
 from ceas.experiments.limited_process import n_cores
 from ceas.experiments.processes import spawned_pool
 from ceas.experiments.reproduce_plan import OURS, Plan
+from ceas.experiments.results import write_json
 from ceas.experiments.scenario import Scenario
+from ceas.experiments.scenario_text import content_hash
 from ceas.experiments.statistics import MeanInterval, mean_interval
 from ceas.runtime.progress import Progress, ProgressEvent
 from ceas.streams import stream
@@ -78,29 +84,52 @@ class VarianceFigure:
 
 
 def variance_figures(
-    plan: Plan, base: Scenario, *, overrides: Sequence[str] = (), progress: Progress | None = None
+    plan: Plan, base: Scenario, *, out: Path, overrides: Sequence[str] = (), progress: Progress | None = None
 ) -> list[VarianceFigure]:
     """Measure every scheme on the plan's seeds, without attackers.
 
     Args:
         plan: Seeds and number of draws.
-        base: Scenario; its policy and data set stay.
+        base: Scenario; its data set stays.
+        out: Directory that keeps what is measured, seed by seed.
         overrides: What else a scenario is given, as for nodes of equal noise.
         progress: Told after every seed.
     """
     scenario = base.with_overrides(["byzantine.n_byzantine=0", f"schedule.policy={OURS}", *overrides])
-    measured = []
-    with spawned_pool(min(n_cores(), len(plan.seeds))) as pool:
-        work = partial(variance_ratios, scenario, repeats=plan.variance_repeats)
-        for count, ratios in enumerate(pool.map(work, plan.seeds), 1):
-            measured.append(ratios)
-            if progress is not None:
-                progress(ProgressEvent(phase="variance", training_round=count, rounds=len(plan.seeds)))
-    by_scheme = {name: np.array([ratios[name] for ratios in measured]) for name in SCHEMES}
+    files = {seed: out / f"{_identity(scenario, seed, plan.variance_repeats)}.json" for seed in plan.seeds}
+    measured = {seed: ratios for seed, file in files.items() if (ratios := _kept(file)) is not None}
+    missing = [seed for seed in plan.seeds if seed not in measured]
+    if missing:
+        with spawned_pool(min(n_cores(), len(missing))) as pool:
+            work = partial(variance_ratios, scenario, repeats=plan.variance_repeats)
+            for seed, ratios in zip(missing, pool.map(work, missing), strict=True):
+                write_json(files[seed], {name: values.tolist() for name, values in ratios.items()})
+                measured[seed] = ratios
+                if progress is not None:
+                    progress(ProgressEvent(phase="variance", training_round=len(measured), rounds=len(plan.seeds)))
+    by_scheme = {name: np.array([measured[seed][name] for seed in plan.seeds]) for name in SCHEMES}
     return [
         VarianceFigure(scheme=name, ratios=tuple(mean_interval(values) for values in by_seed.T))
         for name, by_seed in by_scheme.items()
     ]
+
+
+def _identity(scenario: Scenario, seed: int, repeats: int) -> str:
+    key = {"scenario_id": scenario.scenario_id, "seed": seed, "repeats": repeats, "code": code_identity()}
+    return content_hash(key)
+
+
+def _kept(file: Path) -> dict[str, FloatArray] | None:
+    """Return what was measured before, None if nothing was."""
+    if not file.exists():
+        return None
+    try:
+        found = {name: np.array(values, np.float64) for name, values in json.loads(file.read_text("utf-8")).items()}
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunDirectoryError(f"{file}: cannot be read: {error}") from error
+    if set(found) != set(SCHEMES) or any(one.shape != (len(TRAINED_ROUNDS),) for one in found.values()):
+        raise RunDirectoryError(f"{file}: holds no gradient variances")
+    return found
 
 
 def variance_ratios(scenario: Scenario, seed: int, *, repeats: int) -> dict[str, FloatArray]:

@@ -74,7 +74,7 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
             string="scenario_id method attack", int64="seed round", float64="test_accuracy byzantine_weight"
         ),
         "reproduce": _columns(
-            string="scenario_id dataset policy arm attack variant overrides ceas_version",
+            string="scenario_id dataset policy arm attack variant overrides ceas_version code",
             int64="n_byzantine declared seed rounds",
             float64="test_accuracy validation_accuracy train_loss byzantine_weight core_s",
         ),

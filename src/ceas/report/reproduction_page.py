@@ -77,7 +77,7 @@ def _section(table: Mapping[str, Any]) -> Markup:
         return Markup("")
     cells = [[_cell(value) for value in row.values()] for row in rows]
     note = [tag("p", table["note"], class_="table-caption under")] if table["note"] else []
-    made = sortable_table(list(rows[0]), cells, caption="Means over seeds, with 95 % confidence intervals in brackets.")
+    made = sortable_table(list(rows[0]), cells, caption="In brackets: 95 % confidence intervals.")
     return tag("section", tag("h2", table["title"]), made, *note, id=table["name"])
 
 

@@ -1,0 +1,35 @@
+"""Identity of the code that decides what a training comes to.
+
+Results that are kept and added to over days must not mix what different code made. A version number does not tell: it
+stays the same from one change to the next. So the sources of all rooms that take part are hashed.
+"""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+import ceas
+
+__all__ = ["code_identity"]
+
+# All modules of these rooms; of `experiments` those that turn a scenario into a training.
+_ROOMS = (
+    *("physics", "network", "scheduling", "learning", "aggregation", "attacks", "authentication", "consensus"),
+    "runtime",
+)
+_MODULES = (
+    *("streams.py", "experiments/assemble.py", "experiments/ensembles.py", "experiments/run.py"),
+    *("experiments/registry.py", "experiments/sections.py", "experiments/reproduce_falsifiers.py"),
+)
+
+
+@cache
+def code_identity() -> str:
+    """Return 16 hexadecimal digits over the sources that decide a training's numbers; comments count as well."""
+    root = Path(ceas.__file__).parent
+    files = [file for room in _ROOMS for file in sorted((root / room).rglob("*.py"))]
+    digest = hashlib.sha256()
+    for file in (*files, *(root / name for name in _MODULES)):
+        digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
