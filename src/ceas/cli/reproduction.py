@@ -44,7 +44,7 @@ def reproduce(
         typer.Option(
             "--datasets",
             metavar="A,B",
-            help="For accuracy, falsifiers and tuning: of digits and mnist (needs ceas[mnist]); default: both, quick: digits.",
+            help="For accuracy, falsifiers, tuning: of digits and mnist (needs ceas[mnist]); default: both.",
         ),
     ] = None,
     choices: Annotated[
