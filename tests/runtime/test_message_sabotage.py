@@ -222,3 +222,19 @@ def test_only_attacks_on_messages_have_an_exchange_of_their_own(small_scenario: 
     assert len(shared) == 1
     own = [small_scenario.with_overrides(overrides).network_id for overrides in ON_MESSAGES]
     assert len({*own, *shared}) == len(own) + 1
+
+
+@pytest.mark.parametrize("module", ["ceas.attacks", "ceas.attacks.conduct"])
+@pytest.mark.parametrize("name", ["equivocation", "replay"])
+def test_attacks_on_messages_by_their_full_names_have_an_exchange_of_their_own(
+    small_scenario: Scenario, module: str, name: str
+) -> None:
+    plain = small_scenario.with_overrides(["byzantine.attack=sign_flip"])
+    full = small_scenario.with_overrides([f"byzantine.attack={module}:{name}"])
+    nested = plain.byzantine.model_copy(
+        update={"attack": f"{module}:with_false_claims", "parameters": {"attack": f"{module}:{name}"}}
+    )
+    assert full.network_id != plain.network_id
+    assert plain.model_copy(update={"byzantine": nested}).network_id != plain.network_id
+    harmless = small_scenario.with_overrides([f"byzantine.attack={module}:withholding"])
+    assert harmless.network_id == plain.network_id
