@@ -1,4 +1,4 @@
-"""How often the bound of a run's certificate is exceeded, and how far below it a run stays.
+"""How far below the bound of its certificate a run stays, and that a certified bound held, as it must.
 
 Plain gradient steps of constant size, just below 1/L, on the small network of eight nodes of which two collude, under
 every rule and attack of the plan. All trainings of a seed share one recorded network and run in lockstep; what came of
@@ -24,7 +24,6 @@ from ceas.experiments.reproduce_trainings import BATCH, one_thread_each
 from ceas.experiments.results import write_json
 from ceas.experiments.scenario import Scenario, load_scenario
 from ceas.experiments.scenario_text import content_hash
-from ceas.experiments.statistics import rate_limit
 from ceas.runtime.progress import Progress, ProgressEvent
 
 __all__ = ["N_BYZANTINE", "STEP_SIZE", "CertifiedRun", "RuleFigure", "convergence_figures", "convergence_scenarios"]
@@ -81,8 +80,8 @@ class RuleFigure:
         status: Status of its bounds.
         n_runs: Runs with a bound.
         n_refused: Runs without.
-        n_exceeded: Runs in which the bound was exceeded at any step, or a constant was contradicted.
-        limit: Exact one-sided 95 % upper limit on the rate of these.
+        n_exceeded: Runs in which the bound was exceeded at any step, or a constant was contradicted. None where no
+            kappa is proved, as a bound made of the run's own largest kappa says nothing by not being exceeded.
         mean_looseness: Mean over the runs of measured over bound at the end; NaN without runs.
         worst_ratio: Largest measured over bound at any step of any run.
         kappa: Largest constant of the bounds.
@@ -94,8 +93,7 @@ class RuleFigure:
     status: str
     n_runs: int
     n_refused: int
-    n_exceeded: int
-    limit: float
+    n_exceeded: int | None
     mean_looseness: float
     worst_ratio: float
     kappa: float
@@ -217,15 +215,14 @@ def _finished(folder: Path) -> dict[tuple[str, int], CertifiedRun]:
 
 def _figure(runs: Sequence[CertifiedRun], rule: str, attack: str) -> RuleFigure:
     bounded = [one for one in runs if one.status != "refused"]
-    exceeded = sum(not one.holds for one in bounded)
+    is_proved = all(one.status == "certified" for one in bounded)
     return RuleFigure(
         rule=rule,
         attack=attack,
         status=", ".join(sorted({one.status for one in runs})),
         n_runs=len(bounded),
         n_refused=len(runs) - len(bounded),
-        n_exceeded=exceeded,
-        limit=rate_limit(exceeded, len(bounded)),
+        n_exceeded=sum(not one.holds for one in bounded) if is_proved else None,
         mean_looseness=float(np.mean([one.looseness for one in bounded])) if bounded else math.nan,
         worst_ratio=max((one.largest_ratio for one in bounded), default=math.nan),
         kappa=max((one.kappa for one in bounded), default=math.nan),
