@@ -11,6 +11,7 @@ from ceas.experiments import Scenario, load_scenario
 from ceas.experiments.assemble import assemble_model
 from ceas.experiments.certificate import bound_certificate, short, smoothness_of
 from ceas.experiments.reproduce_convergence import STEP_SIZE
+from ceas.experiments.run import run_scenario
 from ceas.experiments.smoothness import least_loss, loss_smoothness, rotations_by_observable
 from ceas.learning import Classifier, noiseless, partition_circuit
 from ceas.learning.training import encode_samples, model_loss_and_gradient
@@ -110,6 +111,17 @@ def test_the_bound_is_exceeded_by_a_rule_that_is_worse_than_its_kappa() -> None:
     assert made["exceeded_at_steps"] == []
     assert made["holds"] is False
     assert made["contradicted"] == ["kappa: 1 was measured, above 0.5"]
+
+
+def test_a_run_without_declared_attackers_is_certified_and_holds() -> None:
+    """The trimmed mean that trims nothing is the mean, with a proved kappa of 0, up to the order of its sum."""
+    scenario = scenario_of("byzantine.n_byzantine=0", "learning.learning_rate=0.018", "clock.rounds=5")
+    made = run_scenario(scenario, seed=0).certificate
+    assert made is not None
+    assert made["status"] == "certified"
+    assert made["constants"]["kappa"]["value"] == 0
+    assert made["contradicted"] == []
+    assert made["holds"] is True
 
 
 def test_a_smoothness_that_is_too_small_is_found_out() -> None:

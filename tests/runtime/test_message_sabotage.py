@@ -7,11 +7,18 @@ import pytest
 from numpy.typing import NDArray
 
 from ceas.attacks import Conduct
-from ceas.authentication import Authenticator, KeyPools, Rejected, RejectionReason, epoch_hash
+from ceas.authentication import Authenticator, KeyPools, Profile, Rejected, RejectionReason, epoch_hash
 from ceas.consensus import Claims, decode_update, encode_update, max_tolerated, parameter_digest
+from ceas.errors import ScenarioError
 from ceas.experiments import Scenario
 from ceas.experiments.run import record_network, run_scenario, simulate
-from ceas.runtime.message_network import BroadcastOutcome, message_timing, run_broadcast
+from ceas.runtime.message_network import (
+    EQUIVOCATION_TICKS,
+    BroadcastOutcome,
+    MessageTiming,
+    message_timing,
+    run_broadcast,
+)
 from ceas.runtime.message_sabotage import MessageSabotage
 
 N_PARAMETERS = 3
@@ -33,29 +40,39 @@ def liars(n_nodes: int, n_byzantine: int) -> NDArray[np.bool_]:
     return np.isin(np.arange(n_nodes), np.random.default_rng(7).permutation(n_nodes)[:n_byzantine])
 
 
-def keyed(n_nodes: int) -> Authenticator:
+def keyed(n_nodes: int, profile: Profile = "seeded", enrolled_key_bits: int = 256) -> Authenticator:
     tolerated = max_tolerated(n_nodes)
-    epoch = epoch_hash(n_nodes=n_nodes, tolerated_byzantine=tolerated, profile="seeded", start_digest=THETA)
-    return Authenticator(KeyPools(n_nodes, enrolled_key_bits=256, seed=5), profile="seeded", epoch=epoch)
+    epoch = epoch_hash(n_nodes=n_nodes, tolerated_byzantine=tolerated, profile=profile, start_digest=THETA)
+    pools = KeyPools(n_nodes, enrolled_key_bits=enrolled_key_bits, seed=5)
+    return Authenticator(pools, profile=profile, epoch=epoch)
+
+
+def delays(n_nodes: int) -> MessageTiming:
+    latency_s = np.random.default_rng(2).uniform(1e-4, 2e-3, (n_nodes, n_nodes))
+    return message_timing((latency_s + latency_s.T) / 2, processing_delay_s=1e-4)
 
 
 def exchanged(
-    sabotage: MessageSabotage, is_byzantine: NDArray[np.bool_], authenticator: Authenticator, training_round: int = 0
+    sabotage: MessageSabotage,
+    is_byzantine: NDArray[np.bool_],
+    authenticator: Authenticator,
+    training_round: int = 0,
+    timing: MessageTiming | None = None,
 ) -> BroadcastOutcome:
     n_nodes = is_byzantine.size
     values = values_of(n_nodes)
     sabotage.begin_round(values, training_round)
-    latency_s = np.random.default_rng(2).uniform(1e-4, 2e-3, (n_nodes, n_nodes))
     return run_broadcast(
         values,
         training_round=training_round,
         parameter_digest=THETA,
         tolerated_byzantine=max_tolerated(n_nodes),
         authenticator=authenticator,
-        timing=message_timing((latency_s + latency_s.T) / 2, processing_delay_s=1e-4),
+        timing=timing or delays(n_nodes),
         validate=validate,
         seed=3,
         byzantine=frozenset(np.flatnonzero(is_byzantine).tolist()),
+        told=sabotage.told,
         tamper=sabotage.tamper,
     )
 
@@ -82,6 +99,61 @@ def test_a_version_is_delivered_to_all_if_a_quorum_was_told_it_and_to_nobody_oth
     if has_quorum and told < n_honest:
         # Who was told the other version has to ask for the one that was agreed on.
         assert outcome.message_delays >= 5
+
+
+@pytest.mark.parametrize("is_equal", [False, True])
+@pytest.mark.parametrize(("n_nodes", "n_byzantine", "share"), [(7, 2, 0.6), (16, 5, 0.6), (50, 15, 19 / 35)])
+def test_who_was_told_the_other_version_asks_after_the_deadline_and_delivers_before_the_eighth_tick(
+    n_nodes: int, n_byzantine: int, share: float, is_equal: bool
+) -> None:
+    is_byzantine = liars(n_nodes, n_byzantine)
+    timing = message_timing(np.full((n_nodes, n_nodes), 1e-3), processing_delay_s=0) if is_equal else delays(n_nodes)
+    sabotage = MessageSabotage(Conduct(equivocation_share=share), is_byzantine)
+    outcome = exchanged(sabotage, is_byzantine, keyed(n_nodes), timing=timing)
+    assert outcome.values == tuple(values_of(n_nodes))
+    assert 4 * timing.tick_ns < outcome.elapsed_ns <= EQUIVOCATION_TICKS * timing.tick_ns
+
+
+def test_an_equivocating_network_needs_a_longer_exchange(small_scenario: Scenario) -> None:
+    def least_window_s(attack: str, ticks: str) -> float:
+        hurried = small_scenario.with_overrides([f"byzantine.attack={attack}", "clock.exchange_window_s=0.0001"])
+        with pytest.raises(ScenarioError, match=f"{ticks} times the largest message delay") as caught:
+            record_network(hurried, seed=0)
+        return float(str(caught.value).partition("at least ")[2].partition(" s,")[0])
+
+    short, long = least_window_s("sign_flip", "four"), least_window_s("equivocation", "eight")
+    assert long == pytest.approx(2 * short, rel=1e-3)
+    assert least_window_s("replay", "four") == short
+    between = [f"clock.exchange_window_s={1.5 * short}", "clock.rounds=1"]
+    record_network(small_scenario.with_overrides(["byzantine.attack=sign_flip", *between]), seed=0)
+    with pytest.raises(ScenarioError, match="eight"):
+        record_network(small_scenario.with_overrides(["byzantine.attack=equivocation", *between]), seed=0)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.75])
+def test_every_frame_of_an_equivocator_is_paid_for_once(share: float) -> None:
+    n_nodes, is_byzantine = 7, liars(7, 2)
+    outcomes = []
+    for replays in (False, True):
+        authenticator = keyed(n_nodes, "one_time", 256 + 128 * 200)
+        sabotage = MessageSabotage(Conduct(equivocation_share=share, replays=replays), is_byzantine)
+        outcomes.append([exchanged(sabotage, is_byzantine, authenticator, each) for each in range(2)])
+        assert authenticator.starved_frames == 0
+    for plain, replaying in zip(*outcomes, strict=True):
+        assert plain.key_bits_consumed == 128 * plain.frames
+        # What is sent again has its old tag.
+        assert replaying.key_bits_consumed == plain.key_bits_consumed
+        assert replaying.frames > plain.frames
+        assert replaying.rejected_frames[RejectionReason.REPLAYED_SEQUENCE] == 2 * 3 * 5
+
+
+def test_equivocators_without_key_are_counted_once_a_frame() -> None:
+    n_nodes, is_byzantine = 7, liars(7, 2)
+    sabotage = MessageSabotage(Conduct(equivocation_share=0.5), is_byzantine)
+    # Two pads a direction: the third frame of a round is not sent.
+    outcome = exchanged(sabotage, is_byzantine, keyed(n_nodes, "one_time", 256 + 4 * 128))
+    assert outcome.frames == 2 * n_nodes * (n_nodes - 1) == outcome.key_bits_consumed // 128
+    assert outcome.starved_frames == n_nodes * (n_nodes - 1)
 
 
 def test_equivocators_that_are_one_too_many_are_noticed() -> None:
@@ -150,3 +222,19 @@ def test_only_attacks_on_messages_have_an_exchange_of_their_own(small_scenario: 
     assert len(shared) == 1
     own = [small_scenario.with_overrides(overrides).network_id for overrides in ON_MESSAGES]
     assert len({*own, *shared}) == len(own) + 1
+
+
+@pytest.mark.parametrize("module", ["ceas.attacks", "ceas.attacks.conduct"])
+@pytest.mark.parametrize("name", ["equivocation", "replay"])
+def test_attacks_on_messages_by_their_full_names_have_an_exchange_of_their_own(
+    small_scenario: Scenario, module: str, name: str
+) -> None:
+    plain = small_scenario.with_overrides(["byzantine.attack=sign_flip"])
+    full = small_scenario.with_overrides([f"byzantine.attack={module}:{name}"])
+    nested = plain.byzantine.model_copy(
+        update={"attack": f"{module}:with_false_claims", "parameters": {"attack": f"{module}:{name}"}}
+    )
+    assert full.network_id != plain.network_id
+    assert plain.model_copy(update={"byzantine": nested}).network_id != plain.network_id
+    harmless = small_scenario.with_overrides([f"byzantine.attack={module}:withholding"])
+    assert harmless.network_id == plain.network_id

@@ -148,6 +148,32 @@ def test_a_value_that_comes_after_its_decision_takes_frames() -> None:
     assert_same(outcome, framed, shortening, framing)
 
 
+def test_timers_that_expire_before_the_slowest_frame_take_frames() -> None:
+    delay_ns = np.full((7, 7), 1_000_000)
+    delay_ns[6, :6] = 3_000_000
+    for tick_ns in (1_000_001, 3_000_000):
+        timing = MessageTiming(delay_ns=delay_ns, jitter_ns=0, tick_ns=tick_ns)
+        shortening, framing = (keyed(7, "seeded", 256) for _ in range(2))
+        outcome = exchanged(shortening, timing, training_round=0, tolerated=2, may_shorten=True)
+        assert not outcome.is_shortened
+        framed = exchanged(framing, timing, training_round=0, tolerated=2, may_shorten=False)
+        assert_same(outcome, framed, shortening, framing)
+        assert framed.frames > 3 * 7 * 6  # votes left in parts
+    timing = MessageTiming(delay_ns=delay_ns, jitter_ns=0, tick_ns=3_000_001)
+    assert exchanged(keyed(7, "seeded", 256), timing, training_round=0, tolerated=2, may_shorten=True).is_shortened
+
+
+def test_nobody_delivers_where_all_are_malicious() -> None:
+    timing, everybody = timing_of("ring", 4, 0), frozenset(range(4))
+    shortening, framing = (keyed(4, "seeded", 256) for _ in range(2))
+    outcomes = [
+        exchanged(keys, timing, training_round=0, tolerated=1, byzantine=everybody, may_shorten=may_shorten)
+        for keys, may_shorten in ((shortening, True), (framing, False))
+    ]
+    assert outcomes[0].values == (None,) * 4
+    assert_same(*outcomes, shortening, framing)
+
+
 def test_jitter_hooks_and_closed_links_take_frames() -> None:
     jittery = message_timing(np.full((4, 4), 1e-3), processing_delay_s=1e-4, jitter_s=1e-4)
     assert not exchanged(keyed(4, "seeded", 256), jittery, training_round=0, tolerated=1, may_shorten=True).is_shortened

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from ceas import aggregation
 from ceas.aggregation.constants import gradient_spread, kappa_of_rounds
 from ceas.experiments import Scenario
 from ceas.experiments.assemble import assemble_method, assemble_security, assemble_training, assemble_world
@@ -121,6 +122,32 @@ def test_kappa_of_updates_that_coincide(moved: float, kappa: float) -> None:
         np.ones((2, 1)), updates_of(np.ones((2, 1)), np.ones(1) + moved), is_byzantine=np.zeros(2, bool)
     )
     assert found["kappa"] == kappa
+
+
+@pytest.mark.parametrize("off", [1e-16, 1e-14, 1e-9])
+@pytest.mark.parametrize("scatter", [0.0, 1e-17, 1.0])
+def test_what_rounding_moves_is_no_error_of_the_rule(off: float, scatter: float) -> None:
+    """Updates of length 1e3 that coincide, all but, or cancel in their mean; the rule returns all but their mean."""
+    rng = np.random.default_rng(0)
+    rows = 1e3 * (np.ones((4, 3)) + scatter * rng.normal(size=(4, 3)))
+    if scatter == 1.0:
+        rows -= rows.mean(axis=0)
+    error = 1e3 * off
+    value = rows.mean(axis=0) + np.array([error, 0.0, 0.0])
+    found = round_errors(np.ones((4, 3)), updates_of(rows, value), is_byzantine=np.zeros(4, bool))
+    if off < 1e-12:
+        assert found["rule_error"] == found["kappa"] == 0
+    else:
+        assert found["rule_error"] == pytest.approx(error**2, rel=1e-3)
+        assert found["kappa"] > 0
+
+
+@pytest.mark.parametrize("rule", ["trimmed_mean", "coordinate_median", "geometric_median", "nnm_trimmed_mean"])
+def test_rules_have_no_error_on_updates_that_coincide(rule: str) -> None:
+    rows = np.tile(np.random.default_rng(3).normal(size=7), (6, 1))
+    value = getattr(aggregation, rule)(rows, n_byzantine=1).value
+    found = round_errors(rows, updates_of(rows, value), is_byzantine=np.arange(6) == 5)
+    assert found["rule_error"] == found["kappa"] == 0
 
 
 def test_a_run_measures_every_round_and_its_first_is_the_start(

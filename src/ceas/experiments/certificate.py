@@ -1,4 +1,4 @@
-"""The certificate of a finished run: a bound on its squared gradient that attackers cannot break, beside what it was.
+"""The certificate of a finished run: a bound on the squared gradient along its path, beside what it was.
 
 What is bounded is the mean of x = |g|^2 over the steps so far, g being the exact gradient of the honest objective. A
 step moves theta by -gamma A; A is off g by xi = mean_S u - g, the error of the honest updates' mean, and e, the rule's.
@@ -9,9 +9,14 @@ With gamma <= 1/L, smoothness gives for every single step, whatever xi and e are
 and the sum over the steps is `ceas.aggregation.nonconvex_bound` at L = 1/gamma, with V the largest running mean of the
 measured |xi|^2, and G^2 + B^2 x + Q above the measured spread of the honest updates. So no expectation is taken: noise,
 misjudged contraction, choice of samples, slopes from few shots, late updates and the lag of learners' momentum are all
-in the xi that was measured, round by round. What is not measured but bounded, for anything that attackers might have
-sent, is the rule's error: by kappa, which is proved. The bound is thus about this run's honest updates and all attacks;
-it is no forecast of another run.
+in the xi that was measured, round by round.
+
+What is bounded for whatever could be sent is the rule's error within a round, by kappa, which is proved, times the
+spread of that round's honest updates. All else is measured: V, Q, G^2, B^2, n and f are those of the rounds met, on a
+path that attackers steer with every step and whose admitted updates they choose in part. Had they sent something else,
+the path and with it the bound would have been others. So it is a statement on the run that was made, neither on what
+attackers could make of another nor a forecast of one. Given the proof, a bound that is exceeded shows a mistake of the
+implementation, and one that holds shows none. That a step is rounded to single precision is outside the proof.
 
 A certificate is refused where a step of this proof is missing. Where kappa is not proved, or some rounds were not
 measured, the bound is drawn with what was measured in place of it and called an estimate.

@@ -24,12 +24,16 @@ _MODULES = (
 
 
 @cache
-def code_identity() -> str:
-    """Return 16 hexadecimal digits over the sources that decide a training's numbers; comments count as well."""
+def code_identity(*more: str) -> str:
+    """Return 16 hexadecimal digits over the sources that decide a training's numbers; comments count as well.
+
+    Args:
+        *more: Further modules that a result depends on, as paths below the package.
+    """
     root = Path(ceas.__file__).parent
     files = [file for room in _ROOMS for file in sorted((root / room).rglob("*.py"))]
     digest = hashlib.sha256()
-    for file in (*files, *(root / name for name in _MODULES)):
+    for file in (*files, *(root / name for name in (*_MODULES, *more))):
         digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

@@ -50,6 +50,7 @@ __all__ = [
 ]
 
 _NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_OF_PACKAGE = re.compile(r"^ceas\.attacks(\.\w+)*:")
 
 
 class Scenario(Section):
@@ -121,7 +122,9 @@ class Scenario(Section):
         if self.hardware.pair_states == "bell_diagonal":
             # The measured qubits, one a class, decide what each correlator of a pair is worth to a shot.
             decisive["data"] = {"n_classes": len(self.data.classes)}
-        attacks = {self.byzantine.attack, self.byzantine.parameters.get("attack")}
+        named = (self.byzantine.attack, self.byzantine.parameters.get("attack"))
+        # A built-in attack may also be named as a user's own is, by its module.
+        attacks = {_OF_PACKAGE.sub("", name) for name in named if isinstance(name, str)}
         if attacks & ATTACKS_ON_MESSAGES:
             decisive["byzantine"] = document["byzantine"]
         return content_hash(_without_file_location(decisive))

@@ -18,7 +18,6 @@ __all__ = [
     "mean_interval",
     "paired_bootstrap",
     "paired_difference",
-    "rate_limit",
     "sign_flip_p_value",
 ]
 
@@ -92,28 +91,6 @@ def mean_interval(values: ArrayLike, *, confidence: float = 0.95) -> MeanInterva
     mean = float(numbers.mean()) if n_values else float("nan")
     half = _half_width(numbers, confidence)
     return MeanInterval(mean=mean, low=mean - half, high=mean + half, n_values=n_values)
-
-
-def rate_limit(n_events: int, n_trials: int, *, confidence: float = 0.95) -> float:
-    """Return the exact one-sided upper confidence limit on a rate of which so many events were seen in so many trials.
-
-    Args:
-        n_events: Events, from 0 to `n_trials`.
-        n_trials: Independent trials; with none, the limit is 1.
-        confidence: Confidence level in (0, 1).
-
-    Raises:
-        DomainError: A count or the confidence is out of its range.
-
-    Source:
-        Clopper and Pearson, Biometrika 26, 404 (1934).
-    """
-    from scipy.stats import beta  # noqa: PLC0415  (0.5 s, and `import ceas` must stay light)
-
-    _check_confidence(confidence)
-    if not 0 <= n_events <= n_trials:
-        raise DomainError(f"Argument `n_events` must be from 0 to {n_trials}, but is {n_events}.")
-    return 1.0 if n_events == n_trials else float(beta.ppf(confidence, n_events + 1, n_trials - n_events))
 
 
 def paired_difference(

@@ -16,7 +16,8 @@ from ceas.report.source import Run
 __all__ = ["certificate_figure"]
 
 _VERDICTS = {
-    "certified": "The bound is certified: the rule's constant is proved for whatever attackers send.",
+    "certified": "The bound is certified: the rule's error within a round is bounded for whatever could be sent; all "
+    "else was measured on this run's path.",
     "estimated": "The bound is an estimate",
     "refused": "No bound is certified",
 }

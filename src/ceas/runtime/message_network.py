@@ -4,15 +4,24 @@ The network is synchronous: a frame arrives `latency + processing delay + jitter
 uniform in [0, jitter bound], and every node knows the bound on that sum, the tick. Time is integer nanoseconds; events
 are ordered by (time, sequence number), so equal seeds give equal traces.
 
-The round ends when no frame is in flight. Nodes on a real synchronous network would close it at a deadline: the
+There is no agreement on the set of delivered instances. The simulated round stays open until no frame is in flight, so
+that all honest nodes end with the same set. Nodes on a real synchronous network would close it at a deadline. The
 instances of honest nodes are delivered by 4 ticks after the start (proposals arrive within 1; echoes leave by 1 and
 readies by 3, because each waits at most one tick, and each takes at most 1 to arrive). Where some node's value was not
 delivered, the round therefore lasts until that deadline at least.
 
-Byzantine nodes run the same machine. A `tamper` hook may replace what a node hands to the network: it sees every
-outgoing frame with its message, and returns the frames to send instead. A changed message without `wire` is tagged with
-the node's own keys; given `wire` bytes are sent as they are. So a test can equivocate, drop, replay and forge, but
-never use a key that the node does not have.
+What an equivocating node told to a quorum, its colluders voting at once, takes up to `EQUIVOCATION_TICKS` = 8: readies
+of those who were told it arrive by 4, those of the others, who wait for f + 1 of them and at most one tick, leave by 5
+and arrive by 6, when all have decided; who lacks the value asks for it (PULL by 7) and gets it (VALUE by 8). Attackers
+who hold back votes until just before a deadline, whichever it is, could split honest nodes at it: one would have
+delivered, another not. The attackers of `ceas.runtime.message_sabotage` do not do that.
+
+Byzantine nodes run the same machine, with two hooks. `told` says which message each receiver gets of a Byzantine node's
+broadcast; it is asked before tags are made, so that every frame is tagged and paid for once. `tamper` may replace what
+any node hands to the network: it sees every outgoing frame with its message, and returns the frames to send instead. A
+changed message without `wire` is tagged with the node's own keys, beside what the frame given to the hook has cost;
+given `wire` bytes are sent as they are. So a test can equivocate, drop, replay and forge, but never use a key that the
+node does not have.
 """
 
 import heapq
@@ -47,9 +56,22 @@ from ceas.errors import DomainError
 from ceas.runtime.undisturbed_exchange import STEPS, undisturbed_exchange
 from ceas.streams import stream
 
-__all__ = ["BroadcastOutcome", "MessageTiming", "Outgoing", "Tamper", "message_timing", "run_broadcast"]
+__all__ = [
+    "DEADLINE_TICKS",
+    "EQUIVOCATION_TICKS",
+    "BroadcastOutcome",
+    "MessageTiming",
+    "Outgoing",
+    "Tamper",
+    "Told",
+    "message_timing",
+    "run_broadcast",
+]
 
-_DEADLINE_TICKS = 4
+DEADLINE_TICKS = 4
+"""Ticks by which the values of honest nodes are delivered."""
+EQUIVOCATION_TICKS = 8
+"""Ticks by which values are delivered that an equivocating node told to a quorum, see above."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +106,9 @@ class Outgoing:
 
 Tamper = Callable[[list[Outgoing], int], list[Outgoing]]
 """Replace the frames that one node is about to send: (outbox, node) -> outbox."""
+
+Told = Callable[[Message, int, int], Message]
+"""Say what a receiver gets of a Byzantine node's broadcast: (message, node, destination) -> message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +188,7 @@ def run_broadcast(
     validate: Validate,
     seed: int,
     byzantine: frozenset[int] = frozenset(),
+    told: Told | None = None,
     tamper: Tamper | None = None,
     may_shorten: bool = False,
 ) -> BroadcastOutcome:
@@ -180,6 +206,7 @@ def run_broadcast(
         validate: Check of a proposed value, a pure function.
         seed: Root seed; the jitter comes from the stream "message_network" of this training round.
         byzantine: Nodes of which nothing is expected; they are left out of agreement, delays and rejections.
+        told: Hook on the broadcasts of Byzantine nodes, before they are tagged.
         tamper: Hook on every node's outgoing frames.
         may_shorten: Whether a broadcast that nothing disturbs may be computed without its frames: outcome and keys are
             the same, but no message is encoded and no tag is made.
@@ -198,7 +225,7 @@ def run_broadcast(
     consumed, starved = int(authenticator.pools.consumed_bits.sum()), authenticator.starved_frames
     starved_links = authenticator.begin_round(training_round)
     shortened = None
-    if may_shorten and tamper is None and timing.jitter_ns == 0:
+    if may_shorten and told is None and tamper is None and timing.jitter_ns == 0:
         shortened = _shortened(
             values, authenticator, timing, tolerated=tolerated_byzantine, validate=checked, byzantine=byzantine
         )
@@ -218,7 +245,7 @@ def run_broadcast(
         for node in range(n_nodes)
     ]
     jitter = stream(seed, "message_network", training_round=training_round)
-    queue = _Queue(machines, authenticator, timing, jitter, byzantine, tamper)
+    queue = _Queue(machines, authenticator, timing, jitter, byzantine, told, tamper)
     queue.run(values)
     return _outcome(
         queue,
@@ -239,6 +266,9 @@ def _shortened(
 ) -> BroadcastOutcome | None:
     """Return what a broadcast comes to that nothing disturbs, links and key left out; None if something does."""
     n_nodes = len(values)
+    # Votes that wait for slow frames would leave in parts when their timers expire.
+    if timing.tick_ns <= timing.delay_ns.max() or len(byzantine) == n_nodes:
+        return None
     if any(validate(value, node) is not None for node, value in enumerate(values)):
         return None
     exchange = undisturbed_exchange(
@@ -297,6 +327,7 @@ class _Queue:
     timing: MessageTiming
     jitter: np.random.Generator
     byzantine: frozenset[int]
+    told: Told | None
     tamper: Tamper | None
     events: list[tuple[int, int, int, int, bytes, int]] = field(default_factory=list)
     sequence: int = 0
@@ -345,28 +376,35 @@ class _Queue:
                     self._reject(output, node)
 
     def _send(self, message: Message, node: int, destination: int | None, now_ns: int, depth: int) -> None:
-        kind, body = encode_message(message)
-        if destination is None:
-            frames = self.authenticator.authenticate_broadcast(node, kind, body)
+        if self.told is not None and destination is None and node in self.byzantine:
+            outbox = self._versions(self.told, message, node)
         else:
-            wire = self.authenticator.authenticate(node, destination, kind, body)
-            frames = [] if wire is None else [(destination, wire)]
+            kind, body = encode_message(message)
+            if destination is None:
+                frames = self.authenticator.authenticate_broadcast(node, kind, body)
+            else:
+                wire = self.authenticator.authenticate(node, destination, kind, body)
+                frames = [] if wire is None else [(destination, wire)]
+            if self.tamper is None:
+                self._transmit(frames, node, now_ns, depth)
+                return
+            outbox = [Outgoing(destination=to, message=message, wire=wire) for to, wire in frames]
         if self.tamper is not None:
-            frames = self._tampered(self.tamper, frames, message, node)
-        self._transmit(frames, node, now_ns, depth)
+            outbox = [self._tagged(one, node) for one in self.tamper(outbox, node)]
+        self._transmit([(one.destination, one.wire) for one in outbox if one.wire is not None], node, now_ns, depth)
 
-    def _tampered(
-        self, tamper: Tamper, frames: list[tuple[int, bytes]], message: Message, node: int
-    ) -> list[tuple[int, bytes]]:
-        outbox = [Outgoing(destination=destination, message=message, wire=wire) for destination, wire in frames]
-        chosen = []
-        for outgoing in tamper(outbox, node):
-            wire = outgoing.wire
-            if wire is None:
-                wire = self.authenticator.authenticate(node, outgoing.destination, *encode_message(outgoing.message))
-            if wire is not None:
-                chosen.append((outgoing.destination, wire))
-        return chosen
+    def _versions(self, told: Told, message: Message, node: int) -> list[Outgoing]:
+        """Return a broadcast of which each receiver gets its own version, tagged once; without the unpaid ones."""
+        receivers = [receiver for receiver in range(len(self.machines)) if receiver != node]
+        outbox = [Outgoing(destination=receiver, message=told(message, node, receiver)) for receiver in receivers]
+        return [one for one in (self._tagged(one, node) for one in outbox) if one.wire is not None]
+
+    def _tagged(self, outgoing: Outgoing, node: int) -> Outgoing:
+        """Return a frame as it is sent; without `wire` if there is no key for it."""
+        if outgoing.wire is not None:
+            return outgoing
+        kind, body = encode_message(outgoing.message)
+        return replace(outgoing, wire=self.authenticator.authenticate(node, outgoing.destination, kind, body))
 
     def _transmit(self, frames: list[tuple[int, bytes]], node: int, now_ns: int, depth: int) -> None:
         delay_ns = self.timing.delay_ns[node]
@@ -399,7 +437,7 @@ def _outcome(queue: _Queue, *, starved_frames: int, starved_links: int, key_bits
         values=values,
         delivered=delivered,
         disagreements=tuple(instance for instance, found in enumerate(outcomes) if len(found) > 1),
-        elapsed_ns=max(queue.last_delivery_ns, 0 if is_complete else _DEADLINE_TICKS * queue.timing.tick_ns),
+        elapsed_ns=max(queue.last_delivery_ns, 0 if is_complete else DEADLINE_TICKS * queue.timing.tick_ns),
         message_delays=queue.message_delays,
         frames=queue.frames,
         bytes_sent=queue.bytes_sent,

@@ -23,7 +23,7 @@ __all__ = ["MessageSabotage"]
 
 
 class MessageSabotage:
-    """The attackers' hands on the frames of a run; `tamper` is the hook of `run_broadcast`.
+    """The attackers' hands on the frames of a run; `told` and `tamper` are the hooks of `run_broadcast`.
 
     Args:
         conduct: What the attackers do.
@@ -61,15 +61,29 @@ class MessageSabotage:
         self._heard.clear()
         self._old_proposals, self._proposals = self._proposals, {}
 
+    def told(self, message: Message, _node: int, destination: int) -> Message:
+        """Return an attacker's message as a receiver gets it: with the versions that this receiver was told."""
+        if destination not in self._told_second:
+            return message
+        match message:
+            case Propose(value, parameter_digest):
+                return Propose(_second_version(value), parameter_digest)
+            case Echo(votes):
+                return Echo(tuple(self._second_votes.get(vote, vote) for vote in votes))
+            case Ready(votes):
+                return Ready(tuple(self._second_votes.get(vote, vote) for vote in votes))
+            case _:
+                return message
+
     def tamper(self, outbox: list[Outgoing], node: int) -> list[Outgoing]:
-        """Return the frames that a node hands to the network in the place of `outbox`."""
-        if node not in self._liars:
-            if self._replays:
-                heard = [each for each in outbox if each.destination in self._liars and each.wire is not None]
-                self._heard |= {each.destination: each.wire for each in heard if each.wire is not None}
+        """Return the frames that a node hands to the network in the place of `outbox`: with those sent again."""
+        if not self._replays:
             return outbox
-        sent = [self._versioned(each) for each in outbox] if self._told_second else outbox
-        return [each for one in sent for each in self._replayed(one, node)] if self._replays else sent
+        if node not in self._liars:
+            heard = [each for each in outbox if each.destination in self._liars and each.wire is not None]
+            self._heard |= {each.destination: each.wire for each in heard if each.wire is not None}
+            return outbox
+        return [each for one in outbox for each in self._replayed(one, node)]
 
     def to_arrays(self) -> Arrays:
         """Return what is remembered between training rounds: the proposals of the last one."""
@@ -81,22 +95,6 @@ class MessageSabotage:
         """Restore what `to_arrays` returned."""
         pairs = zip(arrays["links"].tolist(), arrays["frames"], strict=True)
         self._proposals = {(source, destination): frame.tobytes() for (source, destination), frame in pairs}
-
-    def _versioned(self, outgoing: Outgoing) -> Outgoing:
-        """Return a frame as its receiver gets it: with the version that this receiver was told."""
-        if outgoing.destination not in self._told_second:
-            return outgoing
-        message: Message
-        match outgoing.message:
-            case Propose(value, parameter_digest):
-                message = Propose(_second_version(value), parameter_digest)
-            case Echo(votes):
-                message = Echo(tuple(self._second_votes.get(vote, vote) for vote in votes))
-            case Ready(votes):
-                message = Ready(tuple(self._second_votes.get(vote, vote) for vote in votes))
-            case _:
-                return outgoing
-        return replace(outgoing, message=message, wire=None) if message != outgoing.message else outgoing
 
     def _replayed(self, outgoing: Outgoing, node: int) -> list[Outgoing]:
         """Return a frame with what is sent again beside it."""

@@ -19,7 +19,14 @@ from ceas.errors import DomainError
 from ceas.network import NetworkState, Policy, WindowRecord, advance_round, initial_state, path_latency_s
 from ceas.network.routes import RouteClass
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
-from ceas.runtime.message_network import BroadcastOutcome, MessageTiming, message_timing, run_broadcast
+from ceas.runtime.message_network import (
+    DEADLINE_TICKS,
+    EQUIVOCATION_TICKS,
+    BroadcastOutcome,
+    MessageTiming,
+    message_timing,
+    run_broadcast,
+)
 from ceas.runtime.message_sabotage import MessageSabotage
 from ceas.runtime.world import World
 
@@ -32,9 +39,6 @@ __all__ = [
     "Source",
     "record_trace",
 ]
-
-# A synchronous round closes four ticks after it began; see ceas.runtime.message_network.
-_DEADLINE_TICKS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +149,7 @@ class LiveSource:
         tampers = conduct.tampers_with_messages and bool(world.is_byzantine.any())
         self._sabotage = MessageSabotage(conduct, world.is_byzantine) if tampers else None
         self._network = initial_state(world.network, seed=seed, trace_every=trace_every)
-        self._timing = _timing(world, security)
+        self._timing = _timing(world, security, equivocates=tampers and conduct.equivocation_share is not None)
         self._authenticator = Authenticator(
             KeyPools(n_nodes, enrolled_key_bits=security.enrolled_key_bits, seed=seed),
             profile=security.profile,
@@ -185,6 +189,7 @@ class LiveSource:
             validate=_validator(self._world.model.n_parameters, self._security.fixed_point_bits),
             seed=self._seed,
             byzantine=frozenset(np.flatnonzero(self._world.is_byzantine).tolist()),
+            told=None if self._sabotage is None else self._sabotage.told,
             tamper=None if self._sabotage is None else self._sabotage.tamper,
             may_shorten=True,
         )
@@ -280,15 +285,18 @@ def record_trace(source: LiveSource, world: World, security: SecurityParameters,
     return NetworkTrace(windows=tuple(windows), exchanges=tuple(exchanges))
 
 
-def _timing(world: World, security: SecurityParameters) -> MessageTiming:
+def _timing(world: World, security: SecurityParameters, *, equivocates: bool) -> MessageTiming:
+    """Return the delays of messages; the exchange phase has to have room for all that may be delivered in it."""
     latency_s = path_latency_s(world.topology, world.network.links.latency_s)
     timing = message_timing(latency_s, processing_delay_s=security.processing_delay_s)
     clock = world.network.clock
-    deadline_ns = _DEADLINE_TICKS * timing.tick_ns
+    ticks, times = (EQUIVOCATION_TICKS, "eight") if equivocates else (DEADLINE_TICKS, "four")
+    deadline_ns = ticks * timing.tick_ns
     if deadline_ns > clock.round_ns - clock.learning_ns:
         raise DomainError(
-            f"Argument `exchange_window_s` must be at least {deadline_ns * 1e-9:.4g} s, four times the largest message "
-            f"delay of this network, but is {(clock.round_ns - clock.learning_ns) * 1e-9:.4g} s."
+            f"Argument `exchange_window_s` must be at least {deadline_ns * 1e-9:.4g} s, {times} times the largest "
+            f"message delay of this network{' under equivocation' if equivocates else ''}, but is "
+            f"{(clock.round_ns - clock.learning_ns) * 1e-9:.4g} s."
         )
     return timing
 
