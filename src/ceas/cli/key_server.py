@@ -16,6 +16,7 @@ def kme(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="Folder with the certificates ca.pem, kme.pem and kme.key.")
     ],
+    *,
     sae: Annotated[
         str, typer.Option("--sae", metavar="A,B,...", help="Who may have keys: ids, as in their certificates' names.")
     ],

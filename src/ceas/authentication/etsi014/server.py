@@ -90,7 +90,7 @@ class KeyServer:
 
     def serve_forever(self) -> None:
         """Answer until `close` is called from another thread, or an exception such as Ctrl-C is raised in this one."""
-        self._server.serve_forever(poll_interval=0.1)
+        self._server.serve_forever(poll_interval=0.05)
 
     def close(self) -> None:
         """Stop listening and close the store; replies under way end with the process."""
