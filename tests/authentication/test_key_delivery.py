@@ -277,13 +277,10 @@ def test_clients_without_a_certificate_of_the_authority_get_no_reply(
     error = refused(None, KeyClient("localhost", server.port, forged).status, "bob")
     assert "does not accept our certificate" in str(error)
     none = ssl.create_default_context(cafile=certificates / "ca.pem")
-    with (
-        pytest.raises((ssl.SSLError, ConnectionError)),
-        none.wrap_socket(socket.create_connection(("localhost", server.port)), server_hostname="localhost") as bare,
-    ):
-        bare.sendall(b"GET /api/v1/keys/bob/status HTTP/1.1\r\n\r\n")
-        if not bare.recv(100):
-            raise ConnectionError
+    connection = http.client.HTTPSConnection("localhost", server.port, context=none, timeout=10)
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        _status_line(connection)
+    connection.close()
     # A server's certificate is for servers only.
     as_client = CertificateFiles.of(certificates, "kme")
     refused(None, KeyClient("localhost", server.port, as_client).status, "bob")
@@ -371,6 +368,11 @@ def test_requests_are_told_without_their_ids_or_keys(certificates: Path) -> None
     ]
 
 
+def _status_line(connection: http.client.HTTPSConnection) -> int:
+    connection.request("GET", "/api/v1/keys/bob/status")
+    return connection.getresponse().status
+
+
 class Impostor:
     """A server with the right certificate that replies whatever a test wants."""
 
@@ -386,7 +388,8 @@ class Impostor:
                 self.end_headers()
                 self.wfile.write(impostor.body)
 
-            do_POST = do_GET
+            def do_POST(self) -> None:
+                self.do_GET()
 
             def log_message(self, *arguments: Any) -> None:
                 pass

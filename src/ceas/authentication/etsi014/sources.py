@@ -4,6 +4,7 @@ A source is used under the lock of its store, so it needs none of its own.
 """
 
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -145,7 +146,10 @@ class FileBits:
         except OSError as error:
             raise DomainError(f"key file {path} cannot be read: {error.strerror}") from error
         try:
-            self._size = os.fstat(self._bits).st_size
+            found = os.fstat(self._bits)
+            if not stat.S_ISREG(found.st_mode):
+                raise DomainError(f"key file {path} must be a file, not a folder or a device")
+            self._size = found.st_size
             self._used_file = self._locked()
         except BaseException:
             os.close(self._bits)
