@@ -13,6 +13,7 @@ from ceas.authentication.codec import RejectionReason as RejectionReason
 from ceas.authentication.codec import decode_frame as decode_frame
 from ceas.authentication.codec import encode_frame as encode_frame
 from ceas.authentication.codec import epoch_hash as epoch_hash
+from ceas.authentication.keys import FiniteKey as FiniteKey
 from ceas.authentication.keys import KeyPools as KeyPools
 from ceas.authentication.keys import pairs_for_key as pairs_for_key
 from ceas.authentication.keys import secret_key_bits as secret_key_bits
@@ -23,6 +24,7 @@ __all__ = [
     "Accepted",
     "AuthenticationAccount",
     "Authenticator",
+    "FiniteKey",
     "Frame",
     "KeyPools",
     "Profile",

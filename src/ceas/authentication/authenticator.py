@@ -320,6 +320,7 @@ class Authenticator:
             "generated_bits": self.pools.generated_bits.copy(),
             "consumed_bits": self.pools.consumed_bits.copy(),
             "keys": self._keys.to_array(),
+            **self.pools.open_blocks(),
             "starved_reseeds": self.starved_reseeds.copy(),
             "next_sequence": np.array(self._next_sequence, dtype=np.int64),
             "highest_sequence": np.array(self._highest_sequence, dtype=np.int64),
@@ -332,6 +333,7 @@ class Authenticator:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Restore what `to_arrays` returned; the constructor's arguments must be those of the saved run."""
         self.pools.load(arrays["generated_bits"], arrays["consumed_bits"])
+        self.pools.load_open_blocks(arrays)
         self._keys.load(arrays["keys"])
         self.training_round = int(arrays["training_round"])
         self.starved_reseeds = np.array(arrays["starved_reseeds"], dtype=np.int64)

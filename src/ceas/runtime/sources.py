@@ -7,13 +7,13 @@ their own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ceas.attacks import Conduct
-from ceas.authentication import Authenticator, KeyPools, Profile, Rejected, epoch_hash
+from ceas.authentication import Authenticator, FiniteKey, KeyPools, Profile, Rejected, epoch_hash
 from ceas.consensus import Claims, Validate, decode_update, decode_updates, encode_update, parameter_digest
 from ceas.errors import DomainError
 from ceas.network import NetworkState, Policy, WindowRecord, advance_round, initial_state, path_latency_s
@@ -45,6 +45,9 @@ class SecurityParameters:
         profile: Authentication profile.
         enrolled_key_bits: Key that every pair of nodes shares before training (bits).
         reseed_rounds: Training rounds between two refreshments of a link's seed.
+        key_rate: `asymptotic` credits every pair at once, `finite` blocks of pairs by the finite-key formula.
+        block_pairs: Pairs of a block, for `finite`.
+        security_parameter: Epsilon of each block's key, for `finite`.
         tolerated_byzantine: Malicious nodes that reliable broadcast withstands.
         processing_delay_s: Time from a frame's arrival to its handling (s).
         fixed_point_bits: Binary digits after the point of an update on the wire.
@@ -54,6 +57,9 @@ class SecurityParameters:
     profile: Profile
     enrolled_key_bits: int
     reseed_rounds: int
+    key_rate: Literal["asymptotic", "finite"] = "asymptotic"
+    block_pairs: int = 100_000
+    security_parameter: float = 1e-10
     tolerated_byzantine: int
     processing_delay_s: float
     fixed_point_bits: int
@@ -147,7 +153,14 @@ class LiveSource:
         self._network = initial_state(world.network, seed=seed, trace_every=trace_every)
         self._timing = _timing(world, security)
         self._authenticator = Authenticator(
-            KeyPools(n_nodes, enrolled_key_bits=security.enrolled_key_bits, seed=seed),
+            KeyPools(
+                n_nodes,
+                enrolled_key_bits=security.enrolled_key_bits,
+                seed=seed,
+                finite_key=FiniteKey(block_pairs=security.block_pairs, security_parameter=security.security_parameter)
+                if security.key_rate == "finite"
+                else None,
+            ),
             profile=security.profile,
             links=zip(links.node_a.tolist(), links.node_b.tolist(), strict=True),
             reseed_rounds=security.reseed_rounds,
