@@ -13,6 +13,9 @@ from ceas.authentication.codec import RejectionReason as RejectionReason
 from ceas.authentication.codec import decode_frame as decode_frame
 from ceas.authentication.codec import encode_frame as encode_frame
 from ceas.authentication.codec import epoch_hash as epoch_hash
+from ceas.authentication.costs import KeyCost as KeyCost
+from ceas.authentication.costs import key_cost as key_cost
+from ceas.authentication.costs import run_forgery_bound as run_forgery_bound
 from ceas.authentication.keys import FiniteKey as FiniteKey
 from ceas.authentication.keys import KeyPools as KeyPools
 from ceas.authentication.keys import pairs_for_key as pairs_for_key
@@ -26,6 +29,7 @@ __all__ = [
     "Authenticator",
     "FiniteKey",
     "Frame",
+    "KeyCost",
     "KeyPools",
     "Profile",
     "Rejected",
@@ -34,6 +38,8 @@ __all__ = [
     "encode_frame",
     "epoch_hash",
     "forgery_bound",
+    "key_cost",
     "pairs_for_key",
+    "run_forgery_bound",
     "secret_key_bits",
 ]

@@ -151,6 +151,11 @@ class Authenticator:
         """Frames that were not sent for want of key since the start of the epoch."""
         return self._starved_frames
 
+    @property
+    def longest_frame_bytes(self) -> int:
+        """Bytes of the longest frame sent since the start of the epoch, without its tag."""
+        return self._longest_frame
+
     def begin_round(self, training_round: int) -> tuple[int, ...]:
         """Move both ends of every link on to a training round.
 

@@ -83,6 +83,7 @@ class ExchangeRecord:
         consumed_total: Key used in this training round by all pairs of nodes.
         route_key_bits: Key made of end-to-end pairs between nodes without a common fibre.
         is_shortened: Whether the broadcast was computed without its frames, as nothing disturbed it.
+        longest_frame_bytes: Bytes of the longest frame since the start of the run, without its tag.
     """
 
     is_delivered: NDArray[np.bool_]
@@ -97,6 +98,7 @@ class ExchangeRecord:
     consumed_total: int
     route_key_bits: float
     is_shortened: bool
+    longest_frame_bytes: int
 
 
 class Source(Protocol):
@@ -205,7 +207,14 @@ class LiveSource:
         consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
         state_sum = window.key_werner_sum if window.key_correlator_sum is None else window.key_correlator_sum
         generated = pools.deposit(links.node_a, links.node_b, window.key_count, state_sum)
-        return _record(outcome, starved, generated, consumed, self._deposit_of_routes(window))
+        return _record(
+            outcome,
+            starved,
+            generated,
+            consumed,
+            route_key_bits=self._deposit_of_routes(window),
+            longest_frame_bytes=self._authenticator.longest_frame_bytes,
+        )
 
     def _deposit_of_routes(self, window: WindowRecord) -> float:
         """Deposit the key that the round's end-to-end pairs give, and return its bits.
@@ -321,7 +330,9 @@ def _record(
     starved_links: NDArray[np.bool_],
     generated: NDArray[np.float64],
     consumed: NDArray[np.int64],
+    *,
     route_key_bits: float,
+    longest_frame_bytes: int,
 ) -> ExchangeRecord:
     # An instance counts only when every honest node holds the same value; there is no later agreement to repair it.
     is_delivered = np.array([value is not None for value in outcome.values])
@@ -339,4 +350,5 @@ def _record(
         consumed_total=outcome.key_bits_consumed,
         route_key_bits=route_key_bits,
         is_shortened=outcome.is_shortened,
+        longest_frame_bytes=longest_frame_bytes,
     )
