@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ceas.authentication import Authenticator, KeyPools, epoch_hash, forgery_bound, key_cost, run_forgery_bound
+from ceas.authentication import (
+    Authenticator,
+    FiniteKey,
+    KeyPools,
+    epoch_hash,
+    forgery_bound,
+    key_cost,
+    run_forgery_bound,
+)
 from ceas.authentication.authenticator import ALARM_BAD_TAGS
 from ceas.authentication.costs import BROADCAST_FRAMES, CostedProfile, KeyCost
 from ceas.errors import DomainError
@@ -105,3 +113,14 @@ def test_impossible_questions_are_refused(arguments: dict[str, float]) -> None:
         key_cost(**({"profile": "its128", "n_nodes": 4} | arguments))  # type: ignore[arg-type]
     with pytest.raises(DomainError):
         run_forgery_bound(1, 10)
+
+
+def test_the_document_s_table_of_blocks_is_what_the_formula_gives() -> None:
+    found = re.findall(
+        r"^\| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", DOCUMENT.read_text("utf-8"), re.MULTILINE
+    )
+    assert len(found) == 3
+    for row in found:
+        size, *bits = (int(cell.replace(",", "")) for cell in row)
+        block = FiniteKey(block_pairs=size)
+        assert bits == [block.block_bits(w, w) for w in ((4 * f - 1) / 3 for f in (0.9, 0.95, 0.99))]

@@ -36,7 +36,7 @@ def secret_key_bits(pair_count: ArrayLike, werner_sum: ArrayLike) -> NDArray[np.
     """Return the secret key bits that pairs of one link give.
 
     bits = n max(0, 1 - 2 h(Q)), Q = (1 - w) / 2 at the mean Werner parameter w: the asymptotic BBM92 rate. Finite-key
-    corrections are left out; below about 10^4 pairs a block they are not small.
+    corrections are left out; below about 10^4 pairs a block they are not small (`FiniteKey` has them).
 
     For Bell-diagonal pairs it is n max(0, 1 - h(e_x) - h(e_z)) with the error rates of their mean correlators.
 
