@@ -8,8 +8,6 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import ceas
-
 __all__ = ["code_identity"]
 
 # All modules of these rooms; of `experiments` those that turn a scenario into a training.
@@ -26,7 +24,7 @@ _MODULES = (
 @cache
 def code_identity() -> str:
     """Return 16 hexadecimal digits over the sources that decide a training's numbers; comments count as well."""
-    root = Path(ceas.__file__).parent
+    root = Path(__file__).parents[1]
     files = [file for room in _ROOMS for file in sorted((root / room).rglob("*.py"))]
     digest = hashlib.sha256()
     for file in (*files, *(root / name for name in _MODULES)):
