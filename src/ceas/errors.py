@@ -6,6 +6,7 @@ CeasError
 ├── UnknownNameError (ValueError)   a name is not in its table; the nearest known one is given
 ├── RunDirectoryError               a run directory is missing, unreadable or of another version
 ├── CapacityError                   a request cannot fit the machine; refused before it starts
+├── KeyDeliveryError                a key server refused, or could not be reached or understood
 └── InterruptedRunError             a run was interrupted after a checkpoint was written
 
 Ctrl-C stays Python's `KeyboardInterrupt`; `TerminatedError` is the same for SIGTERM.
@@ -21,6 +22,7 @@ __all__ = [
     "CeasError",
     "DomainError",
     "InterruptedRunError",
+    "KeyDeliveryError",
     "RunDirectoryError",
     "ScenarioError",
     "TerminatedError",
@@ -39,6 +41,20 @@ class DomainError(CeasError, ValueError):
 
 class CapacityError(CeasError):
     """A request would need more memory or time than allowed; nothing was started."""
+
+
+class KeyDeliveryError(CeasError):
+    """A key server refused a request, or could not be reached or understood.
+
+    Attributes:
+        status: HTTP status of the refusal, 200 for a reply that is not what the standard says, None without a reply.
+        details: Further error objects of the reply.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, details: Sequence[object] = ()) -> None:
+        self.status = status
+        self.details = tuple(details)
+        super().__init__(message)
 
 
 class RunDirectoryError(CeasError):

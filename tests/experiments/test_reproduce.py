@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ceas as ceas_package
 from ceas.aggregation import ceas
 from ceas.errors import DomainError, RunDirectoryError, UnknownNameError
+from ceas.experiments import code_identity as code_identity_module
 from ceas.experiments import reproduce_trainings
 from ceas.experiments.code_identity import code_identity
 from ceas.experiments.reproduce import reproduce
@@ -235,10 +235,9 @@ def test_what_other_code_trained_is_left_out(tmp_path):
 
 
 def test_code_identity_is_that_of_the_sources(tmp_path, monkeypatch):
-    root = Path(ceas_package.__file__).parent
     copy = tmp_path / "ceas"
-    shutil.copytree(root, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(ceas_package, "__file__", str(copy / "__init__.py"))
+    shutil.copytree(Path(code_identity_module.__file__).parents[1], copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_identity_module, "_PACKAGE", copy)
     assert code_identity.__wrapped__() == code_identity()
     (copy / "report" / "page.py").write_text("")
     assert code_identity.__wrapped__() == code_identity()

@@ -156,6 +156,9 @@ nodes = []
 profile = "seeded"
 enrolled_key_bits = 8192
 reseed_rounds = 10
+key_rate = "asymptotic"
+block_pairs = 100000
+security_parameter = 1e-10
 [consensus]
 tolerated_byzantine = 3
 processing_delay_s = 1e-3
@@ -292,6 +295,12 @@ CHANGES = {
     "authentication.profile": ["authentication.profile=one_time"],
     "authentication.enrolled_key_bits": ["authentication.enrolled_key_bits=0"],
     "authentication.reseed_rounds": ["authentication.reseed_rounds=1"],
+    "authentication.key_rate": ["authentication.key_rate=finite"],
+    "authentication.block_pairs": ["authentication.key_rate=finite", "authentication.block_pairs=5000"],
+    "authentication.security_parameter": [
+        "authentication.key_rate=finite",
+        "authentication.security_parameter=1e-6",
+    ],
     "consensus.tolerated_byzantine": ["consensus.tolerated_byzantine=2"],
     "consensus.processing_delay_s": ["consensus.processing_delay_s=0"],
     "consensus.fixed_point_bits": ["consensus.fixed_point_bits=16"],
@@ -320,6 +329,14 @@ def test_every_key_has_a_change() -> None:
     # What files hold is tried with files, in test_files.py.
     of_files = {"data.sha256", "circuit.sha256"}
     assert keys - {f"topology.{key}" for key in KINDS_OF_OTHERS} - of_files == set(CHANGES)
+
+
+def test_the_block_of_finite_keys_decides_only_where_there_are_blocks() -> None:
+    before = scenario_from_toml(COMPLETE)
+    for change in ("authentication.block_pairs=5000", "authentication.security_parameter=1e-6"):
+        assert before.with_overrides([change]).scenario_id == before.scenario_id
+        finite = before.with_overrides(["authentication.key_rate=finite"])
+        assert finite.with_overrides([change]).scenario_id != finite.scenario_id
 
 
 @pytest.mark.parametrize("key", CHANGES)

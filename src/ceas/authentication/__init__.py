@@ -13,6 +13,10 @@ from ceas.authentication.codec import RejectionReason as RejectionReason
 from ceas.authentication.codec import decode_frame as decode_frame
 from ceas.authentication.codec import encode_frame as encode_frame
 from ceas.authentication.codec import epoch_hash as epoch_hash
+from ceas.authentication.costs import KeyCost as KeyCost
+from ceas.authentication.costs import key_cost as key_cost
+from ceas.authentication.costs import run_forgery_bound as run_forgery_bound
+from ceas.authentication.keys import FiniteKey as FiniteKey
 from ceas.authentication.keys import KeyPools as KeyPools
 from ceas.authentication.keys import pairs_for_key as pairs_for_key
 from ceas.authentication.keys import secret_key_bits as secret_key_bits
@@ -23,7 +27,9 @@ __all__ = [
     "Accepted",
     "AuthenticationAccount",
     "Authenticator",
+    "FiniteKey",
     "Frame",
+    "KeyCost",
     "KeyPools",
     "Profile",
     "Rejected",
@@ -32,6 +38,8 @@ __all__ = [
     "encode_frame",
     "epoch_hash",
     "forgery_bound",
+    "key_cost",
     "pairs_for_key",
+    "run_forgery_bound",
     "secret_key_bits",
 ]

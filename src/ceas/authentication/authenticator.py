@@ -151,6 +151,11 @@ class Authenticator:
         """Frames that were not sent for want of key since the start of the epoch."""
         return self._starved_frames
 
+    @property
+    def longest_frame_bytes(self) -> int:
+        """Bytes of the longest frame sent since the start of the epoch, without its tag."""
+        return self._longest_frame
+
     def begin_round(self, training_round: int) -> tuple[int, ...]:
         """Move both ends of every link on to a training round.
 
@@ -320,6 +325,7 @@ class Authenticator:
             "generated_bits": self.pools.generated_bits.copy(),
             "consumed_bits": self.pools.consumed_bits.copy(),
             "keys": self._keys.to_array(),
+            **self.pools.open_blocks(),
             "starved_reseeds": self.starved_reseeds.copy(),
             "next_sequence": np.array(self._next_sequence, dtype=np.int64),
             "highest_sequence": np.array(self._highest_sequence, dtype=np.int64),
@@ -332,6 +338,7 @@ class Authenticator:
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Restore what `to_arrays` returned; the constructor's arguments must be those of the saved run."""
         self.pools.load(arrays["generated_bits"], arrays["consumed_bits"])
+        self.pools.load_open_blocks(arrays)
         self._keys.load(arrays["keys"])
         self.training_round = int(arrays["training_round"])
         self.starved_reseeds = np.array(arrays["starved_reseeds"], dtype=np.int64)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from ceas.experiments.comparison import ComparisonCell as ComparisonCell
     from ceas.experiments.comparison_store import ComparisonTables as ComparisonTables
     from ceas.experiments.comparison_store import read_comparison as read_comparison
+    from ceas.experiments.key_server import make_key_certificates as make_key_certificates
+    from ceas.experiments.key_server import open_key_server as open_key_server
     from ceas.experiments.presets import document_preset as document_preset
     from ceas.experiments.presets import document_presets as document_presets
     from ceas.experiments.registry import names as names
@@ -39,6 +41,7 @@ _HOMES = {
     "bench": ("run_benchmark",),
     "comparison": ("Comparison", "ComparisonCell"),
     "comparison_store": ("ComparisonTables", "read_comparison"),
+    "key_server": ("make_key_certificates", "open_key_server"),
     "presets": ("document_preset", "document_presets"),
     "registry": ("names", "resolve"),
     "results": ("RunResult", "claim_run_directory", "plain_json", "read_run", "write_run"),
@@ -67,7 +70,9 @@ __all__ = [
     "document_presets",
     "document_scenario_keys",
     "load_scenario",
+    "make_key_certificates",
     "names",
+    "open_key_server",
     "plain_json",
     "read_comparison",
     "read_run",

@@ -8,10 +8,9 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
-import ceas
-
 __all__ = ["code_identity"]
 
+_PACKAGE = Path(__file__).parents[1]
 # All modules of these rooms; of `experiments` those that turn a scenario into a training.
 _ROOMS = (
     *("physics", "network", "scheduling", "learning", "aggregation", "attacks", "authentication", "consensus"),
@@ -30,10 +29,9 @@ def code_identity(*more: str) -> str:
     Args:
         *more: Further modules that a result depends on, as paths below the package.
     """
-    root = Path(ceas.__file__).parent
-    files = [file for room in _ROOMS for file in sorted((root / room).rglob("*.py"))]
+    files = [file for room in _ROOMS for file in sorted((_PACKAGE / room).rglob("*.py"))]
     digest = hashlib.sha256()
-    for file in (*files, *(root / name for name in (*_MODULES, *more))):
-        digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+    for file in (*files, *(_PACKAGE / name for name in (*_MODULES, *more))):
+        digest.update(f"{file.relative_to(_PACKAGE).as_posix()}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]

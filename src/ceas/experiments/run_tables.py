@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas import __version__
+from ceas.authentication import forgery_bound, run_forgery_bound
 from ceas.experiments.certificate import bound_certificate, smoothness_of
 from ceas.experiments.circuit_account import circuit_summary, partition_summary
 from ceas.experiments.result_tables import TABLE_COLUMNS, Columns
@@ -184,6 +185,10 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "starved_frames": totals.starved_frames,
             "starved_links": int((totals.starved_links > 0).sum()),
             "rejected_frames": totals.rejected_frames,
+            "longest_frame_bytes": totals.longest_frame_bytes,
+            # One attempt, and any of all attempts that closing links allow; see docs/keys.md for what comes on top.
+            "forgery_bound_per_attempt": forgery_bound(totals.longest_frame_bytes),
+            "forgery_bound": run_forgery_bound(n_nodes, totals.longest_frame_bytes),
         },
         "consensus": {
             "protocol": "Bracha reliable broadcast",

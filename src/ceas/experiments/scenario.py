@@ -106,6 +106,10 @@ class Scenario(Section):
         if self.aggregation.certification == "joint_tests":
             # Scenarios older than this key keep their identity.
             del document["aggregation"]["certification"]
+        if self.authentication.key_rate == "asymptotic":
+            # The same holds for these, of which the last two then decide nothing.
+            for key in ("key_rate", "block_pairs", "security_parameter"):
+                del document["authentication"][key]
         return content_hash(_without_file_location(document))
 
     @property

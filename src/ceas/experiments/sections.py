@@ -627,6 +627,18 @@ class AuthenticationSection(Section):
     reseed_rounds: int = Field(
         default=10, ge=1, description="Rounds between two fresh seeds of a link, for the seeded profile"
     )
+    key_rate: Literal["asymptotic", "finite"] = Field(
+        default="asymptotic",
+        description="asymptotic: every pair gives key at once, at the rate of endless keys. finite: pairs of a link "
+        "are collected, and full blocks give key by the finite-key formula",
+    )
+    block_pairs: int = Field(default=100_000, ge=2, le=10**12, description="Pairs of a block, for the finite key rate")
+    security_parameter: float = Field(
+        default=1e-10,
+        ge=1e-100,
+        lt=1,
+        description="Distance of a block's key from a perfect one, secrecy and correctness together, for finite keys",
+    )
 
 
 class ConsensusSection(Section):

@@ -7,13 +7,13 @@ their own.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ceas.attacks import Conduct
-from ceas.authentication import Authenticator, KeyPools, Profile, Rejected, epoch_hash
+from ceas.authentication import Authenticator, FiniteKey, KeyPools, Profile, Rejected, epoch_hash
 from ceas.consensus import Claims, Validate, decode_update, decode_updates, encode_update, parameter_digest
 from ceas.errors import DomainError
 from ceas.network import NetworkState, Policy, WindowRecord, advance_round, initial_state, path_latency_s
@@ -49,6 +49,9 @@ class SecurityParameters:
         profile: Authentication profile.
         enrolled_key_bits: Key that every pair of nodes shares before training (bits).
         reseed_rounds: Training rounds between two refreshments of a link's seed.
+        key_rate: `asymptotic` credits every pair at once, `finite` blocks of pairs by the finite-key formula.
+        block_pairs: Pairs of a block, for `finite`.
+        security_parameter: Epsilon of each block's key, for `finite`.
         tolerated_byzantine: Malicious nodes that reliable broadcast withstands.
         processing_delay_s: Time from a frame's arrival to its handling (s).
         fixed_point_bits: Binary digits after the point of an update on the wire.
@@ -58,6 +61,9 @@ class SecurityParameters:
     profile: Profile
     enrolled_key_bits: int
     reseed_rounds: int
+    key_rate: Literal["asymptotic", "finite"] = "asymptotic"
+    block_pairs: int = 100_000
+    security_parameter: float = 1e-10
     tolerated_byzantine: int
     processing_delay_s: float
     fixed_point_bits: int
@@ -81,6 +87,7 @@ class ExchangeRecord:
         consumed_total: Key used in this training round by all pairs of nodes.
         route_key_bits: Key made of end-to-end pairs between nodes without a common fibre.
         is_shortened: Whether the broadcast was computed without its frames, as nothing disturbed it.
+        longest_frame_bytes: Bytes of the longest frame since the start of the run, without its tag.
     """
 
     is_delivered: NDArray[np.bool_]
@@ -95,6 +102,7 @@ class ExchangeRecord:
     consumed_total: int
     route_key_bits: float
     is_shortened: bool
+    longest_frame_bytes: int
 
 
 class Source(Protocol):
@@ -151,7 +159,14 @@ class LiveSource:
         self._network = initial_state(world.network, seed=seed, trace_every=trace_every)
         self._timing = _timing(world, security, equivocates=tampers and conduct.equivocation_share is not None)
         self._authenticator = Authenticator(
-            KeyPools(n_nodes, enrolled_key_bits=security.enrolled_key_bits, seed=seed),
+            KeyPools(
+                n_nodes,
+                enrolled_key_bits=security.enrolled_key_bits,
+                seed=seed,
+                finite_key=FiniteKey(block_pairs=security.block_pairs, security_parameter=security.security_parameter)
+                if security.key_rate == "finite"
+                else None,
+            ),
             profile=security.profile,
             links=zip(links.node_a.tolist(), links.node_b.tolist(), strict=True),
             reseed_rounds=security.reseed_rounds,
@@ -197,7 +212,14 @@ class LiveSource:
         consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
         state_sum = window.key_werner_sum if window.key_correlator_sum is None else window.key_correlator_sum
         generated = pools.deposit(links.node_a, links.node_b, window.key_count, state_sum)
-        return _record(outcome, starved, generated, consumed, self._deposit_of_routes(window))
+        return _record(
+            outcome,
+            starved,
+            generated,
+            consumed,
+            route_key_bits=self._deposit_of_routes(window),
+            longest_frame_bytes=self._authenticator.longest_frame_bytes,
+        )
 
     def _deposit_of_routes(self, window: WindowRecord) -> float:
         """Deposit the key that the round's end-to-end pairs give, and return its bits.
@@ -316,7 +338,9 @@ def _record(
     starved_links: NDArray[np.bool_],
     generated: NDArray[np.float64],
     consumed: NDArray[np.int64],
+    *,
     route_key_bits: float,
+    longest_frame_bytes: int,
 ) -> ExchangeRecord:
     # An instance counts only when every honest node holds the same value; there is no later agreement to repair it.
     is_delivered = np.array([value is not None for value in outcome.values])
@@ -334,4 +358,5 @@ def _record(
         consumed_total=outcome.key_bits_consumed,
         route_key_bits=route_key_bits,
         is_shortened=outcome.is_shortened,
+        longest_frame_bytes=longest_frame_bytes,
     )

@@ -37,6 +37,7 @@ class Totals:
         rejected_frames: Frames that honest nodes rejected.
         frames: Frames sent.
         message_delays: Longest chain of frames that ended in a delivery.
+        longest_frame_bytes: Bytes of the longest authenticated frame, without its tag.
         shortened_rounds: Training rounds whose broadcast was computed without its frames.
         route_used: Pairs that ended in a delivered or tested end-to-end pair.
         route_requested: Requests for end-to-end pairs by class, keys, tests and background traffic, shape `(3,)`.
@@ -63,6 +64,7 @@ class Totals:
     frames: int = 0
     message_delays: int = 0
     shortened_rounds: int = 0
+    longest_frame_bytes: int = 0
 
     @classmethod
     def zero(cls, n_links: int) -> "Totals":
@@ -97,6 +99,7 @@ class Totals:
         self.frames += exchange.frames
         self.message_delays = max(self.message_delays, exchange.message_delays)
         self.shortened_rounds += exchange.is_shortened
+        self.longest_frame_bytes = max(self.longest_frame_bytes, exchange.longest_frame_bytes)
 
     def to_arrays(self) -> Arrays:
         """Return everything as arrays for a checkpoint."""

@@ -1,0 +1,126 @@
+"""What authentication costs: the account against the protocol that runs, and against the document's table."""
+
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ceas.authentication import (
+    Authenticator,
+    FiniteKey,
+    KeyPools,
+    epoch_hash,
+    forgery_bound,
+    key_cost,
+    run_forgery_bound,
+)
+from ceas.authentication.authenticator import ALARM_BAD_TAGS
+from ceas.authentication.costs import BROADCAST_FRAMES, CostedProfile, KeyCost
+from ceas.errors import DomainError
+from ceas.runtime.message_network import message_timing, run_broadcast
+
+PROFILES: tuple[CostedProfile, ...] = ("its128", "its64", "seeded")
+DOCUMENT = Path(__file__).parents[2] / "docs" / "keys.md"
+
+
+def accept_all(value: bytes, proposer: int) -> None:
+    """Accept every proposed value."""
+
+
+def table_row(cost: KeyCost, n_nodes: int, frames: int) -> str:
+    """Return a row of the document; pairs to three digits, rounded to nearest."""
+    cells = [str(n_nodes), str(cost.n_links), str(frames), f"`{cost.profile}`", f"{cost.bits_per_link:g}"]
+    cells += [f"{cost.bits:,.0f}", f"{float(f'{cost.pairs:.3g}'):,.0f}", f"{float(f'{cost.pairs_in_blocks:.3g}'):,.0f}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def table_rows() -> list[str]:
+    return [
+        table_row(key_cost(profile, n, frames_per_link=frames), n, frames)
+        for n in (4, 10, 50, 100)
+        for frames in (BROADCAST_FRAMES, 16)
+        for profile in PROFILES
+        if profile != "seeded" or frames == BROADCAST_FRAMES
+    ]
+
+
+def test_the_document_s_table_is_what_the_function_gives() -> None:
+    found = re.findall(r"^\| \d+ \| \d+ \|.*\|$", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+    assert found == table_rows()
+
+
+@pytest.mark.parametrize("n_nodes", [4, 10])
+def test_a_broadcast_uses_what_the_account_says(n_nodes: int) -> None:
+    """One round with real frames and real tags, and none of it shortened."""
+    authenticator = Authenticator(
+        KeyPools(n_nodes, enrolled_key_bits=4096, seed=0),
+        profile="one_time",
+        epoch=epoch_hash(n_nodes=n_nodes, tolerated_byzantine=1, profile="one_time", start_digest=bytes(32)),
+    )
+    before = authenticator.pools.consumed_bits.copy()
+    outcome = run_broadcast(
+        [bytes([node]) * 8 for node in range(n_nodes)],
+        training_round=0,
+        parameter_digest=bytes(32),
+        tolerated_byzantine=1,
+        authenticator=authenticator,
+        timing=message_timing(np.full((n_nodes, n_nodes), 1e-3), processing_delay_s=1e-3),
+        validate=accept_all,
+        seed=0,
+    )
+    used = authenticator.pools.consumed_bits - before
+    cost = key_cost("its128", n_nodes)
+    assert set(used[used > 0].tolist()) == {cost.bits_per_link}
+    assert int(used.sum()) == cost.bits
+    assert outcome.frames == cost.n_links * BROADCAST_FRAMES
+
+
+def test_figures_of_the_specification() -> None:
+    """its128 for 50 nodes and 100 rounds of 16 frames is some 250 Mbit; at F = 0.95, more than 10^8 pairs."""
+    cost = key_cost("its128", 50, frames_per_link=16)
+    assert cost.bits_per_link == 2048
+    assert 100 * cost.bits == 250_880_000
+    assert 100 * cost.pairs == pytest.approx(250_880_000 / 0.5783, rel=1e-3)
+    assert key_cost("its64", 50, frames_per_link=16).bits_per_link == 1024
+    assert 10 * key_cost("seeded", 4).bits_per_link == 256
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_blocks_cost_more_and_bad_pairs_give_nothing(profile: CostedProfile) -> None:
+    cost = key_cost(profile, 10)
+    assert cost.pairs_in_blocks > cost.pairs > cost.bits
+    for fidelity in (0.25, 0.8349):
+        none = key_cost(profile, 10, fidelity=fidelity)
+        assert math.isinf(none.pairs)
+        assert math.isinf(none.pairs_in_blocks)
+        assert none.bits == cost.bits
+
+
+def test_the_bound_of_a_run_adds_all_attempts() -> None:
+    assert run_forgery_bound(50, 4096) == 50 * 49 * ALARM_BAD_TAGS * forgery_bound(4096)
+    assert run_forgery_bound(50, 4096) == pytest.approx(2450 * 16 * 8 * 256 / 2**106)
+    assert run_forgery_bound(60_000, 1 << 90) == 1.0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"n_nodes": 1}, {"frames_per_link": 0}, {"reseed_rounds": 0}, {"fidelity": 0.2}, {"profile": "rot13"}],
+)
+def test_impossible_questions_are_refused(arguments: dict[str, float]) -> None:
+    with pytest.raises(DomainError, match=next(iter(arguments))):
+        key_cost(**({"profile": "its128", "n_nodes": 4} | arguments))  # type: ignore[arg-type]
+    with pytest.raises(DomainError):
+        run_forgery_bound(1, 10)
+
+
+def test_the_document_s_table_of_blocks_is_what_the_formula_gives() -> None:
+    found = re.findall(
+        r"^\| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|$", DOCUMENT.read_text("utf-8"), re.MULTILINE
+    )
+    assert len(found) == 3
+    for row in found:
+        size, *bits = (int(cell.replace(",", "")) for cell in row)
+        block = FiniteKey(block_pairs=size)
+        assert bits == [block.block_bits(w, w) for w in ((4 * f - 1) / 3 for f in (0.9, 0.95, 0.99))]
