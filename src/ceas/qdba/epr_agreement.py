@@ -15,11 +15,11 @@ A commander C and lieutenants L_0, L_1, ... share m pairs each. Of pair k with L
                `mismatches` bits that L_i measured -> take y'; else none
 Published: count_tolerance = difference_tolerance = sqrt(m), mismatches = 0.
 
-Orders and list formats are those of the published rules; a list is held here as its places and the bits claimed for the
-other lieutenant, because the bits claimed for its receiver are all c. Having no order and aborting are both no decision.
+A list is held here as its places and the bits claimed for the other lieutenant, because the bits claimed for its
+receiver are all c. Having no order and aborting are both no decision.
 
-Channels: WCV rests on a lieutenant's not knowing the other's list when it sends its own. So the lists from the commander
-have to be secret, not only authentic, and the exchange simultaneous; `rushing_lieutenant` is what happens otherwise.
+Channels: WCV rests on a lieutenant's not knowing the other's list when it sends its own. So the commander's lists have
+to be secret, not only authentic, and the exchange simultaneous; `rushing_lieutenant` is what happens otherwise.
 
 Source:
     Andronikos and Sirokofskich, Appl. Sci. 13, 8405 (2023), by the rules of the public simulation of arXiv 2509.02629.
@@ -132,8 +132,8 @@ def tolerant_epr_rules(tuples: int, flip: float, failure: float = 1e-3) -> EprRu
     )
 
 
-def epr_acceptance_probability(rules: EprRules, flip: float) -> float:
-    """Return the exact chance that both lieutenants accept an honest commander's list.
+def epr_acceptance_probability(rules: EprRules, flip: float, lieutenants: int = 2) -> float:
+    """Return the exact chance that all of one or two lieutenants accept an honest commander's list.
 
     Counts of (c, c), (c, 1-c), (1-c, c) are multinomial with 1/4 each; given them, each list's mismatches are binomial
     and independent of the other's. With no mismatch allowed it is E[(1-Q)^(2 N_cc + N_c- + N_-c); counts in range].
@@ -141,20 +141,25 @@ def epr_acceptance_probability(rules: EprRules, flip: float) -> float:
     Args:
         rules: Thresholds.
         flip: Flip probability Q in [0, 1/2].
+        lieutenants: 1 for one of them whatever the other does, or 2.
+
+    Raises:
+        DomainError: An argument is outside its range.
     """
     require_flip(flip)
+    if lieutenants not in (1, 2):
+        raise DomainError(f"Argument `lieutenants` must be 1 or 2, but is {lieutenants}.")
     m = rules.tuples
     inside = np.arange(m + 1)[rules.in_range(np.arange(m + 1))]
+    passes = binom.cdf(rules.mismatches, np.arange(2 * m + 1), flip)
     total = 0.0
     for both in inside:
-        size = np.arange(2 * m + 1)
-        passes = binom.cdf(rules.mismatches, size, flip)
         # Given N_cc, N_c- is binomial, and given both, N_-c is.
-        first = inside[inside <= m - both]
-        weight = binom.pmf(both, m, 0.25) * binom.pmf(first, m - both, 1 / 3)
-        rest = (m - both - first)[:, None]
-        second = binom.pmf(inside[None, :], rest, 0.5) * passes[both + inside][None, :]
-        total += float((weight * passes[both + first] * second.sum(axis=1)).sum())
+        weight = binom.pmf(both, m, 0.25) * binom.pmf(inside, m - both, 1 / 3) * passes[both + inside]
+        if lieutenants == 2:
+            rest = np.maximum(m - both - inside, 0)[:, None]
+            weight = weight * (binom.pmf(inside, rest, 0.5) * passes[both + inside]).sum(axis=1)
+        total += float(weight.sum())
     return total
 
 
@@ -194,18 +199,18 @@ def balanced_forgery_probability(tuples: int, difference: int) -> float:
 def size_epr(flip: float, target: float) -> EprRules | None:
     """Return the smallest tolerant instance with all failures that more tuples can cure below a target.
 
-    Honest failure is at most `target` by construction of the thresholds. The number of tuples (a multiple of 4) makes
-    the forgery of a lieutenant and the chance that a random list passes WBV at most `target`. Corrupted lists of a
-    commander are not cured by any number of tuples and are not counted.
+    Half of `target` goes to honest failure, by construction of the thresholds. The number of tuples (a multiple of 4)
+    makes the forgery of one lieutenant, and the chance that a random list passes WBV, at most the other half.
+    Corrupted lists of a commander are not cured by any number of tuples and are not counted.
 
     Returns:
         The rules, or None when 2^20 tuples are not enough, as at fidelity 1/4.
     """
 
     def suffices(tuples: int) -> EprRules | None:
-        rules = tolerant_epr_rules(tuples, flip, target)
+        rules = tolerant_epr_rules(tuples, flip, target / 2)
         random_list = float(binom.cdf(rules.mismatches, tuples, 0.25))
-        return rules if max(random_list, epr_forgery_probability(rules)) <= target else None
+        return rules if max(random_list, epr_forgery_probability(rules)) <= target / 2 else None
 
     low, high = 1, 2
     while suffices(4 * high) is None:

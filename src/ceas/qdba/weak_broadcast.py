@@ -1,8 +1,8 @@
 """Weak broadcast for a sender S and receivers R0, R1 from m four-qubit states, by its published rules.
 
-The state is |Psi4> = (2|0011> - |0101> - |0110> - |1001> - |1010> + 2|1100>) / (2 sqrt 3); S holds the first two qubits,
-R0 the third, R1 the fourth. Measured in Z, S's number and the receivers' bits (S, R0, R1) are (0,1,1) and (3,0,0) with
-probability 1/3 each, (1,0,1), (1,1,0), (2,0,1), (2,1,0) with 1/12 each.
+The state is |Psi4> = (2|0011> - |0101> - |0110> - |1001> - |1010> + 2|1100>) / (2 sqrt 3); S holds the first two
+qubits, R0 the third, R1 the fourth. Measured in Z, S's number and the receivers' bits (S, R0, R1) are (0,1,1) and
+(3,0,0) with probability 1/3 each, (1,0,1), (1,1,0), (2,0,1), (2,1,0) with 1/12 each.
 
     T = ceil(mu m), Q = T - ceil(lambda T) + 1
     1. S sends a bit x to both, and to each the places sigma = {k : S_k = 3x}.
@@ -149,9 +149,7 @@ def weak_broadcast_receiver_failure(rules: WeakBroadcastRules) -> float:
     sigma = np.arange(shortest, m - shortest + 1)[:, None]
     known = np.arange(m + 1)[None, :]
     chance = binom.pmf(sigma, m, 1 / 3) * binom.pmf(known, m - sigma, 0.25)
-    wins = np.where(
-        known >= shortest, 1.0, binom.sf(shortest - wrong - known, np.maximum(shortest - known, 0), 2 / 3)
-    )
+    wins = np.where(known >= shortest, 1.0, binom.sf(shortest - wrong - known, np.maximum(shortest - known, 0), 2 / 3))
     inside = binom.pmf(sigma, m, 1 / 3).sum()
     return float(1.0 - inside + (chance * wins).sum())
 
