@@ -192,13 +192,13 @@ def test_with_counts_in_range_honest_failure_is_a_formula() -> None:
     """One tuple of margin everywhere: counts never fail, so both decide unless a flip hits; false alarm 2e-7."""
     m, flip = 8, 0.05
     rules = EprRules(tuples=m, count_tolerance=m, difference_tolerance=m)
-    # Each cell (a_0, a_1): who is convinced by what. L_i decides if its own list or else the peer's accepted one is clean.
+    # L_i decides if its own list is clean, or else if the peer's is and shows L_i no dirty bit of its own.
     # Own list of L_0: cells (c,c), (c,-); the list of L_1 shows L_0 its bits in the cells (c,c), (-,c).
     clean = 1 - flip
     cells = {"both": (1, 1), "first": (1, 0), "second": (0, 1), "neither": (0, 0)}
     total = 0.0
     # Per lieutenant a set of dirty cells; sum over the 2^6 patterns of (lieutenant, cell) being clean in all tuples.
-    # P(a set S of (lieutenant, cell) entries is clean) = (mean over cells of clean^entries)^m; inclusion-exclusion gives
+    # P(a set of (lieutenant, cell) entries is clean) = (mean over cells of clean^entries)^m; inclusion-exclusion gives
     # the probability of each pattern.
     entries = [(i, name) for i in (0, 1) for name in ("both", "first", "second")]
 
@@ -310,7 +310,7 @@ def test_the_same_seed_gives_the_same_tally() -> None:
 def test_bad_arguments_are_named() -> None:
     rules = published_epr_rules(16)
     rng = np.random.default_rng(0)
-    with pytest.raises(UnknownNameError, match="unknown strategy `honst`. Did you mean `honest`"):
+    with pytest.raises(UnknownNameError, match=r"unknown strategy `honst`\. Did you mean `honest`"):
         simulate_epr(rules, 0.0, "honst", 10, rng)
     with pytest.raises(DomainError, match=r"`flip` must be in \[0, 0.5\], but is 0.7"):
         simulate_epr(rules, 0.7, "honest", 10, rng)

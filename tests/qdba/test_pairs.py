@@ -38,7 +38,7 @@ def test_a_werner_pair_has_the_flips_of_its_weights() -> None:
 
 
 def test_a_ghz_state_fused_from_pairs_is_flipped_pair_by_pair() -> None:
-    """Owner's qubit with |+>, CNOTs to two halves whose far ends are teleported through: far bits differ by each flip."""
+    """Two halves of a GHZ state are teleported over a pair each: each far bit differs from the owner's by its flip."""
     weights = np.array([0.7, 0.15, 0.1, 0.05])
     ghz = np.zeros(8)
     ghz[[0, 7]] = 1 / np.sqrt(2)

@@ -9,8 +9,8 @@ from ceas.qdba import (
     EPR_STRATEGIES,
     PROTOCOLS,
     WeakBroadcastRules,
-    compare_costs,
     coin_cost,
+    compare_costs,
     epr_cost,
     measure_protocol,
     published_epr_rules,
@@ -85,7 +85,7 @@ def test_epr_rows_cover_all_strategies_and_keep_their_bounds() -> None:
 
 
 def test_bad_arguments_are_named() -> None:
-    with pytest.raises(UnknownNameError, match="unknown protocol `eper`. Did you mean `epr`"):
+    with pytest.raises(UnknownNameError, match=r"unknown protocol `eper`\. Did you mean `epr`"):
         measure_protocol("eper", [1.0], shots=10)
     with pytest.raises(DomainError, match=r"`fidelity` must be in \[0.25, 1\], but is 0.1"):
         measure_protocol("epr", [1.0, 0.1], shots=10)
