@@ -47,7 +47,8 @@ def test_keys_are_paid_at_the_asymptotic_rate() -> None:
 def test_comparison_says_who_meets_the_target() -> None:
     rows = {(row["fidelity"], row["protocol"]): row for row in compare_costs([0.95, 1.0], target=1e-3)}
     assert rows[0.95, "EPR agreement, published"]["meets_target"] == "no"
-    assert rows[0.95, "EPR agreement, tolerant"]["meets_target"] == "yes"
+    assert rows[0.95, "EPR agreement, tolerant"]["meets_target"] == "but for corrupted lists"
+    assert rows[1.0, "GHZ coin, fail-stop"]["meets_target"] == "without faulty states"
     assert rows[0.95, "weak broadcast"]["meets_target"] == "no"
     assert rows[1.0, "weak broadcast"]["meets_target"] == "yes"
     assert rows[1.0, "GHZ coin, fail-stop"]["pairs_per_digest"] is None

@@ -189,8 +189,8 @@ def compare_costs(fidelities: Sequence[float], *, target: float = 1e-3) -> list[
 
     Returns:
         Rows with `pairs` of one decision and `pairs_per_digest` of a decision about 256 bits (None where there is no
-        such number), an upper bound on the failure of honest players, and whether honest players and the
-        attacks that the size can cure meet the target.
+        such number), an upper bound on the failure of honest players, and whether the target is met: `yes`, `no`, or
+        what has to be left out for it.
 
     Raises:
         DomainError: An argument is outside its range.
@@ -209,18 +209,19 @@ def _cost_rows(fidelity: float, target: float, weak: WeakBroadcastRules | None) 
     if (tolerant := size_epr(flip, target)) is not None:
         failure = 1.0 - epr_acceptance_probability(tolerant, flip)
         is_met = failure + epr_forgery_probability(tolerant) <= target
-        yield _cost_row(epr_cost(tolerant, fidelity, "EPR agreement, tolerant"), fidelity, failure, is_met)
+        cost = epr_cost(tolerant, fidelity, "EPR agreement, tolerant")
+        yield _cost_row(cost, fidelity, failure, is_met, "but for corrupted lists")
     if weak is not None:
         failure = weak_broadcast_honest_failure(weak, flip)
         yield _cost_row(weak_broadcast_cost(weak, fidelity), fidelity, failure, failure <= target)
     failure = 1.0 - coin_agreement_bound(COIN_PLAYERS, flip)
-    yield _cost_row(coin_cost(COIN_PLAYERS, fidelity), fidelity, failure, failure <= target)
+    yield _cost_row(coin_cost(COIN_PLAYERS, fidelity), fidelity, failure, failure <= target, "without faulty states")
     for profile in ("its128", "its64", "qkd_seeded"):
         # Its honest nodes agree whenever messages arrive; what is left is forging a tag, below 2^-50 a frame.
         yield _cost_row(tetrabft_cost(4, fidelity, profile), fidelity, 0.0, True)
 
 
-def _cost_row(cost: DecisionCost, fidelity: float, failure: float, is_met: bool) -> Row:
+def _cost_row(cost: DecisionCost, fidelity: float, failure: float, is_met: bool, how: str = "yes") -> Row:
     is_payable = math.isfinite(cost.pairs)
     times = {"one random bit": None, "a value of any length": 1}.get(cost.decides, DIGEST_BITS)
     return {
@@ -233,6 +234,6 @@ def _cost_row(cost: DecisionCost, fidelity: float, failure: float, is_met: bool)
         "pairs": int(cost.pairs) if is_payable else None,
         "pairs_per_digest": int(cost.pairs) * times if is_payable and times else None,
         "honest_failure_at_most": failure,
-        "meets_target": "yes" if is_met and is_payable else "no",
+        "meets_target": how if is_met and is_payable else "no",
         "decides": cost.decides,
     }
