@@ -16,6 +16,7 @@ from ceas.qdba import (
     coin_unique_leader_probability,
     simulate_ghz_coin,
 )
+from ceas.qdba import ghz_coin as module
 
 SHOTS = 20_000
 FALSE_ALARM = 1e-7
@@ -75,6 +76,18 @@ def test_two_players_against_all_outcomes() -> None:
         agreement += float(chance[coin_0 == coin_1].sum()) / 256
     tally = simulate_ghz_coin(2, flip, "honest", SHOTS, np.random.default_rng(3))
     assert agrees(tally.failure, 1 - agreement)
+
+
+def test_every_player_follows_the_largest_number_that_it_reads() -> None:
+    """Numbers [owner, player]: player 0 reads 5, 9, 9 and takes the first of two; player 2 reads 7, 2, 1."""
+    numbers = np.array([[[5, 8, 7], [9, 3, 2], [9, 4, 1]]])
+    leaders = module._leaders(numbers, "honest")
+    assert leaders.tolist() == [[1, 0, 0]]
+    assert module._leaders(numbers, "biased_leader").tolist() == [[2, 0, 0]]
+    coins = np.array([[[True, False, True], [True, True, True], [False, True, True]]])
+    assert module._outputs(leaders, coins).tolist() == [[True, False, True]]
+    coins[0, 1, 0] = False
+    assert module._outputs(leaders, coins).tolist() == [[False, False, True]]
 
 
 def test_no_flip_at_all_is_agreement() -> None:

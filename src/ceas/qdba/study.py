@@ -144,12 +144,11 @@ def _weak_broadcast_rows(fidelity: float, shots: int, seed: int, target: float) 
         "faulty_sender": weak_broadcast_sender_failure(rules),
         "faulty_receiver": weak_broadcast_receiver_failure(rules),
     }
-    exact = {"honest": weak_broadcast_honest_failure(rules, flip)}
-    if flip == 0.0:
-        exact |= {
-            "faulty_sender": weak_broadcast_sender_success(rules),
-            "faulty_receiver": weak_broadcast_receiver_failure(rules),
-        }
+    exact = {
+        "honest": weak_broadcast_honest_failure(rules, flip),
+        "faulty_sender": weak_broadcast_sender_success(rules, flip),
+        "faulty_receiver": weak_broadcast_receiver_failure(rules, flip),
+    }
     for strategy in WEAK_BROADCAST_STRATEGIES:
         rng = _rng(seed, f"weak broadcast {strategy}", fidelity)
         tally = simulate_weak_broadcast(rules, flip, strategy, shots, rng)
@@ -158,7 +157,7 @@ def _weak_broadcast_rows(fidelity: float, shots: int, seed: int, target: float) 
             "states": rules.states,
             "strategy": strategy,
             **_measured(tally.failure),
-            "exact": exact.get(strategy),
+            "exact": exact[strategy],
             "published_at_fidelity_1": published[strategy],
             "unattacked": tally.unattacked.value,
         }

@@ -120,38 +120,55 @@ def weak_broadcast_sender_failure(rules: WeakBroadcastRules) -> float:
     return float(1.0 - (1.0 - 0.5**rules.unconfirmed) * _attackable(rules))
 
 
-def weak_broadcast_sender_success(rules: WeakBroadcastRules) -> float:
-    """Return the chance that a faulty sender with perfect pairs makes the receivers output 0 and 1.
+def weak_broadcast_sender_success(rules: WeakBroadcastRules, flip: float = 0.0) -> float:
+    """Return the exact chance that the faulty sender's strategy makes the receivers output 0 and 1.
 
-    2^-Q P[l3 >= T, l1 >= T-Q, m-l1-l3 >= Q], which is the published bound without the instances in which there is
-    no attack. Ours.
+    With e the flip probability: there are places enough; R0's bits are right at the T-Q true places, (1-e)^(T-Q), and
+    at the Q others, 2^-Q; R1's are right on its own list, (1-e)^l3; and R1 finds too few of R0's places confirmed,
+    where a true place is confirmed with 1-e and one of the others with 2e(1-e). Without noise it is the published bound
+    without the instances in which there is no attack. Ours.
     """
-    return float(0.5**rules.unconfirmed * _attackable(rules))
+    require_flip(flip)
+    true, wrong = rules.shortest - rules.unconfirmed, rules.unconfirmed
+    others = np.arange(wrong + 1)
+    keeps = binom.pmf(others, wrong, 2 * flip * (1 - flip)) * binom.cdf(rules.confirmed - 1 - others, true, 1 - flip)
+    return float((1 - flip) ** true * 0.5**wrong * keeps.sum() * _attackable(rules, flip))
 
 
-def _attackable(rules: WeakBroadcastRules) -> float:
-    """Return the chance that there are places enough for the sender's attack."""
+def _attackable(rules: WeakBroadcastRules, flip: float = 0.0) -> float:
+    """Return the chance that there are places enough for the sender's attack and that R1 accepts its own list."""
     m, shortest, wrong = rules.states, rules.shortest, rules.unconfirmed
     opposite = np.arange(shortest, m + 1)[:, None]
     same = np.arange(max(shortest - wrong, 0), m + 1)[None, :]
     # Given l3, the others are binomial with 1/2 each.
-    chance = binom.pmf(opposite, m, 1 / 3) * binom.pmf(same, m - opposite, 0.5)
+    chance = binom.pmf(opposite, m, 1 / 3) * (1 - flip) ** opposite * binom.pmf(same, m - opposite, 0.5)
     return float(np.where(m - same - opposite >= wrong, chance, 0.0).sum())
 
 
-def weak_broadcast_receiver_failure(rules: WeakBroadcastRules) -> float:
-    """Return the published failure probability with a faulty R0 and perfect pairs.
+def weak_broadcast_receiver_failure(rules: WeakBroadcastRules, flip: float = 0.0) -> float:
+    """Return the failure probability with a faulty R0; without noise it is the published formula.
 
-    l1 places of sigma, l2 places outside where R0 knows R1's bit; the other T-l2 places are guesses, each right with
-    2/3. P[l1 < T or l1 > m-T] + P[T <= l1 <= m-T and l2 + Bin(max(T-l2, 0), 2/3) > T-Q].
+    l1 places of sigma, l2 places outside where R0 reads 1-x and so knows R1's bit; the other T-l2 places are guesses,
+    each right with 2/3. P[l1 < T or l1 > m-T] + P[T <= l1 <= m-T and l2 + Bin(max(T-l2, 0), 2/3) > T-Q]. Noise, which
+    is ours, changes the three chances (that R0 knows, and that it is right about a known and a guessed place) and
+    leaves R1 without an output with 1 - (1-e)^l1. That l1 > m-T is counted as a failure, as published.
     """
-    m, shortest, wrong = rules.states, rules.shortest, rules.unconfirmed
-    sigma = np.arange(shortest, m - shortest + 1)[:, None]
-    known = np.arange(m + 1)[None, :]
-    chance = binom.pmf(sigma, m, 1 / 3) * binom.pmf(known, m - sigma, 0.25)
-    wins = np.where(known >= shortest, 1.0, binom.sf(shortest - wrong - known, np.maximum(shortest - known, 0), 2 / 3))
-    inside = binom.pmf(sigma, m, 1 / 3).sum()
-    return float(1.0 - inside + (chance * wins).sum())
+    require_flip(flip)
+    m, shortest = rules.states, rules.shortest
+    e, half = flip, 0.5
+    # Outside sigma half of the places have both bits opposite to 1-x, and in the other half the bits differ.
+    known = half * e + half * half
+    right_known = (half * e * (1 - e) + half * half * ((1 - e) ** 2 + e**2)) / known
+    right_guess = (half * (1 - e) ** 2 + half * e * (1 - e)) / (1 - known)
+    count = np.arange(m + 1)
+    guesses = np.maximum(shortest - count, 0)[:, None]
+    needed = rules.confirmed + np.maximum(count - shortest, 0)[:, None]
+    right = binom.pmf(count[None, :], count[:, None], right_known)
+    changes = (right * binom.sf(needed - 1 - count[None, :], guesses, right_guess)).sum(axis=1)
+    sigma = np.arange(shortest, m - shortest + 1)
+    length, accepts = binom.pmf(sigma, m, 1 / 3), (1 - e) ** sigma
+    wins = (binom.pmf(count[None, :], m - sigma[:, None], known) * changes).sum(axis=1)
+    return float(1.0 - (length * accepts * (1.0 - wins)).sum())
 
 
 def size_weak_broadcast(target: float) -> WeakBroadcastRules | None:
