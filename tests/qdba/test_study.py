@@ -14,6 +14,7 @@ from ceas.qdba import (
     epr_cost,
     measure_protocol,
     published_epr_rules,
+    study,
     tetrabft_cost,
     tetrabft_frames,
     weak_broadcast_cost,
@@ -72,6 +73,11 @@ def test_rows_are_reproducible_and_independent_of_their_neighbours(protocol: str
     assert measure_protocol(protocol, [1.0], shots=200, seed=4) != alone
     for row in among:
         assert row["low"] <= row["failure"] <= row["high"]
+
+
+def test_every_row_has_its_own_stream() -> None:
+    drawn = {study._rng(0, name, fidelity).random() for name in ("a", "b") for fidelity in (0.9, 0.95)}
+    assert len(drawn) == 4
 
 
 def test_epr_rows_cover_all_strategies_and_keep_their_bounds() -> None:
