@@ -23,15 +23,17 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "consensus": frozenset({"authentication"}),
 }
 MAY_IMPORT["runtime"] = frozenset(MAY_IMPORT)
+# Below the runtime, which therefore cannot use it: these protocols are no part of training.
+MAY_IMPORT["qdba"] = frozenset({"authentication", "physics", "streams"})
 MAY_IMPORT["experiments"] = frozenset(MAY_IMPORT)
 MAY_IMPORT["report"] = frozenset({"experiments"})
-MAY_IMPORT["cli"] = frozenset({"experiments", "report"})
+MAY_IMPORT["cli"] = frozenset({"experiments", "qdba", "report"})
 MAY_IMPORT["__main__"] = frozenset({"cli"})
 
 # Scheduling sees what the network is and what happened in it, not the machine that makes it happen.
 CLOSED_MODULES = {"scheduling": ("ceas.network.kernel", "ceas.network.simulation")}
 # Code that decides reads no clock, opens no socket and draws from no global generator.
-DECIDING = ("physics", "network", "scheduling", "learning", "aggregation", "attacks", "consensus")
+DECIDING = ("physics", "network", "scheduling", "learning", "aggregation", "attacks", "consensus", "qdba")
 CLOSED_LIBRARIES = dict.fromkeys(DECIDING, ("asyncio", "random", "secrets", "socket", "time"))
 
 
@@ -105,6 +107,7 @@ def test_imports_point_up() -> None:
         ("scheduling", "from ceas.network.kernel import advance"),
         ("scheduling", "from ceas.network import kernel"),
         ("scheduling", "import ceas.network.simulation as s"),
+        ("runtime", "from ceas.qdba import simulate_epr"),
         ("consensus", "import time"),
         ("consensus", "from random import choice"),
         ("report", "from ceas.runtime import world"),

@@ -23,6 +23,7 @@ from ceas import __version__
 from ceas.cli.catalogue import bench, presets, report, scenarios
 from ceas.cli.circuits import circuit
 from ceas.cli.key_server import kme
+from ceas.cli.quantum_agreement import qdba
 from ceas.cli.reproduction import reproduce
 from ceas.cli.runs import resume, run
 from ceas.cli.studies import compare, schedule
@@ -108,7 +109,7 @@ def _options(
     """Take the options that come before a command."""
 
 
-for _command in (run, resume, compare, schedule, reproduce, circuit, scenarios, presets, report, bench, kme):
+for _command in (run, resume, compare, schedule, reproduce, circuit, qdba, scenarios, presets, report, bench, kme):
     app.command()(_command)
 
 
