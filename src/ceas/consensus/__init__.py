@@ -1,4 +1,4 @@
-"""Byzantine fault-tolerant exchange of the nodes' updates and agreement on a set of them, as state machines without input or output."""
+"""Byzantine fault-tolerant exchange of updates, and agreement on their set, as state machines without I/O."""
 
 from ceas.consensus.broadcast import Broadcast as Broadcast
 from ceas.consensus.broadcast import BroadcastRejection as BroadcastRejection

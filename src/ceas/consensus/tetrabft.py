@@ -31,8 +31,8 @@ Rules, in view v; every message slot (sender, view, kind, phase) takes the first
     R10 VIEW_CHANGE from q, decided x                                       -> DECISION(x) to q; also after halting
 A decided node follows all rules until it halts: others may need its votes. D is the bound on the message delay.
 
-Safety of x in view v by the reports of v (L: highest vote of phase 3 in SUGGEST, of phase 4 in PROOF; H: highest vote of
-the claiming phase, 2 in SUGGEST, 1 in PROOF; P: highest vote of that phase for another set than H's)
+Safety of x in view v by the reports of v (L: highest vote of phase 3 in SUGGEST, of phase 4 in PROOF; H: highest vote
+of the claiming phase, 2 in SUGGEST, 1 in PROOF; P: highest vote of that phase for another set than H's)
     S1  v = 0, or a quorum reports no L
     S2  or there is a view u < v such that a quorum reports no L above u and at u none but (u, x), and
         a) u = 0, or a blocking set claims x at u, or
