@@ -392,14 +392,13 @@ class Agreement:
         self._vote_first(slot, out)
         for phase in (1, 2, 3):
             members = slot.accepted[phase - 1]
-            if members is not None and self._is_valid(members):
+            if members is not None and not self._has_voted(phase + 1) and self._is_valid(members):
                 self._vote(slot, phase + 1, members, out)
         if self.state.decided is None:
-            for view in sorted(self._slots):
-                members = self._slots[view].accepted[3]
-                if members is not None:
-                    self._decide(members, out)
-                    break
+            # A node that is late decides by the votes of a view that it has yet to enter.
+            chosen = [one.accepted[3] for one in self._slots.values() if one.accepted[3] is not None]
+            if chosen:
+                self._decide(chosen[0], out)
 
     # R1, R2
     def _propose(self, slot: _Slot, now_ns: int, out: list[AgreementOutput]) -> None:
@@ -431,8 +430,6 @@ class Agreement:
 
     # R3, R4
     def _vote(self, slot: _Slot, phase: int, members: int, out: list[AgreementOutput]) -> None:
-        if self._has_voted(phase):
-            return
         vote = SetVote(phase, self.state.view, members)
         self._persist(self.state.voted(phase, (vote.view, members)), out)
         out.append(BroadcastAgreement(vote))

@@ -243,6 +243,7 @@ class _Place:
     delivered: int = 0
     life: int = 0  # timers of an earlier life are void
     is_down: bool = False
+    is_halted: bool = False
     lies: int = 0
 
 
@@ -270,6 +271,7 @@ class _Run:
         self.n_messages = 0
         self.n_restarts = 0
         self.decided_at = 0
+        self.n_halted = 0
         # What Byzantine nodes draw from: the last messages that they got, and the sets in use.
         self.heard: list[AgreementMessage] = [ViewChange(1)] * _MEMORY
         self.n_heard = 0
@@ -294,10 +296,10 @@ class _Run:
         deadline = self.stable_at + (self.tolerated + 1 + _VIEWS_TO_SPARE) * _VIEW
         while self.queue and not self.oracle.violations:
             self.now, _, act = heapq.heappop(self.queue)
-            if self.now > deadline or all(one.machine is not None and one.machine.is_halted for one in self.honest):
+            if self.now > deadline or self.n_halted == len(self.honest):
                 break
             act()
-        is_live = all(one.machine is not None and one.machine.is_halted for one in self.honest)
+        is_live = self.n_halted == len(self.honest)
         return ScheduleResult(
             seed=self.seed,
             n_nodes=self.n_nodes,
@@ -410,6 +412,13 @@ class _Run:
                     return
         for output in out:
             self._do(place, output)
+        self._note_halting(place)
+
+    def _note_halting(self, place: _Place) -> None:
+        is_halted = place.machine is not None and place.machine.is_halted
+        if place.is_honest and is_halted != place.is_halted:
+            place.is_halted = is_halted
+            self.n_halted += 1 if is_halted else -1
 
     def _single_steps(self, place: _Place, out: list[AgreementOutput]) -> list[AgreementOutput]:
         """Take a broadcast apart, so that a node can stop in its midst."""
@@ -443,6 +452,7 @@ class _Run:
         """Stop a node; it starts again from what it has written, no later than the network becomes stable."""
         place.is_down = True
         place.machine = self._machine(place.node, place.stored)
+        self._note_halting(place)
         self.n_restarts += 1
         back = min(self.stable_at, self.now + self.rng.randrange(1, 10 * DELAY))
         self._at(max(back, self.now), lambda: self._start(place))
