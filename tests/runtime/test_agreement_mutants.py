@@ -4,24 +4,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
-from ceas.authentication import Rejected
 from ceas.consensus import (
     Agreement,
     AgreementMessage,
     AgreementOutput,
     AgreementState,
-    Ballot,
     Decision,
     Persist,
     SendAgreement,
     SetProposal,
     SetVote,
-    ViewChange,
-    tetrabft,
 )
-from ceas.runtime.agreement_network import ScheduleResult, run_schedule
 
 
 class SmallQuorum(Agreement):
@@ -57,7 +50,7 @@ class VotesForEveryProposal(Agreement):
 
 
 class CountsRepeatedVotes(Agreement):
-    def _count(self, slot: Any, message: SetVote, sender: int) -> Any:
+    def _count(self, slot: Any, message: SetVote, sender: int) -> Any:  # noqa: ARG002
         votes = slot.votes[message.phase - 1]
         votes[len(votes)] = message.members
         if sum(members == message.members for members in votes.values()) >= self._quorum:
@@ -65,20 +58,20 @@ class CountsRepeatedVotes(Agreement):
 
 
 class VotesForUnsafeSets(Agreement):
-    def _is_safe_to_vote(self, view: int, members: int, slot: Any) -> bool:
+    def _is_safe_to_vote(self, view: int, members: int, slot: Any) -> bool:  # noqa: ARG002
         return True
 
 
 class SkipsAllSafety(Agreement):
-    def _is_safe_to_vote(self, view: int, members: int, slot: Any) -> bool:
+    def _is_safe_to_vote(self, view: int, members: int, slot: Any) -> bool:  # noqa: ARG002
         return True
 
-    def _is_safe_to_propose(self, view: int, members: int, slot: Any) -> bool:
+    def _is_safe_to_propose(self, view: int, members: int, slot: Any) -> bool:  # noqa: ARG002
         return True
 
 
 class ProposesUnsafeSets(Agreement):
-    def _is_safe_to_propose(self, view: int, members: int, slot: Any) -> bool:
+    def _is_safe_to_propose(self, view: int, members: int, slot: Any) -> bool:  # noqa: ARG002
         return True
 
 
@@ -114,7 +107,8 @@ NeverRestores = _reordered(
     Agreement, lambda out: [Persist(AgreementState()) if isinstance(one, Persist) else one for one in out]
 )
 NeverAnswersLaggards = _reordered(
-    Agreement, lambda out: [one for one in out if not (isinstance(one, SendAgreement) and isinstance(one.message, Decision))]
+    Agreement,
+    lambda out: [one for one in out if not (isinstance(one, SendAgreement) and isinstance(one.message, Decision))],
 )
 
 
@@ -174,29 +168,3 @@ class SkipsAPhase(Agreement):
         reason = super()._count(slot, message, sender)
         slot.accepted[3] = slot.accepted[3] or slot.accepted[2]
         return reason
-
-
-MUTANTS = [
-    SmallQuorum,
-    SmallQuorumOfVotes,
-    SmallBlocking,
-    VotesForEveryProposal,
-    CountsRepeatedVotes,
-    VotesForUnsafeSets,
-    SkipsAllSafety,
-    ProposesUnsafeSets,
-    VotesForUndelivered,
-    VotesForSmallSets,
-    PersistsAfterSending,
-    NeverRestores,
-    NeverAnswersLaggards,
-    ForgetsTheView,
-    StopsOnceDecided,
-    BelievesOneDecision,
-    NeverChangesView,
-    NeverSaysItAgain,
-    EntersViewsAlone,
-    VotesInLeftViews,
-    SkipsAPhase,
-]
-NAMES = {PersistsAfterSending: "PersistsAfterSending", NeverRestores: "NeverRestores", NeverAnswersLaggards: "NeverAnswersLaggards"}

@@ -323,7 +323,7 @@ class Agreement:
             reason = self._on_view_change(message, sender, now_ns, out)
         elif self.is_halted:
             reason = AgreementRejection.HALTED
-        elif not all(self._is_quorum_of_roster(members) for members in _sets_in(message)):
+        elif not all([self._is_quorum_of_roster(members) for members in _sets_in(message)]):
             reason = AgreementRejection.BAD_MEMBERS
         elif isinstance(message, Decision):
             reason = self._on_decision(message, sender, out)
@@ -331,7 +331,7 @@ class Agreement:
             reason = self._take(message, sender)
         if reason is not None:
             out.append(Rejected(sender, reason.value))
-        else:
+        elif not isinstance(message, SetVote) or self._is_accepted(message):
             self._advance(now_ns, out)
         return out
 
@@ -382,6 +382,10 @@ class Agreement:
             if n_votes >= self._quorum:
                 slot.accepted[message.phase - 1] = message.members
         return None
+
+    def _is_accepted(self, message: SetVote) -> bool:
+        """Tell whether votes of this phase and view have come to a quorum; short of it no rule applies."""
+        return self._slots[message.view].accepted[message.phase - 1] is not None
 
     # R1 to R5, as far as they apply; a vote of this node's own may complete the next quorum.
     def _advance(self, now_ns: int, out: list[AgreementOutput]) -> None:

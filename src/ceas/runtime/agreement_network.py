@@ -272,6 +272,8 @@ class _Run:
         self.n_restarts = 0
         self.decided_at = 0
         self.n_halted = 0
+        self.last_sent: AgreementMessage | None = None
+        self.last_decoded: AgreementMessage = ViewChange(1)
         # What Byzantine nodes draw from: the last messages that they got, and the sets in use.
         self.heard: list[AgreementMessage] = [ViewChange(1)] * _MEMORY
         self.n_heard = 0
@@ -386,10 +388,7 @@ class _Run:
         if place.machine is not None and life == place.life and not place.is_down:
             self._carry_out(place, place.machine.tick(self.now))
 
-    def _arrive(self, place: _Place, kind: int, body: bytes, sender: int) -> None:
-        message = decode_agreement_message(kind, body, sender)
-        if isinstance(message, Rejected):
-            return
+    def _arrive(self, place: _Place, message: AgreementMessage, sender: int) -> None:
         if not place.is_honest:
             self._hear(message)
         if place.machine is None:
@@ -463,22 +462,29 @@ class _Run:
         if place.is_honest:
             self.oracle.sent(node, message, place.delivered)
             self.n_messages += len(destinations) - (len(destinations) > 1)
-        kind, body = encode_agreement_message(message)
         for destination in destinations:
             if destination == node or not place.peers >> destination & 1:
                 continue
             if place.conduct == "mutant" and self.rng.random() < 0.4:
                 changed = self._mutated(message)
                 if changed is not None:
-                    self._transmit(node, destination, *encode_agreement_message(changed))
+                    self._transmit(node, destination, changed)
             else:
-                self._transmit(node, destination, kind, body)
+                self._transmit(node, destination, message)
 
-    def _transmit(self, source: int, destination: int, kind: int, body: bytes) -> None:
+    def _transmit(self, source: int, destination: int, message: AgreementMessage) -> None:
+        # Every message goes through its bytes; equal ones, as those of a broadcast, once in a row.
+        if message is not self.last_sent:
+            self.last_sent = message
+            decoded = decode_agreement_message(*encode_agreement_message(message), source)
+            if isinstance(decoded, Rejected):
+                raise AssertionError(f"canonical bytes of {message} were rejected: {decoded}")
+            self.last_decoded = decoded
+        message = self.last_decoded
         for delay in self._delays(source, destination):
             for place in self.places_of[destination]:
                 if place.peers >> source & 1:
-                    self._at(self.now + delay, partial(self._arrive, place, kind, body, source))
+                    self._at(self.now + delay, partial(self._arrive, place, message, source))
 
     def _delays(self, source: int, destination: int) -> tuple[int, ...]:
         draw = self.rng.random
@@ -537,7 +543,7 @@ class _Run:
                 answers.append(message)
         for answer in answers:
             if self.rng.random() < 0.8:
-                self._transmit(place.node, sender, *encode_agreement_message(answer))
+                self._transmit(place.node, sender, answer)
 
     def _lie(self, place: _Place) -> None:
         """Say something well formed to everybody, to each something else."""
@@ -545,7 +551,7 @@ class _Run:
         view = self.oracle.highest_view + self.rng.choice((0, 0, 0, 1))
         for destination in range(self.n_nodes):
             if destination != place.node:
-                self._transmit(place.node, destination, *encode_agreement_message(self._any_message(view)))
+                self._transmit(place.node, destination, self._any_message(view))
         if place.lies < _LIES:
             self._at(self.now + self.rng.randrange(1, 2 * DELAY), lambda: self._lie(place))
 
