@@ -323,7 +323,7 @@ class Agreement:
             reason = self._on_view_change(message, sender, now_ns, out)
         elif self.is_halted:
             reason = AgreementRejection.HALTED
-        elif not all([self._is_quorum_of_roster(members) for members in _sets_in(message)]):
+        elif not all(self._is_quorum_of_roster(members) for members in _sets_in(message)):
             reason = AgreementRejection.BAD_MEMBERS
         elif isinstance(message, Decision):
             reason = self._on_decision(message, sender, out)
