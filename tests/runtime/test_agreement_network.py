@@ -1,6 +1,7 @@
 """Drawn schedules, the twins of four nodes, and the invariants that judge both."""
 
 from itertools import product
+from typing import Any
 
 import pytest
 
@@ -153,7 +154,7 @@ PERIOD = 13 * D
 
 
 class Twins:
-    def __init__(self, twin: int, partitions: tuple[int, ...], training_round: int = 0) -> None:
+    def __init__(self, twin: int, partitions: tuple[int, ...], make_agreement: type[Agreement] = Agreement) -> None:
         self.identity = [0, 1, 2, 3, twin]
         self.twin = twin
         self.partitions = partitions
@@ -162,7 +163,7 @@ class Twins:
         self.timers: list[set[int]] = [set() for _ in range(5)]
         self.oracle = AgreementOracle(4, 1, tuple(node for node in range(4) if node != twin))
         self.machines = [
-            Agreement(node=node, n_nodes=4, tolerated_byzantine=1, training_round=training_round, delay_bound_ns=D)
+            make_agreement(node=node, n_nodes=4, tolerated_byzantine=1, training_round=0, delay_bound_ns=D)
             for node in self.identity
         ]
 
@@ -237,3 +238,21 @@ def test_twins_of_every_node_in_all_partitions_of_three_periods(twin: int) -> No
         done = Twins(twin, partitions).run()
         assert done.oracle.violations == [], partitions
         assert done.is_over(), partitions
+
+
+class SmallQuorumOfVotes(Agreement):
+    def _count(self, slot: Any, message: SetVote, sender: int) -> Any:
+        self._quorum -= 1
+        reason = super()._count(slot, message, sender)
+        self._quorum += 1
+        return reason
+
+
+def test_twins_break_an_agreement_with_small_quorums() -> None:
+    broken = [
+        (twin, group)
+        for twin in range(4)
+        for group in PARTITIONS
+        if any(text.startswith("Safety") for text in Twins(twin, (group,), SmallQuorumOfVotes).run().oracle.violations)
+    ]
+    assert broken
