@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -212,6 +213,11 @@ BUGS: dict[str, tuple[type[Agreement], str, int]] = {
     "takes votes of the last view along": (VotesInLeftViews, "VoteHasQuorumInPreviousPhase", 60),
     "decides by votes of phase 3": (SkipsAPhase, "decided", 20),
 }
+
+
+def test_the_documentation_counts_the_bugs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "consensus.md").read_text("utf-8")
+    assert f"{len(BUGS)} deliberate bugs" in page
 
 
 def first_failure(machine: type[Agreement], n_schedules: int) -> ScheduleResult | None:
