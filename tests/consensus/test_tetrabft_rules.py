@@ -1,6 +1,10 @@
 """The rules of the agreement, one by one, and what it rejects."""
 
+import hashlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ceas.authentication import Rejected
 from ceas.consensus import (
@@ -20,6 +24,8 @@ from ceas.consensus import (
     SetVote,
     Suggest,
     ViewChange,
+    decode_state,
+    encode_state,
 )
 from ceas.consensus.tetrabft import FUTURE_VIEWS
 from ceas.errors import DomainError
@@ -306,3 +312,35 @@ def test_arguments_outside_their_range_are_refused(changed: dict[str, int], word
         Agreement(**(arguments | changed))  # type: ignore[arg-type]
     with pytest.raises(DomainError, match="instance"):
         machine().deliver(4, 0)
+
+
+BALLOTS = st.none() | st.tuples(st.integers(0, 2**32 - 1), st.integers(1, 2**70))
+STATES = st.builds(
+    AgreementState,
+    view=st.integers(0, 2**32 - 1),
+    vote_1=BALLOTS,
+    previous_1=BALLOTS,
+    vote_2=BALLOTS,
+    previous_2=BALLOTS,
+    vote_3=BALLOTS,
+    vote_4=BALLOTS,
+    proposal=BALLOTS,
+    decided=st.none() | st.integers(1, 2**70),
+)
+
+
+@given(STATES, st.data())
+def test_a_state_is_read_as_it_was_written_and_damage_is_noticed(state: AgreementState, data: st.DataObject) -> None:
+    written = encode_state(state)
+    assert decode_state(written) == state
+    place = data.draw(st.integers(0, len(written) - 1))
+    flipped = written[:place] + bytes([written[place] ^ data.draw(st.integers(1, 255))]) + written[place + 1 :]
+    for damaged in (flipped, written[:place], b""):
+        with pytest.raises(DomainError, match="undamaged"):
+            decode_state(damaged)
+
+
+def test_a_state_of_another_version_is_refused() -> None:
+    body = b"\2" + encode_state(AgreementState())[1:-32]
+    with pytest.raises(DomainError, match="version 1, but has 2"):
+        decode_state(body + hashlib.sha256(body).digest())

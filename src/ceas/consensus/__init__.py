@@ -36,6 +36,8 @@ from ceas.consensus.tetrabft import BroadcastAgreement as BroadcastAgreement
 from ceas.consensus.tetrabft import Decide as Decide
 from ceas.consensus.tetrabft import Persist as Persist
 from ceas.consensus.tetrabft import SendAgreement as SendAgreement
+from ceas.consensus.tetrabft import decode_state as decode_state
+from ceas.consensus.tetrabft import encode_state as encode_state
 from ceas.consensus.tetrabft import is_safe as is_safe
 from ceas.consensus.updates import Claims as Claims
 from ceas.consensus.updates import Update as Update
@@ -91,10 +93,12 @@ __all__ = [
     "check_tolerance",
     "decode_agreement_message",
     "decode_message",
+    "decode_state",
     "decode_update",
     "decode_updates",
     "encode_agreement_message",
     "encode_message",
+    "encode_state",
     "encode_update",
     "encode_updates",
     "is_safe",

@@ -289,11 +289,11 @@ def encode_agreement_message(message: AgreementMessage) -> tuple[MessageKind, by
             head = bytes((message.phase,)) + _VIEW.pack(message.view)
             return MessageKind.SET_VOTE, head + _encode_members(message.members)
         case Suggest():
-            return MessageKind.SUGGEST, _encode_report(
+            return MessageKind.SUGGEST, encode_report(
                 message.view, (message.vote_3, message.vote_2, message.previous_2)
             )
         case Proof():
-            return MessageKind.PROOF, _encode_report(message.view, (message.vote_4, message.vote_1, message.previous_1))
+            return MessageKind.PROOF, encode_report(message.view, (message.vote_4, message.vote_1, message.previous_1))
         case ViewChange():
             return MessageKind.VIEW_CHANGE, _VIEW.pack(message.view)
         case Decision():
@@ -328,7 +328,7 @@ def _parse_agreement(kind: int, body: bytes) -> tuple[AgreementMessage, int]:
         ballots: list[Ballot | None] = []
         end = _VIEW.size
         for _ in range(3):
-            ballot, end = _parse_ballot(body, end)
+            ballot, end = parse_ballot(body, end)
             ballots.append(ballot)
         report = Suggest if kind == MessageKind.SUGGEST else Proof
         return report(_VIEW.unpack_from(body)[0], *ballots), end
@@ -346,7 +346,12 @@ def _parse_members(body: bytes, start: int) -> tuple[int, int]:
     return int.from_bytes(body[start : start + length], "big"), start + length
 
 
-def _parse_ballot(body: bytes, start: int) -> tuple[Ballot | None, int]:
+def parse_ballot(body: bytes, start: int) -> tuple[Ballot | None, int]:
+    """Read a ballot from a place on and return it with the place after it; for other files of this room.
+
+    Raises:
+        struct.error: The bytes end before it does.
+    """
     if body[start : start + 1] != b"\1":
         return None, start + 1  # any other byte than 0 is not canonical, which the caller finds out
     (view,) = _VIEW.unpack_from(body, start + 1)
@@ -359,7 +364,8 @@ def _encode_members(members: int) -> bytes:
     return _INSTANCE.pack(length) + members.to_bytes(length, "big")
 
 
-def _encode_report(view: int, ballots: tuple[Ballot | None, ...]) -> bytes:
+def encode_report(view: int, ballots: tuple[Ballot | None, ...]) -> bytes:
+    """Write a view and ballots; for other files of this room."""
     parts = [b"\0" if one is None else b"\1" + _VIEW.pack(one[0]) + _encode_members(one[1]) for one in ballots]
     return _VIEW.pack(view) + b"".join(parts)
 

@@ -55,6 +55,7 @@ paper: valid(x), DECISION with halting, and the answers of R10, which stand in f
 became stable.
 """
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -72,6 +73,8 @@ from ceas.consensus.messages import (
     SetVote,
     Suggest,
     ViewChange,
+    encode_report,
+    parse_ballot,
 )
 from ceas.consensus.votes import amplification_quorum, check_tolerance, quorum
 from ceas.errors import DomainError
@@ -87,6 +90,8 @@ __all__ = [
     "Persist",
     "Report",
     "SendAgreement",
+    "decode_state",
+    "encode_state",
     "is_safe",
 ]
 
@@ -144,6 +149,48 @@ class AgreementState:
         if phase > 2 or last is None or last[1] == ballot[1]:
             return replace(self, **{f"vote_{phase}": ballot})  # type: ignore[arg-type]
         return replace(self, **{f"vote_{phase}": ballot, f"previous_{phase}": last})  # type: ignore[arg-type]
+
+
+_STATE_VERSION: Final = 1
+_CHECKSUM_BYTES: Final = 32
+
+
+def encode_state(state: AgreementState) -> bytes:
+    """Return bytes to keep: version u8 | view u32 | eight ballots as in a message | SHA-256 of all that, 32 bytes."""
+    votes = (state.vote_1, state.previous_1, state.vote_2, state.previous_2, state.vote_3, state.vote_4)
+    decided = None if state.decided is None else (0, state.decided)
+    body = bytes((_STATE_VERSION,)) + encode_report(state.view, (*votes, state.proposal, decided))
+    return body + hashlib.sha256(body).digest()
+
+
+def decode_state(data: bytes) -> AgreementState:
+    """Read the bytes of `encode_state`.
+
+    Raises:
+        DomainError: They are not what was written. A node must not take part with a state that it has lost.
+    """
+    body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
+    if not body or hashlib.sha256(body).digest() != checksum:
+        raise DomainError("Argument `data` must be an undamaged state of the agreement, but its checksum differs.")
+    if body[0] != _STATE_VERSION:
+        raise DomainError(f"State of the agreement must have version {_STATE_VERSION}, but has {body[0]}.")
+    ballots: list[Ballot | None] = []
+    end = 5
+    for _ in range(8):
+        ballot, end = parse_ballot(body, end)
+        ballots.append(ballot)
+    vote_1, previous_1, vote_2, previous_2, vote_3, vote_4, proposal, decided = ballots
+    return AgreementState(
+        view=int.from_bytes(body[1:5], "big"),
+        vote_1=vote_1,
+        previous_1=previous_1,
+        vote_2=vote_2,
+        previous_2=previous_2,
+        vote_3=vote_3,
+        vote_4=vote_4,
+        proposal=proposal,
+        decided=None if decided is None else decided[1],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,9 @@ from ceas.consensus import (
     Suggest,
     ViewChange,
     decode_agreement_message,
+    decode_state,
     encode_agreement_message,
+    encode_state,
     max_tolerated,
 )
 from ceas.consensus.broadcast import SetTimer
@@ -450,7 +452,8 @@ class _Run:
     def _stop(self, place: _Place) -> None:
         """Stop a node; it starts again from what it has written, no later than the network becomes stable."""
         place.is_down = True
-        place.machine = self._machine(place.node, place.stored)
+        stored = None if place.stored is None else decode_state(encode_state(place.stored))
+        place.machine = self._machine(place.node, stored)
         self._note_halting(place)
         self.n_restarts += 1
         back = min(self.stable_at, self.now + self.rng.randrange(1, 10 * DELAY))
