@@ -9,8 +9,10 @@ from ceas.consensus import (
     Agreement,
     AgreementMessage,
     AgreementOutput,
+    AgreementState,
     BroadcastAgreement,
     Decide,
+    Persist,
     Proof,
     SendAgreement,
     SetProposal,
@@ -161,6 +163,7 @@ class Twins:
         self.now = 0
         self.flying: list[tuple[int, int, AgreementMessage]] = []  # source machine, destination machine, message
         self.timers: list[set[int]] = [set() for _ in range(5)]
+        self.delivered = [0] * 5
         self.oracle = AgreementOracle(4, 1, tuple(node for node in range(4) if node != twin))
         self.machines = [
             make_agreement(node=node, n_nodes=4, tolerated_byzantine=1, training_round=0, delay_bound_ns=D)
@@ -211,7 +214,8 @@ class Twins:
 
     def send(self, index: int, destinations: set[int], message: AgreementMessage) -> None:
         if self.identity[index] != self.twin:
-            self.oracle.sent(self.identity[index], message, self.machines[index]._delivered)
+            self.delivered[index] |= self.machines[index]._delivered
+            self.oracle.sent(self.identity[index], message, self.delivered[index])
         period = self.now // PERIOD
         group = self.partitions[period] if period < len(self.partitions) else 0b11111
         for other, node in enumerate(self.identity):
@@ -256,3 +260,56 @@ def test_twins_break_an_agreement_with_small_quorums() -> None:
         if any(text.startswith("Safety") for text in Twins(twin, (group,), SmallQuorumOfVotes).run().oracle.violations)
     ]
     assert broken
+
+
+class Stopping(Twins):
+    """One stop: at the `n_before`-th `Persist` of honest nodes, before it is carried out or right after."""
+
+    def __init__(self, partitions: tuple[int, ...], n_before: int, is_written: bool) -> None:
+        super().__init__(3, partitions)
+        self.left = n_before
+        self.is_written = is_written
+        self.stored: list[AgreementState | None] = [None] * 5
+
+    def carry_out(self, index: int, out: list[AgreementOutput]) -> None:
+        for place, output in enumerate(out):
+            if not isinstance(output, Persist):
+                continue
+            stops = self.left == 0 and self.identity[index] != self.twin
+            self.left -= self.identity[index] != self.twin
+            if not stops or self.is_written:
+                self.stored[index] = output.state
+            if stops:
+                super().carry_out(index, out[:place])
+                self.restart(index)
+                return
+        super().carry_out(index, out)
+
+    def restart(self, index: int) -> None:
+        self.delivered[index] |= self.machines[index]._delivered
+        self.machines[index] = Agreement(
+            node=self.identity[index],
+            n_nodes=4,
+            tolerated_byzantine=1,
+            training_round=0,
+            delay_bound_ns=D,
+            restored=self.stored[index],
+        )
+        self.carry_out(index, self.machines[index].start(self.now))
+        for instance in range(4):
+            if self.delivered[index] >> instance & 1:
+                self.carry_out(index, self.machines[index].deliver(instance, self.now))
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+@pytest.mark.parametrize("partitions", [(0b11111,), (0b00011,), (0b00111, 0b01101)])
+def test_a_stop_at_any_persist_is_safe_and_live(partitions: tuple[int, ...], is_written: bool) -> None:
+    n_before = 0
+    while True:
+        done = Stopping(partitions, n_before, is_written).run()
+        assert done.oracle.violations == [], n_before
+        assert done.is_over(), n_before
+        if done.left >= 0:
+            break  # there was no such `Persist`
+        n_before += 1
+    assert n_before >= 3 * 5  # three honest nodes with four votes and a decision each
