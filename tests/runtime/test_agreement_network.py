@@ -157,6 +157,7 @@ PERIOD = 13 * D
 
 class Twins:
     def __init__(self, twin: int, partitions: tuple[int, ...], make_agreement: type[Agreement] = Agreement) -> None:
+        self.make_agreement = make_agreement
         self.identity = [0, 1, 2, 3, twin]
         self.twin = twin
         self.partitions = partitions
@@ -265,8 +266,14 @@ def test_twins_break_an_agreement_with_small_quorums() -> None:
 class Stopping(Twins):
     """One stop: at the `n_before`-th `Persist` of honest nodes, before it is carried out or right after."""
 
-    def __init__(self, partitions: tuple[int, ...], n_before: int, is_written: bool) -> None:
-        super().__init__(3, partitions)
+    def __init__(
+        self,
+        partitions: tuple[int, ...],
+        n_before: int,
+        is_written: bool,
+        make_agreement: type[Agreement] = Agreement,
+    ) -> None:
+        super().__init__(3, partitions, make_agreement)
         self.left = n_before
         self.is_written = is_written
         self.stored: list[AgreementState | None] = [None] * 5
@@ -287,7 +294,7 @@ class Stopping(Twins):
 
     def restart(self, index: int) -> None:
         self.delivered[index] |= self.machines[index]._delivered
-        self.machines[index] = Agreement(
+        self.machines[index] = self.make_agreement(
             node=self.identity[index],
             n_nodes=4,
             tolerated_byzantine=1,
@@ -313,3 +320,13 @@ def test_a_stop_at_any_persist_is_safe_and_live(partitions: tuple[int, ...], is_
             break  # there was no such `Persist`
         n_before += 1
     assert n_before >= 3 * 5  # three honest nodes with four votes and a decision each
+
+
+class PersistsLast(Agreement):
+    def receive(self, message: AgreementMessage, sender: int, now_ns: int) -> list[AgreementOutput]:
+        return sorted(super().receive(message, sender, now_ns), key=lambda one: isinstance(one, Persist))
+
+
+def test_stops_notice_what_is_sent_before_it_is_persisted() -> None:
+    runs = [Stopping((0b00011,), n_before, False, PersistsLast).run() for n_before in range(30)]
+    assert any(run.oracle.violations for run in runs)
