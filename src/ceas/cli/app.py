@@ -2,7 +2,7 @@
 
 Exit codes, never reused:
     0    done
-    1    a defect of ceas, with its traceback
+    1    a defect of ceas, with its traceback; of `ceas fuzz`, a schedule that failed
     2    a mistake in the command, the scenario or a directory, one message for each
     130  interrupted by Ctrl-C
     143  ended by SIGTERM
@@ -22,6 +22,7 @@ from typer.core import TyperGroup
 from ceas import __version__
 from ceas.cli.catalogue import bench, presets, report, scenarios
 from ceas.cli.circuits import circuit
+from ceas.cli.fuzzing import fuzz
 from ceas.cli.key_server import kme
 from ceas.cli.quantum_agreement import qdba
 from ceas.cli.reproduction import reproduce
@@ -109,7 +110,10 @@ def _options(
     """Take the options that come before a command."""
 
 
-for _command in (run, resume, compare, schedule, reproduce, circuit, qdba, scenarios, presets, report, bench, kme):
+for _command in (
+    *(run, resume, compare, schedule, reproduce, circuit, qdba, fuzz),
+    *(scenarios, presets, report, bench, kme),
+):
     app.command()(_command)
 
 

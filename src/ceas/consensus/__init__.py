@@ -1,4 +1,4 @@
-"""Byzantine fault-tolerant exchange of the nodes' updates, as state machines without input or output."""
+"""Byzantine fault-tolerant exchange of updates, and agreement on their set, as state machines without I/O."""
 
 from ceas.consensus.broadcast import Broadcast as Broadcast
 from ceas.consensus.broadcast import BroadcastRejection as BroadcastRejection
@@ -9,15 +9,36 @@ from ceas.consensus.broadcast import Send as Send
 from ceas.consensus.broadcast import SetTimer as SetTimer
 from ceas.consensus.broadcast import Validate as Validate
 from ceas.consensus.messages import DIGEST_BYTES as DIGEST_BYTES
+from ceas.consensus.messages import AgreementMessage as AgreementMessage
+from ceas.consensus.messages import Ballot as Ballot
+from ceas.consensus.messages import Decision as Decision
 from ceas.consensus.messages import Echo as Echo
 from ceas.consensus.messages import Message as Message
+from ceas.consensus.messages import Proof as Proof
 from ceas.consensus.messages import Propose as Propose
 from ceas.consensus.messages import Pull as Pull
 from ceas.consensus.messages import Ready as Ready
+from ceas.consensus.messages import SetProposal as SetProposal
+from ceas.consensus.messages import SetVote as SetVote
+from ceas.consensus.messages import Suggest as Suggest
 from ceas.consensus.messages import Value as Value
+from ceas.consensus.messages import ViewChange as ViewChange
+from ceas.consensus.messages import decode_agreement_message as decode_agreement_message
 from ceas.consensus.messages import decode_message as decode_message
+from ceas.consensus.messages import encode_agreement_message as encode_agreement_message
 from ceas.consensus.messages import encode_message as encode_message
 from ceas.consensus.messages import value_digest as value_digest
+from ceas.consensus.tetrabft import Agreement as Agreement
+from ceas.consensus.tetrabft import AgreementOutput as AgreementOutput
+from ceas.consensus.tetrabft import AgreementRejection as AgreementRejection
+from ceas.consensus.tetrabft import AgreementState as AgreementState
+from ceas.consensus.tetrabft import BroadcastAgreement as BroadcastAgreement
+from ceas.consensus.tetrabft import Decide as Decide
+from ceas.consensus.tetrabft import Persist as Persist
+from ceas.consensus.tetrabft import SendAgreement as SendAgreement
+from ceas.consensus.tetrabft import decode_state as decode_state
+from ceas.consensus.tetrabft import encode_state as encode_state
+from ceas.consensus.tetrabft import is_safe as is_safe
 from ceas.consensus.updates import Claims as Claims
 from ceas.consensus.updates import Update as Update
 from ceas.consensus.updates import UpdateRejection as UpdateRejection
@@ -34,32 +55,53 @@ from ceas.consensus.votes import quorum as quorum
 
 __all__ = [
     "DIGEST_BYTES",
+    "Agreement",
+    "AgreementMessage",
+    "AgreementOutput",
+    "AgreementRejection",
+    "AgreementState",
+    "Ballot",
     "Broadcast",
+    "BroadcastAgreement",
     "BroadcastRejection",
     "Claims",
+    "Decide",
+    "Decision",
     "Deliver",
     "Echo",
     "Message",
     "Output",
+    "Persist",
+    "Proof",
     "Propose",
     "Pull",
     "Ready",
     "ReliableBroadcast",
     "Send",
+    "SendAgreement",
+    "SetProposal",
     "SetTimer",
+    "SetVote",
+    "Suggest",
     "Update",
     "UpdateRejection",
     "UpdateTable",
     "Validate",
     "Value",
+    "ViewChange",
     "amplification_quorum",
     "check_tolerance",
+    "decode_agreement_message",
     "decode_message",
+    "decode_state",
     "decode_update",
     "decode_updates",
+    "encode_agreement_message",
     "encode_message",
+    "encode_state",
     "encode_update",
     "encode_updates",
+    "is_safe",
     "max_tolerated",
     "parameter_digest",
     "quorum",

@@ -1,0 +1,86 @@
+"""`ceas fuzz`: what it prints, and how failures and mistakes end."""
+
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from ceas.cli import app
+from ceas.consensus import Agreement
+from ceas.errors import DomainError
+from ceas.experiments import fuzz as fuzz_module
+from ceas.experiments.fuzz import fuzz_consensus
+from ceas.runtime.agreement_network import run_schedule
+
+
+class Believing(Agreement):
+    """Believes one decision."""
+
+    def _n_decided(self, members: int) -> int:
+        return self._quorum if super()._n_decided(members) else 0
+
+
+def call(*arguments: str) -> Any:
+    return CliRunner().invoke(app, ["fuzz", *arguments])
+
+
+def test_it_prints_counts() -> None:
+    done = call("consensus", "--schedules", "6", "--seed", "3", "--n-nodes", "4-7", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["schedules"] == 6
+    assert found["first_seed"] == 3
+    assert found["n_nodes"] == "4-7"
+    assert found["safety_violations"] == found["liveness_failures"] == 0
+    assert found["failed_seeds"] == found["failures"] == []
+    assert sum(found["schedules_of_size"].values()) == 6
+    results = [run_schedule(seed, smallest=4, largest=7) for seed in range(3, 9)]
+    assert found["decisions"] == sum(result.n_decisions for result in results)
+    assert found["views"] == sum(result.n_views for result in results)
+    assert found["messages"] == sum(result.n_messages for result in results)
+    shown = call("consensus", "--schedules", "2", "--n-nodes", "5")
+    assert shown.exit_code == 0
+    assert "schedules_per_s" in shown.stdout
+
+
+def test_failing_seeds_are_told_and_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz_module, "run_schedule", partial(run_schedule, make_agreement=Believing))
+    found = json.loads(call("consensus", "--schedules", "10", "--n-nodes", "4-7", "--json").stdout)
+    assert found["safety_violations"] > 0
+    first = found["failures"][0]
+    assert first["seed"] == found["failed_seeds"][0]
+    again = call("consensus", "--schedules", "1", "--seed", str(first["seed"]), "--n-nodes", "4-7")
+    assert again.exit_code == 1
+    assert first["failure"].split(":")[0] in again.stdout
+    assert f"replay: ceas fuzz consensus --schedules 1 --seed {first['seed']} --n-nodes 4-7" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("consensu",), "unknown protocol `consensu`. Did you mean `consensus`?"),
+        (("consensus", "--n-nodes", "3-9"), "`--n-nodes` must be a range within 4-64, but is 3-9"),
+        (("consensus", "--n-nodes", "9-4"), "`--n-nodes` must be a range within 4-64, but is 9-4"),
+        (("consensus", "--n-nodes", "4-65"), "but is 4-65"),
+        (("consensus", "--n-nodes", "many"), "must have the form A-B, for example 4-16, but is 'many'"),
+        (("consensus", "--schedules", "0"), "`--schedules` must be at least 1, but is 0"),
+        (("consensus", "--workers", "0"), "`--workers` must be at least 1, but is 0"),
+    ],
+)
+def test_mistakes_end_with_one_message(arguments: tuple[str, ...], text: str) -> None:
+    done = call(*arguments)
+    assert done.exit_code == 2
+    assert text in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_counts_do_not_depend_on_the_workers() -> None:
+    found = [dict(fuzz_consensus(schedules=120, workers=workers)) for workers in (1, 2)]
+    for one in found:
+        del one["wall_s"], one["schedules_per_s"]
+    assert found[0] == found[1]
+    with pytest.raises(DomainError, match="schedules"):
+        fuzz_consensus(schedules=0)
