@@ -1,10 +1,17 @@
 """Gradient variances of weights, over that of the best linear unbiased estimate."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from ceas.experiments.reproduce_falsifiers import EQUAL_NODES
-from ceas.experiments.reproduce_variance import SCHEMES, TRAINED_ROUNDS, variance_ratios
+from ceas.errors import RunDirectoryError
+from ceas.experiments import reproduce_variance
+from ceas.experiments.reproduce_falsifiers import ALIKE_DATA, EQUAL_NODES
+from ceas.experiments.reproduce_plan import QUICK
+from ceas.experiments.reproduce_variance import SCHEMES, TRAINED_ROUNDS, variance_figures, variance_ratios
 from ceas.experiments.scenario import load_scenario
 
 BASE = ["byzantine.n_byzantine=0", "byzantine.attack=none"]
@@ -32,6 +39,32 @@ def test_no_weights_of_raw_updates_pass_the_best_linear_unbiased_estimate(ratios
 def test_certified_information_is_near_the_optimum_at_the_start(ratios):
     assert ratios["certified information"][0] < 1.15
     assert ratios["true contraction"][0] < 1.15
+
+
+def test_what_is_measured_is_kept_and_not_measured_again(tmp_path, monkeypatch):
+    measured = []
+
+    def ratios_of(scenario, seed, *, repeats):
+        assert scenario.byzantine.n_byzantine == 0
+        measured.append((scenario.scenario_id, seed, repeats))
+        return {name: np.full(len(TRAINED_ROUNDS), 1.0 + seed) for name in SCHEMES}
+
+    monkeypatch.setattr(reproduce_variance, "variance_ratios", ratios_of)
+    monkeypatch.setattr(reproduce_variance, "spawned_pool", lambda _: nullcontext(SimpleNamespace(map=map)))
+    base = load_scenario("headline")
+    first = variance_figures(QUICK, base, out=tmp_path)
+    assert [seed for _, seed, _ in measured] == list(QUICK.seeds)
+    assert variance_figures(QUICK, base, out=tmp_path) == first
+    assert len(measured) == len(QUICK.seeds)
+    variance_figures(replace(QUICK, seeds=(0, 1, 2)), base, out=tmp_path)
+    for variant in (ALIKE_DATA, EQUAL_NODES):
+        variance_figures(QUICK, base, out=tmp_path, overrides=variant)
+    assert len(measured) == len(set(measured)) == 3 * len(QUICK.seeds) + 1
+    next(iter(tmp_path.glob("*.json"))).write_text('{"ceas": [1.0]}')
+    with pytest.raises(RunDirectoryError, match="no gradient variances"):
+        variance_figures(replace(QUICK, seeds=(0, 1, 2)), base, out=tmp_path)
+        for variant in (ALIKE_DATA, EQUAL_NODES):
+            variance_figures(QUICK, base, out=tmp_path, overrides=variant)
 
 
 @pytest.mark.slow

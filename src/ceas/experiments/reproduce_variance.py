@@ -54,6 +54,7 @@ TRAINED_ROUNDS = (0, 10, 40)
 # Rounds whose joint tests certify the links.
 _TESTED_ROUNDS = 10
 _LEARNING_RATE = 0.2
+_NO_ATTACKERS = ("byzantine.n_byzantine=0", "byzantine.attack=none")
 
 SCHEMES: Mapping[str, str] = {
     "certified information": "shots times squared certified contraction, debiased: what `ceas` knows",
@@ -95,7 +96,7 @@ def variance_figures(
         overrides: What else a scenario is given, as for nodes of equal noise.
         progress: Told after every seed.
     """
-    scenario = base.with_overrides(["byzantine.n_byzantine=0", f"schedule.policy={OURS}", *overrides])
+    scenario = base.with_overrides([*_NO_ATTACKERS, f"schedule.policy={OURS}", *overrides])
     files = {seed: out / f"{_identity(scenario, seed, plan.variance_repeats)}.json" for seed in plan.seeds}
     measured = {seed: ratios for seed, file in files.items() if (ratios := _kept(file)) is not None}
     missing = [seed for seed in plan.seeds if seed not in measured]
