@@ -51,20 +51,19 @@ def test_what_is_measured_is_kept_and_not_measured_again(tmp_path, monkeypatch):
 
     monkeypatch.setattr(reproduce_variance, "variance_ratios", ratios_of)
     monkeypatch.setattr(reproduce_variance, "spawned_pool", lambda _: nullcontext(SimpleNamespace(map=map)))
-    base = load_scenario("headline")
-    first = variance_figures(QUICK, base, out=tmp_path)
+    base, kept = load_scenario("headline"), tmp_path / "variance"
+    first = variance_figures(QUICK, base, out=kept)
     assert [seed for _, seed, _ in measured] == list(QUICK.seeds)
-    assert variance_figures(QUICK, base, out=tmp_path) == first
+    (file, _) = kept.glob("*.json")
+    assert variance_figures(QUICK, base, out=kept) == first
     assert len(measured) == len(QUICK.seeds)
-    variance_figures(replace(QUICK, seeds=(0, 1, 2)), base, out=tmp_path)
+    variance_figures(replace(QUICK, seeds=(0, 1, 2)), base, out=kept)
     for variant in (ALIKE_DATA, EQUAL_NODES):
-        variance_figures(QUICK, base, out=tmp_path, overrides=variant)
+        variance_figures(QUICK, base, out=kept, overrides=variant)
     assert len(measured) == len(set(measured)) == 3 * len(QUICK.seeds) + 1
-    next(iter(tmp_path.glob("*.json"))).write_text('{"ceas": [1.0]}')
+    file.write_text('{"ceas": [1.0]}')
     with pytest.raises(RunDirectoryError, match="no gradient variances"):
-        variance_figures(replace(QUICK, seeds=(0, 1, 2)), base, out=tmp_path)
-        for variant in (ALIKE_DATA, EQUAL_NODES):
-            variance_figures(QUICK, base, out=tmp_path, overrides=variant)
+        variance_figures(QUICK, base, out=kept)
 
 
 @pytest.mark.slow

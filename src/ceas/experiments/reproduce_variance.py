@@ -101,6 +101,7 @@ def variance_figures(
     measured = {seed: ratios for seed, file in files.items() if (ratios := _kept(file)) is not None}
     missing = [seed for seed in plan.seeds if seed not in measured]
     if missing:
+        out.mkdir(parents=True, exist_ok=True)
         with spawned_pool(min(n_cores(), len(missing))) as pool:
             work = partial(variance_ratios, scenario, repeats=plan.variance_repeats)
             for seed, ratios in zip(missing, pool.map(work, missing), strict=True):
