@@ -88,10 +88,12 @@ class Difference:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the mean is at least the goal with p (Holm) below 0.05; None without a goal or with one seed."""
+        """Whether the mean is at least the goal; None without a goal, or where p (Holm) says that it may be chance."""
         if self.target is None or self.difference.n_pairs < 2:
             return None
-        return self.difference.mean >= self.target and self.adjusted_p < LARGEST_P_VALUE
+        if self.difference.mean < self.target:
+            return False
+        return True if self.adjusted_p < LARGEST_P_VALUE else None
 
 
 def accuracy_figures(plan: Plan, rows: Columns) -> list[ArmFigure]:
