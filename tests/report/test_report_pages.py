@@ -540,15 +540,17 @@ def test_the_bound_of_a_certificate_is_drawn_above_what_was_measured(run_page: P
     caption = next(one["text"] for one in run_page.all("figcaption") if "certified" in one["text"])
     share = 100 * finished_run.certificate["looseness"]
     assert f"the measured mean ends at {share:.3g}" in caption.replace(THIN, " ")
+    assert "and its bound" in caption
     assert "proved 0.333" in run_page.chart("Kappa of each round")["text"]
 
 
 def test_a_refused_or_violated_certificate_is_said_to_be(finished_run: RunResult, tmp_path: Path) -> None:
     write_run(tmp_path / "refused", replace(finished_run, certificate=refused(finished_run)))
     page = page_of(tmp_path / "refused")
-    assert "No bound is certified: the optimiser is <adam>." in next(
-        one["text"] for one in page.all("figcaption") if "certified" in one["text"]
-    )
+    caption = next(one["text"] for one in page.all("figcaption") if "certified" in one["text"])
+    assert "No bound is certified: the optimiser is <adam>." in caption
+    # No bound is drawn, so none is explained.
+    assert "and its bound" not in caption
     assert "bound:" not in page.chart("Mean squared gradient")["aria-label"]
     broken = {**(finished_run.certificate or {}), "holds": False, "contradicted": ["kappa: 2 was measured, above 1"]}
     write_run(tmp_path / "violated", replace(finished_run, certificate=broken))

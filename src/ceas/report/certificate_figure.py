@@ -28,15 +28,22 @@ def certificate_figure(run: Run) -> Figure | None:
     found = run.certificate
     if found is None or not found["curves"]["round"]:
         return None
+    bound = (
+        " and its bound; it begins with the distance to the best loss that could be and falls to what noise and the "
+    )
+    bound += "spread of the honest updates leave to attackers"
     return Figure(
         anchor="certificate",
         heading="Certificate of convergence",
         caption=f"{_verdict(found)} Left, the mean over the steps so far of the squared gradient of the honest "
-        "learners' loss, exact and without noise, and its bound; it begins with the distance to the best loss that "
-        "could be and falls to what noise and the spread of the honest updates leave to attackers. Right, how far the "
-        "rule was moved from the honest mean, squared, over the spread of the honest updates, which kappa bounds.",
+        f"learners' loss, exact and without noise{bound if _has_bound(found) else ''}. Right, how far the rule was moved "
+        "from the honest mean, squared, over the spread of the honest updates, which kappa bounds.",
         charts=(_bound_chart(found), _kappa_chart(found)),
     )
+
+
+def _has_bound(found: Mapping[str, Any]) -> bool:
+    return bool(np.isfinite(_numbers(found["curves"]["bound"])).any())
 
 
 def _verdict(found: Mapping[str, Any]) -> str:
@@ -58,7 +65,7 @@ def _at_the_end(found: Mapping[str, Any]) -> str:
 def _bound_chart(found: Mapping[str, Any]) -> Markup:
     curves = {name: _numbers(values) for name, values in found["curves"].items()}
     series = [Series(label="measured", x=curves["round"], values=curves["measured"], colour=BLUE)]
-    if np.isfinite(curves["bound"]).any():
+    if _has_bound(found):
         bound = Series(label="bound", x=curves["round"], values=curves["bound"], colour=ORANGE, kind="dash")
         series.insert(0, bound)
     return line_chart(series, title="Mean squared gradient (log scale)", is_log=True)
