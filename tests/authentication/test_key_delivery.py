@@ -18,6 +18,7 @@ from cryptography import x509
 
 from ceas.authentication.etsi014 import (
     CertificateFiles,
+    FileBits,
     GivenBits,
     KeyClient,
     KeyServer,
@@ -319,6 +320,47 @@ def test_silent_and_broken_connections_hold_up_nobody(server: KeyServer, clients
     for connection in (*silent, broken):
         connection.close()
     assert clients["alice"].status("bob").stored_key_count == 100
+
+
+def test_a_request_that_was_cut_off_takes_no_key(
+    server: KeyServer, clients: dict[str, KeyClient], certificates: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    context = client_context(CertificateFiles.of(certificates, "alice"))
+    cut = (b"GET /api/v1/keys/bob/enc_keys HTTP/1.1\r\nHost: x\r\n", b"GET /api/v1/keys/bob/enc_keys HTTP/1.1\r\n", b"")
+    for sent in cut:
+        plain = socket.create_connection(("localhost", server.port))
+        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+    with context.wrap_socket(
+        socket.create_connection(("localhost", server.port)), server_hostname="localhost"
+    ) as connection:
+        connection.sendall(b"GET http://[ HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert connection.recv(1 << 12).startswith(b"HTTP/1.1 400 ")
+    assert clients["alice"].status("bob").stored_key_count == 100
+    assert server.store.n_waiting_keys == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_connection_that_outlives_its_server_gets_no_key(certificates: Path, tmp_path: Path) -> None:
+    (tmp_path / "bits").write_bytes(bytes(range(256)))
+    server = KeyServer(KeyStore(SAES, FileBits(tmp_path / "bits")), CertificateFiles.of(certificates, "kme"))
+    context = client_context(CertificateFiles.of(certificates, "alice"))
+    connection = http.client.HTTPSConnection("localhost", server.port, context=context, timeout=10)
+    with server:
+        connection.request("GET", "/api/v1/keys/bob/enc_keys")
+        response = connection.getresponse()
+        assert (response.status, len(json.loads(response.read())["keys"])) == (200, 1)
+    # The descriptors of the closed files may be those of others by now.
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious" * 8)
+    with precious.open("r+b"), precious.open("r+b"):
+        connection.request("GET", "/api/v1/keys/bob/enc_keys")
+        response = connection.getresponse()
+        assert response.status == 503
+        assert b"closed" in response.read()
+    assert precious.read_bytes() == b"precious" * 8
+    connection.close()
 
 
 def test_connections_above_the_limit_are_closed_and_room_comes_back(

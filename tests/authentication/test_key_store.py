@@ -124,9 +124,20 @@ def test_requests_that_cannot_be_met_leave_the_store_as_it_was(slave: str, reque
 def test_keys_that_nobody_collects_do_not_fill_the_memory() -> None:
     store = KeyStore(SAES, StreamBits(0, bytes_per_pair=10**6), limits=StoreLimits(max_waiting_keys=3))
     keys = delivered(store.new_keys("alice", "bob", KeyRequest(number=3)))
-    assert refusal(store.new_keys("carol", "dave", KeyRequest())) == 503
-    delivered(store.collect("bob", "alice", [keys[1].key_id]))
+    assert refusal(store.new_keys("alice", "carol", KeyRequest())) == 503
+    # Others get theirs.
     delivered(store.new_keys("carol", "dave", KeyRequest()))
+    delivered(store.collect("bob", "alice", [keys[1].key_id]))
+    delivered(store.new_keys("alice", "carol", KeyRequest()))
+
+
+def test_a_closed_store_gives_nothing() -> None:
+    store = KeyStore(SAES, StreamBits(0, bytes_per_pair=10**6))
+    keys = delivered(store.new_keys("alice", "bob", KeyRequest()))
+    store.close()
+    assert refusal(store.new_keys("alice", "bob", KeyRequest())) == 503
+    assert refusal(store.collect("bob", "alice", [keys[0].key_id])) == 503
+    assert isinstance(store.status("alice", "bob", kme_id="kme"), Refused)
 
 
 @settings(max_examples=30)
@@ -225,7 +236,19 @@ def test_two_servers_cannot_share_a_file(tmp_path: Path) -> None:
     first: BitSource = FileBits(path)
     with pytest.raises(DomainError, match="in use by another key server"):
         FileBits(path)
+    symbolic, hard = tmp_path / "symbolic", tmp_path / "hard"
+    symbolic.symlink_to(path)
+    hard.hardlink_to(path)
+    for other in (symbolic, hard):
+        with pytest.raises(DomainError, match="in use by another key server"):
+            FileBits(other)
+    given = first.take([("alice", "bob")], 16)
     first.close()
+    # Under another name it goes on where it stopped.
+    again = FileBits(symbolic)
+    assert again.available_bytes(("alice", "bob")) == 32
+    assert given is not None
+    again.close()
     FileBits(path).close()
 
 

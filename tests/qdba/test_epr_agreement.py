@@ -224,12 +224,25 @@ def test_with_counts_in_range_honest_failure_is_a_formula() -> None:
 
 @pytest.mark.parametrize("colluders", [1, 2, 3])
 def test_forced_aborts_follow_the_forgery_formula(colluders: int) -> None:
-    """With counts that are never out of range, aborts are binomial with the formula; false alarm 2e-7 a case."""
-    rules = EprRules(tuples=40, count_tolerance=40.0, difference_tolerance=6.0)
+    """With counts that are never out of range, at exact chances for one and two colluders; false alarm 2e-7 a case.
+
+    Two guess opposite bits at U ~ Bin(m, 1/4) places, so one list is wrong at w ~ Bin(U, 1/2) of them and the other at
+    U - w. Three have a third list of its own coins.
+    """
+    tolerance, m = 6, 40
+    rules = EprRules(tuples=m, count_tolerance=float(m), difference_tolerance=float(tolerance))
     tally = simulate_epr_collusion(rules, 0.0, colluders, SHOTS, np.random.default_rng(2))
-    probability = epr_forgery_probability(rules, colluders)
-    assert probability == pytest.approx(float(binom.cdf(6, 40, 0.5 ** (colluders + 1))))
-    assert agrees(tally.aborted, probability)
+    bound = epr_forgery_probability(rules, colluders)
+    unknown = np.arange(m + 1)
+    exact = 0.0
+    for count, chance in zip(unknown, binom.pmf(unknown, m, 0.5**colluders), strict=True):
+        passes = float(binom.cdf(tolerance, count, 0.5))
+        wrong = np.arange(count + 1)
+        of_two = float(binom.pmf(wrong, count, 0.5)[(wrong <= tolerance) | (count - wrong <= tolerance)].sum())
+        exact += chance * {1: passes, 2: of_two, 3: 1 - (1 - of_two) * (1 - passes)}[colluders]
+    assert agrees(tally.aborted, exact)
+    assert exact <= bound
+    assert (exact == pytest.approx(bound)) == (colluders == 1)
     assert tally.failure.events == tally.aborted.events == tally.undecided.events
 
 
@@ -251,7 +264,7 @@ def test_perfect_pairs_and_a_plain_equivocator_end_in_abort() -> None:
 
 
 def test_corrupted_lists_split_the_lieutenants() -> None:
-    """Acceptance is at least 1 - 1e-6 and the lists differ at Bin(80, 3/8) places: WCV fails but for 1.4e-7."""
+    """Acceptance is at least 1 - 1e-6 and the lists differ at Bin(160, 3/8) places: WCV fails but for 1e-12."""
     rules = tolerant_epr_rules(160, 0.0, 1e-6)
     chance = float(binom.cdf(rules.difference_tolerance, 160, 3 / 8))
     assert chance < 1e-12

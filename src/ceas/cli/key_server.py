@@ -78,7 +78,8 @@ def kme(
 
 
 def _print_request(sae_id: str, method: str, path: str, status: int) -> None:
-    typer.echo(f"{status} {sae_id or '(no name)'} {method} {path}")
+    # Escaped: the path is a client's, and this may be a terminal.
+    typer.echo(f"{status} {ascii(sae_id)[1:-1] or '(no name)'} {method} {ascii(path)[1:-1]}")
 
 
 def _in_url(host: str) -> str:

@@ -164,19 +164,21 @@ def epr_acceptance_probability(rules: EprRules, flip: float, lieutenants: int = 
 
 
 def epr_forgery_probability(rules: EprRules, colluders: int = 1) -> float:
-    """Return the chance that colluding lieutenants make an honest one abort under an honest commander.
+    """Return a bound on the chance that colluding lieutenants make an honest one abort under an honest commander.
 
-    It bounds every strategy and is reached when the counts are in range. To pass WCV a colluder j has to name, among
-    the places where a_j = 1-c, those where the victim's bit is c. Its fellows' lists reveal the victim's bits
-    wherever any of their own bits is c, so what is left to guess are the places where all colluders hold 1-c; each
-    guess is wrong with probability 1/2 whatever it is. The number of differing places is Bin(m, 2^-(colluders+1)).
+    It bounds every strategy; for one it is the chance itself when the counts are in range. To pass WCV a colluder j has
+    to name, among the places where a_j = 1-c, those where the victim's bit is c. Its fellows' lists reveal the victim's
+    bits wherever any of their own bits is c, so what is left to guess are the places where all colluders hold 1-c; each
+    guess is wrong with probability 1/2 whatever it is. The number of differing places of each list is
+    Bin(m, 2^-(colluders+1)). One list that passes is enough and colluders may guess differently, so the chances of all
+    lists add up: two that guess the opposite of each other come close to that.
 
     Source:
         Ours; the published rules were evaluated elsewhere by simulation only.
     """
     require_whole("colluders", colluders, 1)
     chance = 0.5 ** (colluders + 1)
-    return float(binom.cdf(math.floor(rules.difference_tolerance), rules.tuples, chance))
+    return min(1.0, colluders * float(binom.cdf(math.floor(rules.difference_tolerance), rules.tuples, chance)))
 
 
 def balanced_forgery_probability(tuples: int, difference: int) -> float:
@@ -285,7 +287,8 @@ def simulate_epr_collusion(
     """Play instances in which all lieutenants but one collude to make the last one abort under an honest commander.
 
     There are `colluders` + 2 players. The colluders pool their lists, complete what they know of the victim's bits by
-    coin tosses, and all claim the other order.
+    guessing, and all claim the other order. Two of them guess opposite bits, since one list that passes is enough; more
+    toss coins of their own.
 
     Args:
         rules: Thresholds.
@@ -304,8 +307,11 @@ def simulate_epr_collusion(
         order = _bits(rng, (size,))
         against = commander[1:] != order[:, None]  # (colluder, shot, place): the places that a forged list names
         is_unknown = against.all(axis=0) & (not is_rushing)
-        claimed = np.where(is_unknown, _bits(rng, commander[0].shape), commander[0])
-        forged = [_List(~order, places, claimed) for places in against]
+        guesses = _bits(rng, (colluders, size, rules.tuples))
+        if colluders > 1:
+            guesses[1] = ~guesses[0]
+        claimed = np.where(is_unknown, guesses, commander[0])
+        forged = [_List(~order, places, claims) for places, claims in zip(against, claimed, strict=True)]
         decided = _victim(rules, commander, order, measured, forged)
         counts += _judge(decided[None], order)
     return _tally(counts, shots)

@@ -216,8 +216,9 @@ def _cost_rows(fidelity: float, target: float, weak: WeakBroadcastRules | None) 
     failure = 1.0 - coin_agreement_bound(COIN_PLAYERS, flip)
     yield _cost_row(coin_cost(COIN_PLAYERS, fidelity), fidelity, failure, failure <= target, "without faulty states")
     for profile in ("its128", "its64", "qkd_seeded"):
-        # Its honest nodes agree whenever messages arrive; what is left is forging a tag, below 2^-50 a frame.
-        yield _cost_row(tetrabft_cost(4, fidelity, profile), fidelity, 0.0, True)
+        # Its honest nodes agree whenever messages arrive; whether a tag is forged is another risk, see docs/qdba.md.
+        how = "computationally" if profile == "qkd_seeded" else "but for forged tags"
+        yield _cost_row(tetrabft_cost(4, fidelity, profile), fidelity, 0.0, True, how)
 
 
 def _cost_row(cost: DecisionCost, fidelity: float, failure: float, is_met: bool, how: str = "yes") -> Row:

@@ -36,8 +36,8 @@ def certificate_figure(run: Run) -> Figure | None:
         anchor="certificate",
         heading="Certificate of convergence",
         caption=f"{_verdict(found)} Left, the mean over the steps so far of the squared gradient of the honest "
-        f"learners' loss, exact and without noise{bound if _has_bound(found) else ''}. Right, how far the rule was moved "
-        "from the honest mean, squared, over the spread of the honest updates, which kappa bounds.",
+        f"learners' loss, exact and without noise{bound if _has_bound(found) else ''}. Right, how far the rule was "
+        "moved from the honest mean, squared, over the spread of the honest updates, which kappa bounds.",
         charts=(_bound_chart(found), _kappa_chart(found)),
     )
 

@@ -3,8 +3,8 @@
 It plays the KMEs of all its SAEs at once. Nothing here decides who may have which key; that is `store.py`.
 
 What a client cannot do: without a certificate of the authority it gets no HTTP reply at all; a connection that says
-nothing is closed after a while, and has cost a thread and no other client's time, because the TLS handshake happens in
-that thread; no more than a fixed number of connections are open at once.
+nothing is closed after a while, and the TLS handshake happens in its own thread. But no more than a fixed number of
+connections are open at once, and whoever holds them all, with or without a certificate, keeps others out.
 """
 
 import json
@@ -16,6 +16,7 @@ import traceback
 import urllib.parse
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -161,8 +162,27 @@ class _Server(ThreadingHTTPServer):
             return
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base class's signature
-        """Show a defect of this server; clients' faults never come here."""
+        """Show a defect of this server."""
         traceback.print_exc(file=sys.stderr)
+
+
+class _LastLine:
+    """A file that remembers the last line read of it."""
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self.file = file
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.last = self.file.readline(limit)
+        return self.last
+
+
+def _split(target: str) -> urllib.parse.SplitResult:
+    try:
+        return urllib.parse.urlsplit(target)
+    except ValueError as error:
+        raise MalformedError("the path cannot be read") from error
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -173,6 +193,19 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "ceas-kme"
     sys_version = ""
 
+    def parse_request(self) -> bool:
+        """Read a request; one whose headers end with the connection and not with an empty line is none."""
+        recorded = _LastLine(self.rfile)
+        self.rfile = recorded  # type: ignore[assignment]
+        try:
+            is_read = super().parse_request()
+        finally:
+            self.rfile = recorded.file
+        if is_read and recorded.last not in (b"\r\n", b"\n"):
+            self.close_connection = True
+            return False
+        return is_read
+
     def do_GET(self) -> None:
         """Answer GET."""
         self._answer("GET")
@@ -182,11 +215,11 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer("POST")
 
     def _answer(self, method: str) -> None:
-        split = urllib.parse.urlsplit(self.path)
-        sae_id = self._sae_id()
+        path, sae_id = self.path.partition("?")[0], ""
         try:
+            sae_id = self._sae_id()
             body = self._body()
-            reply = self._reply(sae_id, method, split, body)
+            reply = self._reply(sae_id, method, _split(self.path), body)
         except MalformedError as error:
             reply = Refused(status=400, message=str(error))
         except (TimeoutError, ConnectionError):
@@ -199,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(_document(reply), reply.status if isinstance(reply, Refused) else 200)
         if self.server.on_request is not None:
             status = reply.status if isinstance(reply, Refused) else 200
-            self.server.on_request(sae_id, method, split.path, status)
+            self.server.on_request(sae_id, method, path, status)
 
     def _reply(self, sae_id: str, method: str, split: urllib.parse.SplitResult, body: bytes) -> Reply:
         """Route one request to the store.
@@ -226,8 +259,15 @@ class _Handler(BaseHTTPRequestHandler):
         return store.collect(sae_id, other, key_ids_of(parse_object(body)))
 
     def _sae_id(self) -> str:
-        """Return the common name of the client's certificate, or nothing where it has none or several."""
-        certificate = self.connection.getpeercert() or {}
+        """Return the common name of the client's certificate, or nothing where it has none or several.
+
+        Raises:
+            ConnectionError: The client hung up before the handshake was over.
+        """
+        try:
+            certificate = self.connection.getpeercert() or {}
+        except ValueError as error:
+            raise ConnectionError("the handshake was not finished") from error
         subject = certificate.get("subject", ())
         names = [value for part in subject for key, value in part if key == "commonName"]
         return str(names[0]) if len(names) == 1 else ""

@@ -139,6 +139,8 @@ class FileBits:
     """
 
     def __init__(self, path: Path) -> None:
+        # The same file under another name must find the same note of what is used.
+        path = path.resolve()
         self._path = path
         self._used_path = path.with_name(f"{path.name}.used")
         try:
@@ -150,6 +152,8 @@ class FileBits:
             if not stat.S_ISREG(found.st_mode):
                 raise DomainError(f"key file {path} must be a file, not a folder or a device")
             self._size = found.st_size
+            # Itself too: a hard link has another note, but is the same file.
+            self._lock(self._bits)
             self._used_file = self._locked()
         except BaseException:
             os.close(self._bits)
@@ -198,15 +202,21 @@ class FileBits:
             file = os.open(self._used_path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise DomainError(f"{self._used_path} cannot be written: {error.strerror}") from error
+        try:
+            self._lock(file)
+        except DomainError:
+            os.close(file)
+            raise
+        return file
+
+    def _lock(self, file: int) -> None:
         if sys.platform != "win32":
             import fcntl  # noqa: PLC0415 - not on all systems
 
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                os.close(file)
                 raise DomainError(f"key file {self._path} is in use by another key server") from error
-        return file
 
     def _read_used(self) -> int:
         text = os.read(self._used_file, 64).decode("ascii", "replace").strip()

@@ -12,8 +12,10 @@ All methods may be called from several threads.
 import re
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from ceas.authentication.etsi014.documents import (
     KEYS_NOT_FOUND,
@@ -42,7 +44,7 @@ class StoreLimits:
         min_key_size: Fewest bits of a key, a multiple of 8.
         max_key_size: Most bits of a key, a multiple of 8.
         max_key_per_request: Keys in one request.
-        max_waiting_keys: Keys that may wait for their slaves at the same time.
+        max_waiting_keys: Keys of one master that may wait for their slaves at the same time.
     """
 
     key_size: int = 256
@@ -63,6 +65,9 @@ class StoreLimits:
         for name in ("max_key_per_request", "max_waiting_keys"):
             if getattr(self, name) < 1:
                 raise DomainError(f"Argument `{name}` must be at least 1, but is {getattr(self, name)}.")
+
+
+_CLOSED: Final = Refused(status=503, message="the key server is closed")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -108,7 +113,9 @@ class KeyStore:
         self._source = source
         self._make_id = make_id
         self._waiting: dict[str, _WaitingKey] = {}
+        self._n_waiting_of: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self._is_closed = False
 
     @property
     def n_waiting_keys(self) -> int:
@@ -122,6 +129,8 @@ class KeyStore:
             return refused
         pair, bits = _pair(master, slave), self.limits.key_size
         with self._lock:
+            if self._is_closed:
+                return _CLOSED
             stored = self._source.available_bytes(pair) * 8 // bits
         return KeyStatus(
             source_kme_id=kme_id,
@@ -151,8 +160,12 @@ class KeyStore:
             return refused
         n_bytes = size // 8
         with self._lock:
-            if len(self._waiting) + request.number > self.limits.max_waiting_keys:
-                return Refused(status=503, message=f"{len(self._waiting)} keys wait for their slaves already")
+            if self._is_closed:
+                return _CLOSED
+            # Of this master alone: what one does not have collected must not keep others from their keys.
+            n_waiting = self._n_waiting_of[master]
+            if n_waiting + request.number > self.limits.max_waiting_keys:
+                return Refused(status=503, message=f"{n_waiting} keys wait for their slaves already")
             bits = self._source.take([_pair(master, one) for one in slaves], request.number * n_bytes)
             if bits is None:
                 return Refused(status=503, message="not enough key in store")
@@ -163,6 +176,7 @@ class KeyStore:
                     master=master, slaves=frozenset(slaves), left=set(slaves), key=key.key
                 )
                 keys.append(key)
+            self._n_waiting_of[master] += len(keys)
         return tuple(keys)
 
     def collect(self, slave: str, master: str, key_ids: Sequence[str]) -> tuple[DeliveredKey, ...] | Refused:
@@ -172,17 +186,12 @@ class KeyStore:
             The keys, or why there are none: 401 for an SAE that is not a slave of one of them, 400 for an id that is
             unknown, has been collected, belongs to another master, or is named twice.
         """
-        refused = self._parties_fault(slave, (master,))
+        refused = self._parties_fault(slave, (master,)) or self._ids_fault(key_ids)
         if refused is not None:
             return refused
-        if len(set(key_ids)) < len(key_ids):
-            return Refused(status=400, message="a key_ID is named twice")
-        if len(key_ids) > self.limits.max_key_per_request:
-            return Refused(
-                status=400,
-                message=f"at most {self.limits.max_key_per_request} keys in one request, but {len(key_ids)} are named",
-            )
         with self._lock:
+            if self._is_closed:
+                return _CLOSED
             waiting = {key_id: self._waiting.get(key_id) for key_id in key_ids}
             if any(one is not None and slave not in one.slaves for one in waiting.values()):
                 return Refused(status=401, message=f"SAE {slave} may not have one or more of these keys")
@@ -194,11 +203,14 @@ class KeyStore:
                 one.left.discard(slave)
                 if not one.left:
                     del self._waiting[key_id]
+                    self._n_waiting_of[master] -= 1
         return tuple(DeliveredKey(key_id=key_id, key=one.key) for key_id, one in found.items())
 
     def close(self) -> None:
-        """Close the source."""
-        self._source.close()
+        """Close the source; connections that are still open get no key any more."""
+        with self._lock:
+            self._is_closed = True
+            self._source.close()
 
     def _parties_fault(self, caller: str, others: Sequence[str]) -> Refused | None:
         if caller not in self.sae_ids:
@@ -208,6 +220,14 @@ class KeyStore:
                 return Refused(status=400, message=f"unknown SAE_ID {other!r}")
         if len({caller, *others}) < 1 + len(others):
             return Refused(status=400, message="master and slaves must be different SAEs")
+        return None
+
+    def _ids_fault(self, key_ids: Sequence[str]) -> Refused | None:
+        if len(set(key_ids)) < len(key_ids):
+            return Refused(status=400, message="a key_ID is named twice")
+        most = self.limits.max_key_per_request
+        if len(key_ids) > most:
+            return Refused(status=400, message=f"at most {most} keys in one request, but {len(key_ids)} are named")
         return None
 
     def _request_fault(self, request: KeyRequest, size: int) -> Refused | None:
