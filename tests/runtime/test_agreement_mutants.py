@@ -20,6 +20,7 @@ from ceas.consensus import (
     SetVote,
     tetrabft,
 )
+from ceas.consensus.tetrabft import Report
 from ceas.runtime.agreement_network import ScheduleResult, run_schedule
 
 
@@ -124,6 +125,33 @@ class ForgetsTheView(Agreement):
         out.append(Persist(replace(state, view=0)))
 
 
+def forgetting(**left_out: Any) -> type[Agreement]:
+    """Return an agreement that writes its state without some of it."""
+
+    class Forgets(Agreement):
+        def _persist(self, state: AgreementState, out: list[AgreementOutput]) -> None:
+            self.state = state
+            out.append(Persist(replace(state, **left_out)))
+
+    return Forgets
+
+
+class ReportsNoPrevious(Agreement):
+    def _report(self, out: list[AgreementOutput]) -> None:
+        state = self.state
+        self.state = replace(state, previous_1=None, previous_2=None)
+        super()._report(out)
+        self.state = state
+
+
+class ReportsAnotherPhase(Agreement):
+    def _report(self, out: list[AgreementOutput]) -> None:
+        state = self.state
+        self.state = replace(state, vote_1=state.vote_2, previous_1=state.previous_2)
+        super()._report(out)
+        self.state = state
+
+
 class StopsOnceDecided(Agreement):
     def receive(self, message: AgreementMessage, sender: int, now_ns: int) -> list[AgreementOutput]:
         is_over = self.state.decided is not None and not isinstance(message, Decision)
@@ -194,16 +222,16 @@ BUGS: dict[str, tuple[type[Agreement], str, int]] = {
     "quorum of votes one too small": (SmallQuorumOfVotes, "VoteHasQuorumInPreviousPhase", 30),
     "blocking set one too small": (SmallBlocking, "decided", 30),
     "votes for every proposal": (VotesForEveryProposal, "OneValuePerPhasePerRound", 30),
-    "counts repeated votes": (CountsRepeatedVotes, "", 30),
+    "counts repeated votes": (CountsRepeatedVotes, "decided", 30),
     "counts too few votes of phase 2": (CountsVotesOfPhaseTwoTwice, "VoteHasQuorumInPreviousPhase", 30),
     "votes for unsafe sets": (VotesForUnsafeSets, "VotesSafe", 60),
     "no safety check at all": (SkipsAllSafety, "VotesSafe", 60),
     "proposes unsafe sets": (ProposesUnsafeSets, "live", 60),
     "votes for undelivered sets": (VotesForUndelivered, "validity", 30),
     "votes for small sets": (VotesForSmallSets, "validity", 30),
-    "persists after sending": (PersistsAfterSending, "NoFutureVote", 80),
-    "never restores": (NeverRestores, "NoFutureVote", 60),
-    "forgets its view over a restart": (ForgetsTheView, "NoFutureVote", 60),
+    "persists after sending": (PersistsAfterSending, "Persisted", 80),
+    "never restores": (NeverRestores, "Persisted", 60),
+    "forgets its view over a restart": (ForgetsTheView, "Persisted", 60),
     "does not answer those who are late": (NeverAnswersLaggards, "live", 250),
     "stops once it has decided": (StopsOnceDecided, "live", 250),
     "believes one decision": (BelievesOneDecision, "decided", 30),
@@ -212,6 +240,14 @@ BUGS: dict[str, tuple[type[Agreement], str, int]] = {
     "enters views alone": (EntersViewsAlone, "live", 60),
     "takes votes of the last view along": (VotesInLeftViews, "VoteHasQuorumInPreviousPhase", 60),
     "decides by votes of phase 3": (SkipsAPhase, "decided", 20),
+    "forgets its vote 1 over a restart": (forgetting(vote_1=None), "Persisted", 20),
+    "forgets its vote 2 over a restart": (forgetting(vote_2=None), "Persisted", 20),
+    "forgets its vote 3 over a restart": (forgetting(vote_3=None), "Persisted", 20),
+    "forgets its vote 4 over a restart": (forgetting(vote_4=None), "Persisted", 20),
+    "forgets its proposal over a restart": (forgetting(proposal=None), "Persisted", 20),
+    "forgets its decision over a restart": (forgetting(decided=None), "Persisted", 20),
+    "does not report its previous votes": (ReportsNoPrevious, "Reports", 400),
+    "reports votes of phase 2 to the voters": (ReportsAnotherPhase, "Reports", 100),
 }
 
 
@@ -243,21 +279,30 @@ def test_the_schedules_that_catch_bugs_find_none_in_the_agreement() -> None:
 
 
 # Two bugs that no schedule is likely to meet, each with the scenario that shows it.
-def ballots_after(votes: list[tuple[int, int]], state: AgreementState) -> tuple[Ballot | None, Ballot | None]:
+def ballots_after(votes: list[Ballot], phase: int) -> tuple[Ballot | None, Ballot | None]:
+    state = AgreementState()
     for ballot in votes:
-        state = state.voted(1, ballot)
-    return state.vote_1, state.previous_1
+        state = state.voted(phase, ballot)
+    return (state.vote_1, state.previous_1) if phase == 1 else (state.vote_2, state.previous_2)
 
 
-class ForgetsPreviousVotes(AgreementState):
-    def voted(self, phase: int, ballot: Ballot) -> AgreementState:
-        return replace(super().voted(phase, ballot), previous_1=None, previous_2=None)
-
-
-def test_a_node_whose_highest_vote_moved_on_still_vouches_for_an_earlier_one() -> None:
+@pytest.mark.parametrize("phase", [1, 2])
+def test_a_node_whose_highest_vote_moved_on_still_vouches_for_an_earlier_one(phase: int) -> None:
     votes = [(1, 0b0111), (2, 0b1110), (3, 0b1110)]
-    assert ballots_after(votes, AgreementState()) == ((3, 0b1110), (1, 0b0111))
-    assert ballots_after(votes, ForgetsPreviousVotes()) != ((3, 0b1110), (1, 0b0111))
+    assert ballots_after(votes, phase) == ((3, 0b1110), (1, 0b0111))
+
+
+def test_only_the_previous_vote_keeps_what_may_have_been_decided() -> None:
+    """All highest votes have moved on; the set that may be decided is vouched for by previous votes alone."""
+    x, y = 0b0111, 0b1011
+    with_previous: list[Report] = [((1, x), (2, y), (1, x)), (None, (2, y), (1, x)), (None, None, None)]
+    without: list[Report] = [(last, highest, None) for last, highest, _ in with_previous]
+
+    def is_safe(reports: list[Report]) -> bool:
+        return tetrabft.is_safe(3, x, reports, quorum_size=3, blocking_size=2)
+
+    assert is_safe(with_previous)
+    assert not is_safe(without)
 
 
 def test_two_sets_that_were_each_vouched_for_free_a_third(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,12 +12,15 @@ from ceas.consensus import (
     AgreementState,
     BroadcastAgreement,
     Decide,
+    Decision,
     Persist,
     Proof,
     SendAgreement,
     SetProposal,
     SetTimer,
     SetVote,
+    Suggest,
+    ViewChange,
 )
 from ceas.errors import DomainError
 from ceas.runtime.agreement_network import AgreementOracle, run_schedule
@@ -117,10 +120,55 @@ def test_an_unsafe_vote_is_found() -> None:
     assert names(one) == ["VotesSafe"]
     one = oracle()
     vote(one, (0, 1), 1, 0, X)
-    for node in range(3):
-        one.sent(node, Proof(1, None, None, None), ALL)
+    for node, last in ((0, (0, X)), (1, (0, X)), (2, None)):
+        one.sent(node, Proof(1, None, last, None), ALL)
     vote(one, (2,), 1, 1, Y)
     assert names(one) == [], "nobody can decide in view 0 any more"
+
+
+def test_reports_that_leave_out_a_vote_are_found() -> None:
+    def reported(*reports: Proof | Suggest) -> list[str]:
+        one = oracle()
+        for view, members in ((0, X), (1, Y), (2, Y)):
+            for phase in (1, 2, 3, 4):
+                # Votes that no honest node would give, but all that matters here is what is said of them.
+                one._votes[0, view, phase] = members
+        for report in reports:
+            one.sent(0, report, ALL)
+        return names(one)
+
+    last, before = (2, Y), (0, X)
+    assert reported(Proof(3, last, last, before), Suggest(3, last, last, before)) == []
+    # Written, but not sent before the node stopped.
+    assert reported(Proof(4, (3, X), (3, X), last)) == []
+    assert reported(Proof(1, before, before, None)) == [], "later votes are no part of it"
+    for wrong in (
+        Proof(3, None, last, before),
+        Proof(3, last, (1, Y), before),
+        Proof(3, last, last, None),
+        Suggest(3, (2, X), last, before),
+        Suggest(3, last, None, None),
+        Suggest(3, last, last, None),
+    ):
+        assert reported(wrong) == ["Reports"], wrong
+
+
+def test_what_was_not_written_before_it_was_sent_is_found() -> None:
+    written = AgreementState(view=1, vote_1=(1, X), vote_2=(0, X), proposal=(1, X))
+    for message in (SetVote(1, 1, X), SetVote(1, 0, Y), SetProposal(1, X), Proof(1, None, None, None), ViewChange(2)):
+        one = oracle()
+        one.wrote_before(0, message, written)
+        assert one.violations == [], message
+    for message in (
+        *(SetVote(1, 1, Y), SetVote(2, 1, X), SetVote(3, 0, X), SetProposal(1, Y), Decision(X)),
+        *(Proof(2, None, None, None), Suggest(2, None, None, None)),
+    ):
+        one = oracle()
+        one.wrote_before(0, message, written)
+        assert names(one) == ["Persisted"], message
+    one = oracle()
+    one.wrote_before(0, SetVote(1, 0, X), None)
+    assert names(one) == ["Persisted"]
 
 
 def test_going_back_is_found() -> None:

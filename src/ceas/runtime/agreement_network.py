@@ -16,8 +16,9 @@ nodes stay Byzantine throughout:
     liar     says anything that is well formed, about sets and views that are in use
 
 After every message and timer the invariants of the public TLA+ specification (nano-o/tetrabft-tla) are checked, in its
-names, over what honest nodes sent, and three of our own: views do not go back, nobody votes for a set that it cannot
-use, nobody decides twice. Each invariant is stable, so checking it where something was sent covers every step.
+names, over what honest nodes sent, and five of our own: views do not go back, nobody votes for a set that it cannot
+use, nobody decides twice, nothing is sent that the state written last does not hold, and reports own up to every vote
+that was sent. Each invariant is stable, so checking it where something was sent covers every step.
 """
 
 import heapq
@@ -33,6 +34,7 @@ from ceas.consensus import (
     AgreementMessage,
     AgreementOutput,
     AgreementState,
+    Ballot,
     BroadcastAgreement,
     Decide,
     Decision,
@@ -121,10 +123,36 @@ class AgreementOracle:
         match message:
             case SetVote():
                 self._voted(node, message, delivered)
-            case Proof() | Suggest() | SetProposal():
+            case Proof():
+                self._reached(node, message.view)
+                self._reported(node, message.view, 4, message.vote_4)
+                self._reported(node, message.view, 1, message.vote_1, message.previous_1)
+            case Suggest():
+                self._reached(node, message.view)
+                self._reported(node, message.view, 3, message.vote_3)
+                self._reported(node, message.view, 2, message.vote_2, message.previous_2)
+            case SetProposal():
                 self._reached(node, message.view)
             case _:
                 pass
+
+    def wrote_before(self, node: int, message: AgreementMessage, state: AgreementState | None) -> None:
+        """Take a message of an honest node, and the state that it had written last when it sent it."""
+        written = AgreementState() if state is None else state
+        match message:
+            case SetVote():
+                last = written.vote(message.phase)
+                holds = last is not None and (last == (message.view, message.members) or last[0] > message.view)
+            case SetProposal():
+                holds = written.proposal == (message.view, message.members)
+            case Decision():
+                holds = written.decided == message.members
+            case Proof() | Suggest():
+                holds = written.view >= message.view
+            case _:
+                holds = True
+        if not holds:
+            self._fail("Persisted", f"node {node} sent {message} with {state} written")
 
     def decided(self, node: int, members: int) -> None:
         """Take a decision of an honest node."""
@@ -166,6 +194,16 @@ class AgreementOracle:
         self._votes[key] = vote.members
         group = (vote.view, vote.phase, vote.members)
         self._voters[group] = self._voters.get(group, 0) + 1
+
+    def _reported(self, node: int, view: int, phase: int, vote: Ballot | None, *previous: Ballot | None) -> None:
+        """Hold a report against the votes that were sent; a vote that was written and not sent may be in it too."""
+        sent = [(v, chosen) for (who, v, p), chosen in self._votes.items() if (who, p) == (node, phase) and v < view]
+        if sent and (vote is None or max(sent)[0] > vote[0] or (max(sent)[0] == vote[0] and max(sent) != vote)):
+            self._fail("Reports", f"node {node} voted {max(sent)} in phase {phase} and reports {vote} in view {view}")
+        for other in previous:
+            others = [one for one in sent if vote is not None and one[1] != vote[1]]
+            if others and (other is None or other[0] < max(others)[0]):
+                self._fail("Reports", f"node {node} voted {max(others)} in phase {phase}, but {other} is its previous")
 
     def _reached(self, node: int, view: int) -> None:
         # NoFutureVote, read the other way: what is sent belongs to the node's round, and rounds never go back.
@@ -463,6 +501,7 @@ class _Run:
     def _send(self, place: _Place, destinations: Sequence[int], message: AgreementMessage) -> None:
         node = place.node
         if place.is_honest:
+            self.oracle.wrote_before(node, message, place.stored)
             self.oracle.sent(node, message, place.delivered)
             self.n_messages += len(destinations) - (len(destinations) > 1)
         for destination in destinations:
