@@ -13,12 +13,12 @@ from ceas.consensus import (
     AgreementOutput,
     AgreementRejection,
     AgreementState,
-    BroadcastAgreement,
+    Broadcast,
     Decide,
     Decision,
     Persist,
     Proof,
-    SendAgreement,
+    Send,
     SetProposal,
     SetTimer,
     SetVote,
@@ -46,7 +46,7 @@ def machine(node: int = 1, *, delivered: int = ALL, restored: AgreementState | N
 
 
 def said(out: list[AgreementOutput]) -> list[AgreementMessage]:
-    return [one.message for one in out if isinstance(one, BroadcastAgreement)]
+    return [one.message for one in out if isinstance(one, Broadcast)]
 
 
 def feed(one: Agreement, messages: list[tuple[AgreementMessage, int]], now_ns: int = 0) -> list[AgreementOutput]:
@@ -70,8 +70,8 @@ def test_good_case_takes_five_delays_and_no_more_messages_than_steps() -> None:
     def take(node: int, out: list[AgreementOutput], step: int) -> None:
         nonlocal broadcasts
         for output in out:
-            assert not isinstance(output, SendAgreement | Rejected)
-            if isinstance(output, BroadcastAgreement):
+            assert not isinstance(output, Send | Rejected)
+            if isinstance(output, Broadcast):
                 broadcasts += 1
                 waiting.append((output.message, node))
             elif isinstance(output, Decide):
@@ -108,7 +108,7 @@ def test_a_state_is_persisted_before_every_message_that_depends_on_it() -> None:
     one = machine()
     out = feed(one, [(SetProposal(0, X), 0), (SetVote(1, 0, X), 2), (SetVote(1, 0, X), 3)])
     kinds = [type(output) for output in out]
-    assert kinds == [Persist, BroadcastAgreement] * 2
+    assert kinds == [Persist, Broadcast] * 2
     assert [output.state.vote(phase) for output, phase in zip(out[::2], (1, 2), strict=True)] == [(0, X)] * 2  # type: ignore[union-attr]
     assert out[0].state.vote_2 is None  # type: ignore[union-attr]
     entered = feed(machine(), [(ViewChange(1), sender) for sender in (0, 2, 3)])
@@ -164,8 +164,8 @@ def test_whoever_is_late_is_told_the_decision_even_after_halting() -> None:
     one = machine()
     feed(one, [(Decision(X), sender) for sender in (0, 2, 3)])
     assert one.is_halted
-    assert feed(one, [(ViewChange(7), 3)]) == [SendAgreement(3, Decision(X))]
-    assert feed(one, [(ViewChange(7), 3)]) == [SendAgreement(3, Decision(X))], "messages get lost"
+    assert feed(one, [(ViewChange(7), 3)]) == [Send(3, Decision(X))]
+    assert feed(one, [(ViewChange(7), 3)]) == [Send(3, Decision(X))], "messages get lost"
     assert feed(one, [(SetVote(1, 0, X), 3)]) == [Rejected(3, AgreementRejection.HALTED.value)]
     assert one.tick(10**9) == []
 
@@ -177,15 +177,15 @@ def test_view_changes_spread_by_blocking_sets_and_happen_by_quorums() -> None:
     assert ViewChange(2) in said(out)
     assert one.state.view == 2, "with its own that is a quorum"
     assert Proof(2, None, None, None) in said(out)
-    assert SendAgreement(2, Suggest(2, None, None, None)) in out
+    assert Send(2, Suggest(2, None, None, None)) in out
 
 
 def test_timers_ask_for_the_next_view_and_say_it_again() -> None:
     one = Agreement(node=1, n_nodes=4, tolerated_byzantine=1, training_round=0, delay_bound_ns=D)
     assert one.start(0) == [SetTimer(12 * D)]
     assert one.tick(12 * D - 1) == []
-    assert one.tick(12 * D) == [BroadcastAgreement(ViewChange(1)), SetTimer(14 * D)]
-    assert one.tick(14 * D) == [BroadcastAgreement(ViewChange(1)), SetTimer(16 * D)]
+    assert one.tick(12 * D) == [Broadcast(ViewChange(1)), SetTimer(14 * D)]
+    assert one.tick(14 * D) == [Broadcast(ViewChange(1)), SetTimer(16 * D)]
     out = feed(one, [(ViewChange(1), sender) for sender in (0, 2)], now_ns=15 * D)
     assert SetTimer(24 * D) in out
 

@@ -15,7 +15,7 @@ from ceas.consensus import (
     Ballot,
     Decision,
     Persist,
-    SendAgreement,
+    Send,
     SetProposal,
     SetVote,
     tetrabft,
@@ -115,7 +115,7 @@ NeverRestores = _reordered(
 )
 NeverAnswersLaggards = _reordered(
     Agreement,
-    lambda out: [one for one in out if not (isinstance(one, SendAgreement) and isinstance(one.message, Decision))],
+    lambda out: [one for one in out if not (isinstance(one, Send) and isinstance(one.message, Decision))],
 )
 
 

@@ -10,12 +10,12 @@ from ceas.consensus import (
     AgreementMessage,
     AgreementOutput,
     AgreementState,
-    BroadcastAgreement,
+    Broadcast,
     Decide,
     Decision,
     Persist,
     Proof,
-    SendAgreement,
+    Send,
     SetProposal,
     SetTimer,
     SetVote,
@@ -250,9 +250,9 @@ class Twins:
         node = self.identity[index]
         for output in out:
             match output:
-                case BroadcastAgreement():
+                case Broadcast():
                     self.send(index, {0, 1, 2, 3} - {node}, output.message)
-                case SendAgreement():
+                case Send():
                     self.send(index, {output.destination}, output.message)
                 case SetTimer():
                     self.timers[index].add(output.at_ns)

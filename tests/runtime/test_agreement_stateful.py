@@ -11,18 +11,18 @@ from ceas.consensus import (
     AgreementMessage,
     AgreementOutput,
     AgreementState,
-    BroadcastAgreement,
+    Broadcast,
     Decide,
     Decision,
     Persist,
     Proof,
-    SendAgreement,
+    Send,
     SetProposal,
     SetVote,
     Suggest,
     ViewChange,
-    decode_agreement_message,
-    encode_agreement_message,
+    decode_message,
+    encode_message,
 )
 from ceas.runtime.agreement_network import AgreementOracle
 
@@ -77,9 +77,9 @@ class Nodes(RuleBasedStateMachine):
             match output:
                 case Persist():
                     self.stored[node] = output.state
-                case BroadcastAgreement():
+                case Broadcast():
                     self.send(node, [one for one in range(N) if one != node], output.message)
-                case SendAgreement():
+                case Send():
                     self.send(node, [output.destination], output.message)
                 case Decide():
                     self.oracle.decided(node, output.members)
@@ -88,7 +88,7 @@ class Nodes(RuleBasedStateMachine):
 
     def send(self, node: int, destinations: list[int], message: AgreementMessage) -> None:
         self.oracle.sent(node, message, self.delivered[node])
-        decoded = decode_agreement_message(*encode_agreement_message(message), node)
+        decoded = decode_message(*encode_message(message), node)
         assert decoded == message
         self.air += [(node, destination, message) for destination in destinations if destination != LIAR]
 

@@ -1,19 +1,17 @@
 """Byzantine fault-tolerant exchange of updates, and agreement on their set, as state machines without I/O."""
 
-from ceas.consensus.broadcast import Broadcast as Broadcast
 from ceas.consensus.broadcast import BroadcastRejection as BroadcastRejection
-from ceas.consensus.broadcast import Deliver as Deliver
 from ceas.consensus.broadcast import Output as Output
 from ceas.consensus.broadcast import ReliableBroadcast as ReliableBroadcast
-from ceas.consensus.broadcast import Send as Send
-from ceas.consensus.broadcast import SetTimer as SetTimer
 from ceas.consensus.broadcast import Validate as Validate
 from ceas.consensus.messages import DIGEST_BYTES as DIGEST_BYTES
 from ceas.consensus.messages import AgreementMessage as AgreementMessage
+from ceas.consensus.messages import AnyMessage as AnyMessage
 from ceas.consensus.messages import Ballot as Ballot
 from ceas.consensus.messages import Decision as Decision
 from ceas.consensus.messages import Echo as Echo
 from ceas.consensus.messages import Message as Message
+from ceas.consensus.messages import Missing as Missing
 from ceas.consensus.messages import Proof as Proof
 from ceas.consensus.messages import Propose as Propose
 from ceas.consensus.messages import Pull as Pull
@@ -23,19 +21,20 @@ from ceas.consensus.messages import SetVote as SetVote
 from ceas.consensus.messages import Suggest as Suggest
 from ceas.consensus.messages import Value as Value
 from ceas.consensus.messages import ViewChange as ViewChange
-from ceas.consensus.messages import decode_agreement_message as decode_agreement_message
 from ceas.consensus.messages import decode_message as decode_message
-from ceas.consensus.messages import encode_agreement_message as encode_agreement_message
 from ceas.consensus.messages import encode_message as encode_message
 from ceas.consensus.messages import value_digest as value_digest
+from ceas.consensus.outputs import Broadcast as Broadcast
+from ceas.consensus.outputs import Conclude as Conclude
+from ceas.consensus.outputs import Decide as Decide
+from ceas.consensus.outputs import Deliver as Deliver
+from ceas.consensus.outputs import Persist as Persist
+from ceas.consensus.outputs import Send as Send
+from ceas.consensus.outputs import SetTimer as SetTimer
 from ceas.consensus.tetrabft import Agreement as Agreement
 from ceas.consensus.tetrabft import AgreementOutput as AgreementOutput
 from ceas.consensus.tetrabft import AgreementRejection as AgreementRejection
 from ceas.consensus.tetrabft import AgreementState as AgreementState
-from ceas.consensus.tetrabft import BroadcastAgreement as BroadcastAgreement
-from ceas.consensus.tetrabft import Decide as Decide
-from ceas.consensus.tetrabft import Persist as Persist
-from ceas.consensus.tetrabft import SendAgreement as SendAgreement
 from ceas.consensus.tetrabft import decode_state as decode_state
 from ceas.consensus.tetrabft import encode_state as encode_state
 from ceas.consensus.tetrabft import is_safe as is_safe
@@ -60,16 +59,18 @@ __all__ = [
     "AgreementOutput",
     "AgreementRejection",
     "AgreementState",
+    "AnyMessage",
     "Ballot",
     "Broadcast",
-    "BroadcastAgreement",
     "BroadcastRejection",
     "Claims",
+    "Conclude",
     "Decide",
     "Decision",
     "Deliver",
     "Echo",
     "Message",
+    "Missing",
     "Output",
     "Persist",
     "Proof",
@@ -78,7 +79,6 @@ __all__ = [
     "Ready",
     "ReliableBroadcast",
     "Send",
-    "SendAgreement",
     "SetProposal",
     "SetTimer",
     "SetVote",
@@ -91,12 +91,10 @@ __all__ = [
     "ViewChange",
     "amplification_quorum",
     "check_tolerance",
-    "decode_agreement_message",
     "decode_message",
     "decode_state",
     "decode_update",
     "decode_updates",
-    "encode_agreement_message",
     "encode_message",
     "encode_state",
     "encode_update",

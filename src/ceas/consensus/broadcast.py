@@ -37,15 +37,15 @@ Source: Bracha, Information and Computation 75, 130 (1987).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from ceas.authentication import Rejected
 from ceas.consensus.messages import Echo, Message, Propose, Pull, Ready, Value, Vote, value_digest
+from ceas.consensus.outputs import Broadcast, Deliver, Send, SetTimer
 from ceas.consensus.votes import Counted, VoteSet, amplification_quorum, check_tolerance, quorum
 from ceas.errors import DomainError
 
-__all__ = ["Broadcast", "BroadcastRejection", "Deliver", "Output", "ReliableBroadcast", "Send", "SetTimer", "Validate"]
+__all__ = ["BroadcastRejection", "Output", "ReliableBroadcast", "Validate"]
 
 
 class BroadcastRejection(StrEnum):
@@ -60,37 +60,7 @@ class BroadcastRejection(StrEnum):
     VALUE_NOT_WANTED = "value was not asked for, or another one was"
 
 
-@dataclass(frozen=True, slots=True)
-class Broadcast:
-    """Send `message` to all other nodes."""
-
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send `message` to one node."""
-
-    destination: int
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class SetTimer:
-    """Call `tick` at `at_ns`."""
-
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Deliver:
-    """`value` is the value of node `instance`, for every honest node."""
-
-    instance: int
-    value: bytes
-
-
-Output = Broadcast | Send | SetTimer | Deliver | Rejected
+Output = Broadcast[Message] | Send[Message] | SetTimer | Deliver | Rejected
 
 Validate = Callable[[bytes, int], Rejected | None]
 """Check a proposed value before it is echoed: (value, proposer) -> what is wrong with it."""

@@ -1,7 +1,6 @@
 """Messages of the reliable broadcast and of the agreement on a set of contributors, and their canonical bytes.
 
-Messages are valid by construction. `decode_message` and `decode_agreement_message` are total: bytes that no valid
-message encodes to are `Rejected`. Each reads the kinds of its own machine only.
+Messages are valid by construction. `decode_message` is total: bytes that no valid message encodes to are `Rejected`.
 
 Reliable broadcast:
 
@@ -10,6 +9,7 @@ Reliable broadcast:
     READY    as ECHO
     PULL     instance u16 | digest 32 bytes
     VALUE    instance u16 | value
+    MISSING  members: instances whose value the sender waits for
 
 Agreement; `members` is a set of nodes as a bitmap, bit i for node i: length u16 (at least 1) | big-endian bytes, the
 first one not zero; `ballot` is 0 u8 for none, or 1 u8 | view u32 | members:
@@ -37,11 +37,13 @@ __all__ = [
     "DIGEST_BYTES",
     "LARGEST_VIEW",
     "AgreementMessage",
+    "AnyMessage",
     "Ballot",
     "Decision",
     "Echo",
     "Message",
     "MessageKind",
+    "Missing",
     "Proof",
     "Propose",
     "Pull",
@@ -52,9 +54,7 @@ __all__ = [
     "Value",
     "ViewChange",
     "Vote",
-    "decode_agreement_message",
     "decode_message",
-    "encode_agreement_message",
     "encode_message",
     "value_digest",
 ]
@@ -85,6 +85,7 @@ class MessageKind(IntEnum):
     PROOF = 9
     VIEW_CHANGE = 10
     DECISION = 11
+    MISSING = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,17 @@ class Value:
     value: bytes
 
 
-Message = Propose | Echo | Ready | Pull | Value
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """The sender asks for what was sent about these instances, a bitmap, to be sent to it again."""
+
+    members: int
+
+    def __post_init__(self) -> None:
+        _check_ballot((0, self.members))
+
+
+Message = Propose | Echo | Ready | Pull | Value | Missing
 
 Ballot = tuple[int, int]
 """View, and the set of nodes voted for in it as a bitmap."""
@@ -228,6 +239,7 @@ class Decision:
 
 
 AgreementMessage = SetProposal | SetVote | Suggest | Proof | ViewChange | Decision
+AnyMessage = Message | AgreementMessage
 
 
 def value_digest(training_round: int, instance: int, value: bytes) -> bytes:
@@ -235,8 +247,10 @@ def value_digest(training_round: int, instance: int, value: bytes) -> bytes:
     return hashlib.sha256(_DIGEST_CONTEXT.pack(training_round, instance) + value).digest()
 
 
-def encode_message(message: Message) -> tuple[MessageKind, bytes]:
+def encode_message(message: AnyMessage) -> tuple[MessageKind, bytes]:  # noqa: PLR0911 - one per kind
     """Return the kind and the canonical bytes of a message."""
+    if isinstance(message, AgreementMessage):
+        return _encode_agreement(message)
     match message:
         case Propose():
             return MessageKind.PROPOSE, message.parameter_digest + message.value
@@ -248,9 +262,11 @@ def encode_message(message: Message) -> tuple[MessageKind, bytes]:
             return MessageKind.PULL, _VOTE.pack(message.instance, message.digest)
         case Value():
             return MessageKind.VALUE, _INSTANCE.pack(message.instance) + message.value
+        case Missing():
+            return MessageKind.MISSING, _encode_members(message.members)
 
 
-def decode_message(kind: int, body: bytes, sender: int) -> Message | Rejected:
+def decode_message(kind: int, body: bytes, sender: int) -> AnyMessage | Rejected:
     """Read a message; total on any kind and bytes.
 
     Args:
@@ -267,7 +283,7 @@ def decode_message(kind: int, body: bytes, sender: int) -> Message | Rejected:
 
 # A broadcast reaches every node with the same bytes: decoding is a pure function, so one result serves all of them.
 @lru_cache(maxsize=512)
-def _decode(kind: int, body: bytes) -> Message | None:
+def _decode(kind: int, body: bytes) -> AnyMessage | None:
     if kind == MessageKind.PROPOSE and len(body) >= DIGEST_BYTES:
         return Propose(body[DIGEST_BYTES:], body[:DIGEST_BYTES])
     if kind in (MessageKind.ECHO, MessageKind.READY):
@@ -277,11 +293,10 @@ def _decode(kind: int, body: bytes) -> Message | None:
         return Pull(*_VOTE.unpack(body))
     if kind == MessageKind.VALUE and len(body) >= _INSTANCE.size:
         return Value(_INSTANCE.unpack_from(body)[0], body[_INSTANCE.size :])
-    return None
+    return _decode_with_members(kind, body)
 
 
-def encode_agreement_message(message: AgreementMessage) -> tuple[MessageKind, bytes]:
-    """Return the kind and the canonical bytes of a message of the agreement."""
+def _encode_agreement(message: AgreementMessage) -> tuple[MessageKind, bytes]:
     match message:
         case SetProposal():
             return MessageKind.SET_PROPOSAL, _VIEW.pack(message.view) + _encode_members(message.members)
@@ -300,24 +315,17 @@ def encode_agreement_message(message: AgreementMessage) -> tuple[MessageKind, by
             return MessageKind.DECISION, _encode_members(message.members)
 
 
-def decode_agreement_message(kind: int, body: bytes, sender: int) -> AgreementMessage | Rejected:
-    """Read a message of the agreement; total on any kind and bytes, arguments and result as of `decode_message`."""
-    message = _decode_agreement(kind, body)
-    return Rejected(sender, "malformed message") if message is None else message
-
-
-@lru_cache(maxsize=512)
-def _decode_agreement(kind: int, body: bytes) -> AgreementMessage | None:
+def _decode_with_members(kind: int, body: bytes) -> AgreementMessage | Missing | None:
     try:
-        message, end = _parse_agreement(kind, body)
+        message, end = _parse_with_members(kind, body)
     except (DomainError, struct.error):
         # A truncated field or a value that no valid message has.
         return None
     # What has two spellings, such as a bitmap with leading zeros, has one canonical one.
-    return message if end == len(body) and encode_agreement_message(message)[1] == body else None
+    return message if end == len(body) and encode_message(message)[1] == body else None
 
 
-def _parse_agreement(kind: int, body: bytes) -> tuple[AgreementMessage, int]:
+def _parse_with_members(kind: int, body: bytes) -> tuple[AgreementMessage | Missing, int]:
     if kind == MessageKind.SET_PROPOSAL:
         members, end = _parse_members(body, _VIEW.size)
         return SetProposal(_VIEW.unpack_from(body)[0], members), end
@@ -337,7 +345,10 @@ def _parse_agreement(kind: int, body: bytes) -> tuple[AgreementMessage, int]:
     if kind == MessageKind.DECISION:
         members, end = _parse_members(body, 0)
         return Decision(members), end
-    raise DomainError(f"Argument `kind` must be one of the agreement, but is {kind}.")
+    if kind == MessageKind.MISSING:
+        members, end = _parse_members(body, 0)
+        return Missing(members), end
+    raise DomainError(f"Argument `kind` must be that of a message, but is {kind}.")
 
 
 def _parse_members(body: bytes, start: int) -> tuple[int, int]:

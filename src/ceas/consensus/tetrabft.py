@@ -62,7 +62,6 @@ from enum import StrEnum
 from typing import Final
 
 from ceas.authentication import Rejected
-from ceas.consensus.broadcast import SetTimer
 from ceas.consensus.messages import (
     LARGEST_VIEW,
     AgreementMessage,
@@ -76,6 +75,7 @@ from ceas.consensus.messages import (
     encode_report,
     parse_ballot,
 )
+from ceas.consensus.outputs import Broadcast, Decide, Persist, Send, SetTimer
 from ceas.consensus.votes import amplification_quorum, check_tolerance, quorum
 from ceas.errors import DomainError
 
@@ -85,11 +85,7 @@ __all__ = [
     "AgreementOutput",
     "AgreementRejection",
     "AgreementState",
-    "BroadcastAgreement",
-    "Decide",
-    "Persist",
     "Report",
-    "SendAgreement",
     "decode_state",
     "encode_state",
     "is_safe",
@@ -193,36 +189,7 @@ def decode_state(data: bytes) -> AgreementState:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class BroadcastAgreement:
-    """Send `message` to all other nodes."""
-
-    message: AgreementMessage
-
-
-@dataclass(frozen=True, slots=True)
-class SendAgreement:
-    """Send `message` to one node."""
-
-    destination: int
-    message: AgreementMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Persist:
-    """Write `state` to stable storage before doing anything that comes after this."""
-
-    state: AgreementState
-
-
-@dataclass(frozen=True, slots=True)
-class Decide:
-    """The nodes of the bitmap `members` contribute, for every honest node."""
-
-    members: int
-
-
-AgreementOutput = BroadcastAgreement | SendAgreement | SetTimer | Persist | Decide | Rejected
+AgreementOutput = Broadcast[AgreementMessage] | Send[AgreementMessage] | SetTimer | Persist | Decide | Rejected
 
 Report = tuple[Ballot | None, Ballot | None, Ballot | None]
 """What one node reports to a view: L, H and P of the safety rule."""
@@ -468,7 +435,7 @@ class Agreement:
             if self._is_valid(members) and self._is_safe_to_propose(view, members, slot):
                 self._persist(replace(self.state, proposal=(view, members)), out)
                 slot.proposal = members
-                out.append(BroadcastAgreement(SetProposal(view, members)))
+                out.append(Broadcast(SetProposal(view, members)))
                 return
 
     # R3
@@ -483,7 +450,7 @@ class Agreement:
     def _vote(self, slot: _Slot, phase: int, members: int, out: list[AgreementOutput]) -> None:
         vote = SetVote(phase, self.state.view, members)
         self._persist(self.state.voted(phase, (vote.view, members)), out)
-        out.append(BroadcastAgreement(vote))
+        out.append(Broadcast(vote))
         self._count(slot, vote, self.node)
 
     def _has_voted(self, phase: int) -> bool:
@@ -495,7 +462,7 @@ class Agreement:
         if self.state.decided is None:
             self._persist(replace(self.state, decided=members), out)
             out.append(Decide(members))
-            out.append(BroadcastAgreement(Decision(members)))
+            out.append(Broadcast(Decision(members)))
             self._decisions[self.node] = members
             self._halt_if_all_know()
 
@@ -521,7 +488,7 @@ class Agreement:
         self, message: ViewChange, sender: int, now_ns: int, out: list[AgreementOutput]
     ) -> AgreementRejection | None:
         if self.state.decided is not None:
-            out.append(SendAgreement(sender, Decision(self.state.decided)))
+            out.append(Send(sender, Decision(self.state.decided)))
         if self.is_halted:
             return None
         if message.view <= self._view_changes[sender]:
@@ -540,7 +507,7 @@ class Agreement:
 
     def _want(self, view: int, out: list[AgreementOutput]) -> None:
         self._view_changes[self.node] = view
-        out.append(BroadcastAgreement(ViewChange(view)))
+        out.append(Broadcast(ViewChange(view)))
 
     # R9
     def _enter(self, view: int, now_ns: int, out: list[AgreementOutput]) -> None:
@@ -555,14 +522,14 @@ class Agreement:
         slot = self._slots.setdefault(state.view, _Slot())
         if not (self._has_voted(1) or self._has_voted(4)):
             slot.proofs[self.node] = (state.vote_4, state.vote_1, state.previous_1)
-            out.append(BroadcastAgreement(Proof(state.view, *slot.proofs[self.node])))
+            out.append(Broadcast(Proof(state.view, *slot.proofs[self.node])))
         if not (self._has_voted(2) or self._has_voted(3)):
             suggest = (state.vote_3, state.vote_2, state.previous_2)
             leader = self.leader(state.view)
             if leader == self.node:
                 slot.suggests[self.node] = suggest
             else:
-                out.append(SendAgreement(leader, Suggest(state.view, *suggest)))
+                out.append(Send(leader, Suggest(state.view, *suggest)))
 
     # After a restart everything is said again that was promised, where it can be said in the same words.
     def _resume(self, out: list[AgreementOutput]) -> None:
@@ -573,16 +540,16 @@ class Agreement:
             self._report(out)
         if state.proposal is not None and state.proposal[0] == state.view:
             slot.proposal = state.proposal[1]
-            out.append(BroadcastAgreement(SetProposal(*state.proposal)))
+            out.append(Broadcast(SetProposal(*state.proposal)))
         for phase in (1, 2, 3, 4):
             last = state.vote(phase)
             if last is not None and last[0] == state.view:
                 vote = SetVote(phase, *last)
-                out.append(BroadcastAgreement(vote))
+                out.append(Broadcast(vote))
                 self._count(slot, vote, self.node)
         if state.decided is not None:
             out.append(Decide(state.decided))
-            out.append(BroadcastAgreement(Decision(state.decided)))
+            out.append(Broadcast(Decision(state.decided)))
             self._decisions[self.node] = state.decided
 
     def _persist(self, state: AgreementState, out: list[AgreementOutput]) -> None:

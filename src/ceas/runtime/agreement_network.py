@@ -28,30 +28,29 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
-from ceas.authentication import Rejected
 from ceas.consensus import (
     Agreement,
     AgreementMessage,
     AgreementOutput,
     AgreementState,
     Ballot,
-    BroadcastAgreement,
+    Broadcast,
     Decide,
     Decision,
     Persist,
     Proof,
-    SendAgreement,
+    Send,
     SetProposal,
     SetVote,
     Suggest,
     ViewChange,
-    decode_agreement_message,
+    decode_message,
     decode_state,
-    encode_agreement_message,
+    encode_message,
     encode_state,
     max_tolerated,
 )
-from ceas.consensus.broadcast import SetTimer
+from ceas.consensus.outputs import SetTimer
 from ceas.errors import DomainError
 from ceas.streams import stream_seed
 
@@ -463,10 +462,10 @@ class _Run:
         """Take a broadcast apart, so that a node can stop in its midst."""
         steps: list[AgreementOutput] = []
         for output in out:
-            if isinstance(output, BroadcastAgreement):
+            if isinstance(output, Broadcast):
                 peers = [node for node in range(self.n_nodes) if node != place.node]
                 self.rng.shuffle(peers)
-                steps += [SendAgreement(peer, output.message) for peer in peers]
+                steps += [Send(peer, output.message) for peer in peers]
             else:
                 steps.append(output)
         return steps
@@ -475,9 +474,9 @@ class _Run:
         match output:
             case Persist():
                 place.stored = output.state
-            case BroadcastAgreement():
+            case Broadcast():
                 self._send(place, range(self.n_nodes), output.message)
-            case SendAgreement():
+            case Send():
                 self._send(place, (output.destination,), output.message)
             case SetTimer():
                 self._at(output.at_ns, lambda life=place.life: self._tick(place, life))  # type: ignore[misc]
@@ -518,8 +517,8 @@ class _Run:
         # Every message goes through its bytes; equal ones, as those of a broadcast, once in a row.
         if message is not self.last_sent:
             self.last_sent = message
-            decoded = decode_agreement_message(*encode_agreement_message(message), source)
-            if isinstance(decoded, Rejected):
+            decoded = decode_message(*encode_message(message), source)
+            if not isinstance(decoded, AgreementMessage):
                 raise AssertionError(f"canonical bytes of {message} were rejected: {decoded}")
             self.last_decoded = decoded
         message = self.last_decoded
