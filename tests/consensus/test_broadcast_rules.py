@@ -12,6 +12,7 @@ from ceas.consensus import (
     Deliver,
     Echo,
     Output,
+    Persist,
     Propose,
     Pull,
     Ready,
@@ -55,6 +56,11 @@ def state_of(machine: ReliableBroadcast) -> dict[str, Any]:
     return state
 
 
+def spoken(outputs: list[Output]) -> list[Output]:
+    """What others can notice, that is all but what is written."""
+    return [one for one in outputs if not isinstance(one, Persist)]
+
+
 def readied(outputs: list[Output], machine: ReliableBroadcast) -> list[tuple[int, bytes]]:
     """Votes of the READYs that a node sends now or at its next tick."""
     found = outputs + machine.tick(0)
@@ -69,8 +75,8 @@ def assert_rejected(machine: ReliableBroadcast, message: Any, sender: int, reaso
 
 def test_start_proposes_and_waits_one_tick_with_the_echo() -> None:
     machine = make()
-    assert machine.start(b"mine", 50) == [Broadcast(Propose(b"mine", THETA)), SetTimer(50 + TICK_NS)]
-    assert machine.tick(1050) == [Broadcast(Echo((vote(0, b"mine"),)))]
+    assert spoken(machine.start(b"mine", 50)) == [Broadcast(Propose(b"mine", THETA)), SetTimer(50 + TICK_NS)]
+    assert spoken(machine.tick(1050)) == [Broadcast(Echo((vote(0, b"mine"),)))]
     assert machine.tick(2000) == []
     with pytest.raises(DomainError, match="once"):
         machine.start(b"again", 60)
@@ -81,7 +87,7 @@ def test_echoes_leave_in_one_batch_when_all_proposals_are_there() -> None:
     machine.start(b"v", 0)
     assert machine.receive(Propose(b"v", THETA), 3, 1) == []
     assert machine.receive(Propose(b"v", THETA), 1, 2) == []
-    assert machine.receive(Propose(b"v", THETA), 2, 3) == [Broadcast(Echo(tuple(vote(i) for i in range(4))))]
+    assert spoken(machine.receive(Propose(b"v", THETA), 2, 3)) == [Broadcast(Echo(tuple(vote(i) for i in range(4))))]
 
 
 def test_echoes_that_come_later_go_in_a_later_batch_with_a_new_timer() -> None:
@@ -90,7 +96,7 @@ def test_echoes_that_come_later_go_in_a_later_batch_with_a_new_timer() -> None:
     machine.tick(1000)
     assert machine.receive(Propose(b"v", THETA), 3, 1500) == [SetTimer(2500)]
     assert machine.receive(Propose(b"v", THETA), 1, 1600) == []
-    assert machine.tick(2500) == [Broadcast(Echo((vote(1), vote(3))))]
+    assert spoken(machine.tick(2500)) == [Broadcast(Echo((vote(1), vote(3))))]
 
 
 @pytest.mark.parametrize(("n_nodes", "tolerated", "needed"), [(4, 1, 3), (7, 2, 5), (8, 2, 6), (10, 3, 7), (10, 2, 8)])
@@ -147,7 +153,7 @@ def test_readies_leave_at_once_when_all_accepted_instances_are_ready() -> None:
     machine.receive(Echo((vote(0),)), 1, 1100)
     assert machine.receive(Echo((vote(0),)), 2, 1200) == [SetTimer(2200)]  # instance 1 is accepted and not yet ready
     machine.receive(Echo((vote(1),)), 1, 1300)
-    assert machine.receive(Echo((vote(1),)), 3, 1400) == [Broadcast(Ready((vote(0), vote(1))))]
+    assert spoken(machine.receive(Echo((vote(1),)), 3, 1400)) == [Broadcast(Ready((vote(0), vote(1))))]
 
 
 def test_a_missing_value_is_pulled_from_f_plus_1_echoers_as_they_become_known() -> None:
@@ -215,7 +221,7 @@ def test_a_rejected_proposal_is_never_echoed_and_does_not_block_a_valid_one() ->
     machine.receive(Propose(b"bad", THETA), 1, 0)
     assert machine.tick(0) == []
     assert machine.receive(Propose(b"v", THETA), 1, 0) == [SetTimer(TICK_NS)]
-    assert machine.tick(0) == [Broadcast(Echo((vote(1),)))]
+    assert spoken(machine.tick(0)) == [Broadcast(Echo((vote(1),)))]
 
 
 def test_the_new_part_of_an_equivocating_batch_still_counts() -> None:
@@ -230,7 +236,7 @@ def test_the_new_part_of_an_equivocating_batch_still_counts() -> None:
 
 def test_an_invalid_own_value_is_proposed_but_not_echoed() -> None:
     machine = make()
-    assert machine.start(b"bad", 0) == [Broadcast(Propose(b"bad", THETA)), Rejected(0, "bad value")]
+    assert spoken(machine.start(b"bad", 0)) == [Rejected(0, "bad value"), Broadcast(Propose(b"bad", THETA))]
     assert machine.tick(0) == []
 
 

@@ -94,12 +94,12 @@ def test_good_case_takes_five_delays_and_no_more_messages_than_steps() -> None:
     assert broadcasts == 1 + 4 * 5  # one proposal; four votes and a decision each
 
 
-def test_leader_of_the_first_view_waits_for_all_or_for_a_quorum_and_three_delays() -> None:
+def test_leader_of_the_first_view_waits_for_all_or_for_a_quorum_and_four_delays() -> None:
     leader = machine(0, delivered=0b0111)
-    assert leader.tick(3 * D - 1) == []
-    out = leader.tick(3 * D)
+    assert leader.tick(4 * D - 1) == []
+    out = leader.tick(4 * D)
     assert said(out) == [SetProposal(0, 0b0111), SetVote(1, 0, 0b0111)]
-    assert said(machine(0, delivered=0b0011).tick(3 * D)) == []
+    assert said(machine(0, delivered=0b0011).tick(4 * D)) == []
     late = machine(0, delivered=0b0111)
     assert said(late.deliver(3, D)) == [SetProposal(0, ALL), SetVote(1, 0, ALL)]
 
@@ -182,10 +182,10 @@ def test_view_changes_spread_by_blocking_sets_and_happen_by_quorums() -> None:
 
 def test_timers_ask_for_the_next_view_and_say_it_again() -> None:
     one = Agreement(node=1, n_nodes=4, tolerated_byzantine=1, training_round=0, delay_bound_ns=D)
-    assert one.start(0) == [SetTimer(12 * D)]
-    assert one.tick(12 * D - 1) == []
-    assert one.tick(12 * D) == [Broadcast(ViewChange(1)), SetTimer(14 * D)]
-    assert one.tick(14 * D) == [Broadcast(ViewChange(1)), SetTimer(16 * D)]
+    assert one.start(0) == [SetTimer(13 * D)]
+    assert one.tick(13 * D - 1) == []
+    assert one.tick(13 * D) == [Broadcast(ViewChange(1)), SetTimer(15 * D)]
+    assert one.tick(15 * D) == [Broadcast(ViewChange(1)), SetTimer(17 * D)]
     out = feed(one, [(ViewChange(1), sender) for sender in (0, 2)], now_ns=15 * D)
     assert SetTimer(24 * D) in out
 

@@ -200,7 +200,7 @@ def test_two_decisions_and_one_without_votes_are_found() -> None:
 # Twins: node `twin` of four is two honest machines with one identity. The five machines are parted in two for a view,
 # then in another way for the next, and so on; in the end all hear each other.
 D = 1000
-PERIOD = 13 * D
+PERIOD = 14 * D
 
 
 class Twins:

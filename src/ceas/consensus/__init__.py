@@ -1,6 +1,7 @@
 """Byzantine fault-tolerant exchange of updates, and agreement on their set, as state machines without I/O."""
 
 from ceas.consensus.broadcast import BroadcastRejection as BroadcastRejection
+from ceas.consensus.broadcast import BroadcastState as BroadcastState
 from ceas.consensus.broadcast import Output as Output
 from ceas.consensus.broadcast import ReliableBroadcast as ReliableBroadcast
 from ceas.consensus.broadcast import Validate as Validate
@@ -31,6 +32,11 @@ from ceas.consensus.outputs import Deliver as Deliver
 from ceas.consensus.outputs import Persist as Persist
 from ceas.consensus.outputs import Send as Send
 from ceas.consensus.outputs import SetTimer as SetTimer
+from ceas.consensus.round import ConsensusRound as ConsensusRound
+from ceas.consensus.round import RoundOutput as RoundOutput
+from ceas.consensus.round import RoundState as RoundState
+from ceas.consensus.round import decode_round_state as decode_round_state
+from ceas.consensus.round import encode_round_state as encode_round_state
 from ceas.consensus.tetrabft import Agreement as Agreement
 from ceas.consensus.tetrabft import AgreementOutput as AgreementOutput
 from ceas.consensus.tetrabft import AgreementRejection as AgreementRejection
@@ -63,8 +69,10 @@ __all__ = [
     "Ballot",
     "Broadcast",
     "BroadcastRejection",
+    "BroadcastState",
     "Claims",
     "Conclude",
+    "ConsensusRound",
     "Decide",
     "Decision",
     "Deliver",
@@ -78,6 +86,8 @@ __all__ = [
     "Pull",
     "Ready",
     "ReliableBroadcast",
+    "RoundOutput",
+    "RoundState",
     "Send",
     "SetProposal",
     "SetTimer",
@@ -92,10 +102,12 @@ __all__ = [
     "amplification_quorum",
     "check_tolerance",
     "decode_message",
+    "decode_round_state",
     "decode_state",
     "decode_update",
     "decode_updates",
     "encode_message",
+    "encode_round_state",
     "encode_state",
     "encode_update",
     "encode_updates",

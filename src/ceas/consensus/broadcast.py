@@ -18,11 +18,17 @@ Rules (n nodes, f tolerated Byzantine ones, n >= 3 f + 1)
     R6  d decided in i, v not held                                                    -> PULL from f + 1 echoers of d
     R7  PULL of a held value, the first from this node in this instance               -> VALUE
     R8  VALUE with the decided digest, from a node that was asked                     -> hold it (then R5)
+    R9  the driver finds values missing for long (`ask_again`)                        -> MISSING, R6 anew
+    R10 MISSING, the first from this node within 2 ticks                              -> own PROPOSE, ECHO, READY again
 The first vote of a sender in an instance counts. Later ones change nothing; where they differ from the first they are
 evidence of equivocation. A node's own messages count for it at once.
 
 Batching: echoes wait until all n instances are echoed, readies until every instance that the node accepted is ready,
 both at most for one tick after the first of them. In the good case each node sends one frame a link in every step.
+
+State: what a restarted node must not have forgotten is `BroadcastState`: what it proposed, echoed and readied, with the
+values, which others rely on it to hold. `Persist` comes before the messages that depend on it. R9 and R10 stand in for
+messages that were lost, to a restart or before the network became stable.
 
 Why it works: two quorums of n - f nodes share n - 2f > f nodes, so an honest one, and honest nodes echo one digest per
 instance: no two digests can be readied by R2, nor by R3, which needs an honest READY (agreement). An honest node's
@@ -37,15 +43,16 @@ Source: Bracha, Information and Computation 75, 130 (1987).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from ceas.authentication import Rejected
-from ceas.consensus.messages import Echo, Message, Propose, Pull, Ready, Value, Vote, value_digest
-from ceas.consensus.outputs import Broadcast, Deliver, Send, SetTimer
+from ceas.consensus.messages import Echo, Message, Missing, Propose, Pull, Ready, Value, Vote, value_digest
+from ceas.consensus.outputs import Broadcast, Deliver, Persist, Send, SetTimer
 from ceas.consensus.votes import Counted, VoteSet, amplification_quorum, check_tolerance, quorum
 from ceas.errors import DomainError
 
-__all__ = ["BroadcastRejection", "Output", "ReliableBroadcast", "Validate"]
+__all__ = ["BroadcastRejection", "BroadcastState", "Output", "ReliableBroadcast", "Validate"]
 
 
 class BroadcastRejection(StrEnum):
@@ -60,10 +67,23 @@ class BroadcastRejection(StrEnum):
     VALUE_NOT_WANTED = "value was not asked for, or another one was"
 
 
-Output = Broadcast[Message] | Send[Message] | SetTimer | Deliver | Rejected
+Output = Broadcast[Message] | Send[Message] | SetTimer | Persist | Deliver | Rejected
 
 Validate = Callable[[bytes, int], Rejected | None]
 """Check a proposed value before it is echoed: (value, proposer) -> what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BroadcastState:
+    """What a node must remember over a restart.
+
+    Args:
+        accepted: Values that it echoed, by instance, its own among them; instances strictly increasing.
+        readied: Digests that it sent READY for, by instance; instances strictly increasing.
+    """
+
+    accepted: tuple[tuple[int, bytes], ...] = ()
+    readied: tuple[Vote, ...] = ()
 
 
 class ReliableBroadcast:
@@ -77,6 +97,7 @@ class ReliableBroadcast:
         parameter_digest: H(theta) of this node's parameters, 32 bytes.
         tick_ns: Longest time that an echo or ready waits for others, ns; at least the bound on the message delay.
         validate: Check of a proposed value.
+        restored: State of the last `Persist` that was carried out before a restart.
 
     Raises:
         DomainError: an argument is outside its range.
@@ -92,6 +113,7 @@ class ReliableBroadcast:
         parameter_digest: bytes,
         tick_ns: int,
         validate: Validate,
+        restored: BroadcastState | None = None,
     ) -> None:
         check_tolerance(n_nodes, tolerated_byzantine)
         if not 0 <= node < n_nodes:
@@ -107,6 +129,7 @@ class ReliableBroadcast:
         self._parameter_digest = parameter_digest
         self._tick_ns = tick_ns
         self._validate = validate
+        self._is_started = False
         self._all_instances = (1 << n_nodes) - 1
         self._held: dict[bytes, bytes] = {}  # digest -> value
         self._proposed: dict[int, bytes] = {}  # instance -> digest of the accepted proposal
@@ -121,14 +144,29 @@ class ReliableBroadcast:
         self._asked: dict[int, int] = {}  # instance -> bit mask of the nodes asked for its value
         self._served: dict[int, int] = {}  # instance -> bit mask of the nodes that got its value
         self._is_timer_set = False
+        self._answered_ns: dict[int, int] = {}  # node -> time of the last answer to its MISSING
+        self._sent_echoes: dict[int, bytes] = {}
+        self._sent_readies: dict[int, bytes] = {}
+        if restored is not None:
+            self._restore(restored)
 
     def start(self, value: bytes, now_ns: int) -> list[Output]:
-        """Propose this node's value; call once, before or after the first `receive`."""
-        if self.node in self._proposed:
+        """Propose this node's value; call once, before or after the first `receive`.
+
+        After a restart the value that was proposed before counts, if there was one, and everything is said again.
+        """
+        if self._is_started:
             raise DomainError("Method `start` must be called once, but was called again.")
-        proposal = Propose(value, self._parameter_digest)
-        out: list[Output] = [Broadcast(proposal)]
-        self._on_propose(proposal, self.node, out)
+        self._is_started = True
+        out: list[Output] = []
+        if self.node in self._sent_echoes:
+            self._say_again(self._all_instances, None, out)
+        else:
+            proposal = Propose(value, self._parameter_digest)
+            # Kept before it is told to anyone: a node that proposes two values is Byzantine.
+            self._on_propose(proposal, self.node, out)
+            self._persist(out)
+            out.append(Broadcast(proposal))
         self._flush(now_ns, out, is_tick=False)
         return out
 
@@ -148,15 +186,33 @@ class ReliableBroadcast:
                 self._on_pull(message, sender, out)
             case Value():
                 self._on_value(message, sender, out)
+            case Missing():
+                self._on_missing(message, sender, now_ns, out)
         if self._pending_echoes or self._pending_readies:
             self._flush(now_ns, out, is_tick=False)
         return out
 
     def tick(self, now_ns: int) -> list[Output]:
-        """Take the expiry of the timer that `SetTimer` asked for: send what has been waiting."""
+        """Take the expiry of a timer that `SetTimer` asked for: send what has been waiting."""
         out: list[Output] = []
         self._is_timer_set = False
         self._flush(now_ns, out, is_tick=True)
+        return out
+
+    # R9
+    def ask_again(self, members: int) -> list[Output]:
+        """Ask all others to repeat what they sent about instances that are not delivered here.
+
+        Args:
+            members: Instances that are of use, as a bitmap.
+        """
+        missing = members & self._all_instances & ~sum(1 << instance for instance in self.delivered)
+        if not missing:
+            return []
+        out: list[Output] = [Broadcast(Missing(missing))]
+        for instance in sorted(self._missing):
+            self._asked[instance] = 0
+            self._pull((instance, self._decided[instance]), out)
         return out
 
     # R1
@@ -265,6 +321,31 @@ class ReliableBroadcast:
         elif message.instance in self._missing:
             self._hold(message.instance, digest, message.value, out)
 
+    # R10
+    def _on_missing(self, message: Missing, sender: int, now_ns: int, out: list[Output]) -> None:
+        last = self._answered_ns.get(sender)
+        if message.members & ~self._all_instances:
+            out.append(Rejected(sender, BroadcastRejection.UNKNOWN_INSTANCE.value))
+        elif last is not None and now_ns < last + 2 * self._tick_ns:
+            out.append(Rejected(sender, BroadcastRejection.REPEATED.value))
+        else:
+            self._answered_ns[sender] = now_ns
+            self._served = {one: served & ~(1 << sender) for one, served in self._served.items()}
+            self._say_again(message.members, sender, out)
+
+    def _say_again(self, members: int, destination: int | None, out: list[Output]) -> None:
+        """Send to one node, or to all, what was sent about some instances."""
+
+        def among(votes: dict[int, bytes]) -> tuple[Vote, ...]:
+            return tuple(sorted((one, digest) for one, digest in votes.items() if members >> one & 1))
+
+        messages: list[Message] = []
+        if self.node in self._sent_echoes and members >> self.node & 1:
+            messages.append(Propose(self._held[self._proposed[self.node]], self._parameter_digest))
+        messages += [Echo(votes) for votes in (among(self._sent_echoes),) if votes]
+        messages += [Ready(votes) for votes in (among(self._sent_readies),) if votes]
+        out += [Broadcast(one) if destination is None else Send(destination, one) for one in messages]
+
     # R5
     def _hold(self, instance: int, digest: bytes, value: bytes, out: list[Output]) -> None:
         self._held[digest] = value
@@ -276,13 +357,44 @@ class ReliableBroadcast:
         if self._pending_echoes and (is_tick or self._accepted == self._all_instances):
             echo = Echo(tuple(sorted(self._pending_echoes)))
             self._pending_echoes.clear()
+            self._sent_echoes |= echo.votes
+            self._persist(out)
             out.append(Broadcast(echo))
             self._on_votes(echo.votes, self._echoes, self.node, out)
         if self._pending_readies and (is_tick or not self._accepted & ~self._readied):
             ready = Ready(tuple(sorted(self._pending_readies)))
             self._pending_readies.clear()
+            self._sent_readies |= ready.votes
+            self._persist(out)
             out.append(Broadcast(ready))
             self._on_votes(ready.votes, self._readies, self.node, out)
         if (self._pending_echoes or self._pending_readies) and not self._is_timer_set:
             self._is_timer_set = True
             out.append(SetTimer(now_ns + self._tick_ns))
+
+    def _persist(self, out: list[Output]) -> None:
+        # The own value is kept from the start, before its echo is sent.
+        instances = sorted({*self._sent_echoes, self.node})
+        out.append(
+            Persist(
+                BroadcastState(
+                    accepted=tuple(
+                        (one, self._held[self._proposed[one]]) for one in instances if one in self._proposed
+                    ),
+                    readied=tuple(sorted(self._sent_readies.items())),
+                )
+            )
+        )
+
+    def _restore(self, state: BroadcastState) -> None:
+        for instance, value in state.accepted:
+            digest = value_digest(self._training_round, instance, value)
+            self._proposed[instance] = self._sent_echoes[instance] = digest
+            self._held[digest] = value
+            self._accepted |= 1 << instance
+        self._sent_readies |= state.readied
+        self._readied = sum(1 << instance for instance, _ in state.readied)
+        out: list[Output] = []
+        for votes, vote_set in ((self._sent_echoes, self._echoes), (self._sent_readies, self._readies)):
+            if votes:
+                self._on_votes(tuple(sorted(votes.items())), vote_set, self.node, out)

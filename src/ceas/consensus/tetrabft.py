@@ -19,13 +19,13 @@ Quorum conditions (n nodes, f tolerated Byzantine ones, n >= 3 f + 1)
     leader(v)   node (training_round + v) mod n
 
 Rules, in view v; every message slot (sender, view, kind, phase) takes the first message only
-    R1  leader of 0: all delivered, or 3 D passed and a quorum delivered    -> SET_PROPOSAL(0, delivered), once
+    R1  leader of 0: all delivered, or 4 D passed and a quorum delivered    -> SET_PROPOSAL(0, delivered), once
     R2  leader of v > 0: valid(x) and safe(v, x) by the SUGGESTs of v       -> SET_PROPOSAL(v, x), once
     R3  SET_PROPOSAL(v, x) of the leader, valid(x), safe(v, x) by the PROOFs -> SET_VOTE(1, v, x), once
     R4  quorum of SET_VOTE(k, v, x), k = 1, 2, 3, valid(x)                  -> SET_VOTE(k + 1, v, x), once
     R5  quorum of SET_VOTE(4, v, x), or blocking set of DECISION(x)         -> decide x, DECISION(x)
     R6  quorum of DECISION(x)                                               -> halt
-    R7  timer of v (9 D; 12 D in view 0), then every 2 D                    -> VIEW_CHANGE(v + 1 or what was sent)
+    R7  timer of v (9 D; 13 D in view 0), then every 2 D                    -> VIEW_CHANGE(v + 1 or what was sent)
     R8  blocking set of VIEW_CHANGE(>= u), u above v and what was sent      -> VIEW_CHANGE(u)
     R9  quorum of VIEW_CHANGE(>= u), u > v                                  -> enter u: PROOF(u), SUGGEST(u)
     R10 VIEW_CHANGE from q, decided x                                       -> DECISION(x) to q; also after halting
@@ -94,8 +94,9 @@ __all__ = [
 # In units of the bound D on the message delay. A view of an honest leader needs at most 2 until all have entered, 1 for
 # reports, 1 for the proposal, 1 for values that others deliver later than the leader, 4 for votes.
 VIEW_DELAYS: Final = 9
-FIRST_VIEW_DELAYS: Final = 12  # three more for the broadcast
-COLLECT_DELAYS: Final = 3
+FIRST_VIEW_DELAYS: Final = 13  # four more for the broadcast
+# Values of honest nodes are delivered within 4: one for the proposals, echoes leave by 1, readies by 3.
+COLLECT_DELAYS: Final = 4
 RESEND_DELAYS: Final = 2
 FUTURE_VIEWS: Final = 4
 

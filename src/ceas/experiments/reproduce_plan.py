@@ -225,7 +225,7 @@ ATTACKS_OF_TUNING = (
     *("ROP", "label flip", "search near", "search IPM"),
 )
 ATTACKS_OF_TUNING_MEANS = ("none", "IPM 2", "search near")
-LEARNING_RATES = (0.03, 0.08, 0.2, 0.5)
+LEARNING_RATES = (0.03, 0.08, 0.2, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

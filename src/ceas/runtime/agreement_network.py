@@ -61,7 +61,7 @@ _CONDUCTS: Final = ("silent", "twins", "mutant", "mutant", "echo", "echo", "liar
 # Stable networks decide within f + 1 views once all are in the same one. Before that, the view that was going on ends,
 # one view may be lost to reports that were lost, and messages are said again every two delays.
 _VIEWS_TO_SPARE: Final = 3
-_VIEW: Final = 12 * DELAY
+_VIEW: Final = 13 * DELAY
 # A liar draws every now and then, and no more often, or its messages would be most of the work.
 _LIES: Final = 40
 _MEMORY: Final = 100
