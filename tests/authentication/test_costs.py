@@ -19,7 +19,7 @@ from ceas.authentication import (
 from ceas.authentication.authenticator import ALARM_BAD_TAGS
 from ceas.authentication.costs import BROADCAST_FRAMES, CostedProfile, KeyCost
 from ceas.errors import DomainError
-from ceas.runtime.message_network import message_timing, run_broadcast
+from ceas.runtime.message_network import message_timing, run_consensus
 
 PROFILES: tuple[CostedProfile, ...] = ("its128", "its64", "seeded")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "keys.md"
@@ -60,7 +60,7 @@ def test_a_broadcast_uses_what_the_account_says(n_nodes: int) -> None:
         epoch=epoch_hash(n_nodes=n_nodes, tolerated_byzantine=1, profile="one_time", start_digest=bytes(32)),
     )
     before = authenticator.pools.consumed_bits.copy()
-    outcome = run_broadcast(
+    outcome = run_consensus(
         [bytes([node]) * 8 for node in range(n_nodes)],
         training_round=0,
         parameter_digest=bytes(32),

@@ -129,6 +129,7 @@ def round_columns(rng: np.random.Generator, n_rounds: int, learners: dict[str, A
         "byzantine_weight": weight,
         "information_total": learners["information"].reshape(n_rounds, -1).sum(axis=1),
         "quantum_fisher_mean": rng.uniform(20, 30, n_rounds),
+        "consensus_views": np.ones(n_rounds, np.int64),
         "consensus_s": np.full(n_rounds, 0.012),
     }
 
@@ -208,11 +209,14 @@ def result_document(rounds: dict[str, Any], scenario_name: str) -> dict[str, Any
         "key_bits": {"generated": 16_200.0, "over_routes": 0, "consumed": 15_000.0, "enrolled": 17_408.0},
         "authentication": {"profile": "seeded", "starved_frames": 300, "starved_links": 7, "rejected_frames": 96},
         "consensus": {
-            "protocol": "bracha",
-            "timing": "synchronous",
+            "protocol": "TetraBFT",
+            "timing": "partially synchronous",
             "tolerated": 16,
             "frames": 245_000,
-            "message_delays": 4,
+            "message_delays": 8,
+            "most_views": 2,
+            "rounds_unconcluded": 0,
+            "rounds_late": 0,
         },
         "byzantine": {
             "n": len(ATTACKERS),

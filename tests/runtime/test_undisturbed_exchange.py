@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ceas.authentication import Authenticator, KeyPools, Profile, Rejected, epoch_hash
 from ceas.consensus import Claims, decode_update, encode_update, max_tolerated, parameter_digest
-from ceas.runtime.message_network import BroadcastOutcome, MessageTiming, Outgoing, message_timing, run_broadcast
+from ceas.runtime.message_network import ConsensusOutcome, MessageTiming, Outgoing, message_timing, run_consensus
 
 N_PARAMETERS = 4
 THETA = parameter_digest(np.zeros(N_PARAMETERS))
@@ -37,11 +37,11 @@ def exchanged(
     byzantine: frozenset[int] = frozenset(),
     values: list[bytes] | None = None,
     may_shorten: bool,
-) -> BroadcastOutcome:
+) -> ConsensusOutcome:
     n_nodes = authenticator.n_nodes
     rng = np.random.default_rng(training_round)
     claims = Claims(shots=10, contraction=0.5, quantum_fisher=1.0)
-    return run_broadcast(
+    return run_consensus(
         values or [encode_update(rng.normal(size=N_PARAMETERS), claims) for _ in range(n_nodes)],
         training_round=training_round,
         parameter_digest=THETA,
@@ -55,8 +55,8 @@ def exchanged(
     )
 
 
-def assert_same(shortened: BroadcastOutcome, framed: BroadcastOutcome, *authenticators: Authenticator) -> None:
-    for field in dataclasses.fields(BroadcastOutcome):
+def assert_same(shortened: ConsensusOutcome, framed: ConsensusOutcome, *authenticators: Authenticator) -> None:
+    for field in dataclasses.fields(ConsensusOutcome):
         if field.name != "is_shortened":
             found, expected = getattr(shortened, field.name), getattr(framed, field.name)
             np.testing.assert_equal(found, expected, err_msg=field.name)
@@ -183,7 +183,7 @@ def test_jitter_hooks_and_closed_links_take_frames() -> None:
 
     timing = timing_of("ring", 4, 0)
     claims = Claims(shots=1, contraction=0.5, quantum_fisher=1.0)
-    outcome = run_broadcast(
+    outcome = run_consensus(
         [encode_update(np.ones(N_PARAMETERS), claims)] * 4,
         training_round=0,
         parameter_digest=THETA,

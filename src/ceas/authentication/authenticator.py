@@ -13,7 +13,7 @@ counted, and leaves the state as it was, except that a bad tag is remembered:
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
@@ -194,11 +194,11 @@ class Authenticator:
         """Return (destination, frame with tag) for every other node that can be reached, in order of the nodes."""
         return self._tagged(source, [node for node in range(self.n_nodes) if node != source], kind, body)
 
-    def pass_frames(self, count: int, longest_body: int) -> bool:
-        """Move on as if `count` frames had been sent and verified on each direction of every link.
+    def pass_frames(self, counts: Sequence[int], longest_body: int) -> bool:
+        """Move on as if each node had sent some frames to each other, and all had been verified.
 
         Args:
-            count: Frames on each direction, in [1, 64].
+            counts: Frames from each node to each other one, each in [1, 64].
             longest_body: Bytes of the longest message.
 
         Returns:
@@ -209,12 +209,13 @@ class Authenticator:
         directions = [(s, d, s * n + d) for s in range(n) for d in range(n) if s != d]
         sequences = self._next_sequence
         if max(self._bad_tags) >= ALARM_BAD_TAGS or not all(
-            self._keys.holds_frames(source, destination, sequences[direction], count)
+            self._keys.holds_frames(source, destination, sequences[direction], counts[source])
             for source, destination, direction in directions
         ):
             return False
-        burnt = (1 << count) - 1
         for source, destination, direction in directions:
+            count = counts[source]
+            burnt = (1 << count) - 1
             self._keys.pay(source, destination, count)
             ahead = sequences[direction] + count - 1 - self._highest_sequence[direction]
             self._highest_sequence[direction] += ahead

@@ -91,6 +91,7 @@ def _print_result(result: "RunResult", directory: Path, as_json: bool) -> None:
         "certificate": _certificate(result),
         "key bits generated, consumed": f"{key_bits['generated']}, {key_bits['consumed']}",
         "authentication": _authentication(result),
+        "consensus": _consensus(result),
         "simulated time": f"{text_of(summary['simulated_s'])} s",
         "wall time, compilation": f"{text_of(summary['wall_s'])} s, {text_of(summary['compile_s'])} s of it",
         "attackers' part of the weight": _attackers_part(result),
@@ -161,6 +162,17 @@ def _authentication(result: "RunResult") -> str:
     for key, what in (("starved_frames", "messages unsent"), ("starved_links", "links short of key")):
         if account[key]:
             text += f", {account[key]} {what}"
+    return text
+
+
+def _consensus(result: "RunResult") -> str:
+    found = result.summary["consensus"]
+    frames = found["frames"] / result.summary["rounds"]
+    text = f"{text_of(frames)} frames a round, {found['message_delays']} message delays"
+    text += f", {found['most_views']} views at most" if found["most_views"] > 1 else ""
+    for key, what in (("rounds_unconcluded", "rounds without a conclusion"), ("rounds_late", "rounds over time")):
+        if found.get(key):
+            text += f", {found[key]} {what}"
     return text
 
 

@@ -67,7 +67,8 @@ class ConsensusRound:
         restored: State of the last `Persist` that was carried out before a restart.
 
     Attributes:
-        delivered: Values by node, as far as they are delivered.
+        node: This node.
+        state: What was to be persisted last.
         decided: Set decided for, as a bitmap; None before.
         is_concluded: Whether it has concluded.
 
@@ -106,6 +107,7 @@ class ConsensusRound:
             restored=None if restored is None else restored.broadcast,
         )
         self.state = restored or RoundState()
+        self.node = node
         self.decided: int | None = None
         self.is_concluded = False
         self._delay_ns = delay_bound_ns
@@ -117,6 +119,11 @@ class ConsensusRound:
     def delivered(self) -> dict[int, bytes]:
         """Values by node, as far as they are delivered."""
         return self._broadcast.delivered
+
+    @property
+    def view(self) -> int:
+        """View that the agreement is in."""
+        return self.state.agreement.view
 
     @property
     def is_halted(self) -> bool:

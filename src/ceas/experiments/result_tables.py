@@ -31,7 +31,8 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "rounds": _columns(
             int64="round generated learning key test expired discarded route alive shots key_bits_generated "
-            "key_bits_consumed frames starved_frames rejected_frames delivered_updates",
+            "key_bits_consumed frames starved_frames rejected_frames delivered_updates "
+            "consensus_views",
             float64="time_s utilisation delivered_value_learning delivered_value_key delivered_value_test "
             "delivered_value_background fidelity_at_use_mean fidelity_at_use_p05 test_accuracy test_loss train_loss "
             "gradient_squared_error gradient_alignment byzantine_weight information_total quantum_fisher_mean "

@@ -59,7 +59,7 @@ RESULT_KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "fidelity_at_use": ("mean", "p05"),
         "key_bits": ("generated", "over_routes", "consumed", "enrolled"),
         "authentication": ("profile", "starved_frames", "starved_links", "rejected_frames"),
-        "consensus": ("protocol", "timing", "tolerated", "frames", "message_delays"),
+        "consensus": ("protocol", "timing", "tolerated", "frames", "message_delays", "most_views"),
         "byzantine": ("n", "attack", "tolerated", "nodes"),
         "rooms_s": ("network", "learning", "consensus", "aggregation", "evaluation", "other"),
     }

@@ -191,11 +191,14 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "forgery_bound": run_forgery_bound(n_nodes, totals.longest_frame_bytes),
         },
         "consensus": {
-            "protocol": "Bracha reliable broadcast",
-            "timing": "synchronous",
+            "protocol": "TetraBFT on the set of contributors, Bracha broadcast of their updates",
+            "timing": "safe on any network; ends once messages arrive in time",
             "tolerated": scenario.consensus.tolerated_byzantine,
             "frames": totals.frames,
             "message_delays": totals.message_delays,
+            "most_views": totals.most_views,
+            "rounds_unconcluded": totals.unconcluded_rounds,
+            "rounds_late": totals.late_rounds,
             "rounds_without_frames": totals.shortened_rounds,
         },
         "byzantine": {

@@ -93,7 +93,11 @@ def _keys(run: Run) -> str:
         text += f" {format_number(unsent)} messages stayed unsent for want of key."
     if n_starved:
         text += f" {format_number(n_starved)} of {format_number(len(run.links))} links ran short of key at least once."
-    return text + (f" {format_number(rejected)} messages were rejected." if rejected else "")
+    text += f" {format_number(rejected)} messages were rejected." if rejected else ""
+    unconcluded = run.result["consensus"].get("rounds_unconcluded")
+    if unconcluded:
+        text += f" {format_number(unconcluded)} rounds ended without a conclusion, so without a step."
+    return text
 
 
 def _whole(value: float | None) -> int | None:

@@ -1,20 +1,12 @@
-"""A seeded message network in one process: n broadcast machines, authenticated links, one event queue.
+"""A seeded message network in one process: n machines of a round's consensus, authenticated links, one event queue.
 
-The network is synchronous: a frame arrives `latency + processing delay + jitter` after it was sent, jitter being
-uniform in [0, jitter bound], and every node knows the bound on that sum, the tick. Time is integer nanoseconds; events
-are ordered by (time, sequence number), so equal seeds give equal traces.
+A frame arrives `latency + processing delay + jitter` after it was sent, jitter being uniform in [0, jitter bound]. The
+bound on that sum, the tick, is what the nodes' timers are made of; agreement does not rest on it. Time is integer
+nanoseconds; events are ordered by (time, sequence number), so equal seeds give equal traces.
 
-There is no agreement on the set of delivered instances. The simulated round stays open until no frame is in flight, so
-that all honest nodes end with the same set. Nodes on a real synchronous network would close it at a deadline. The
-instances of honest nodes are delivered by 4 ticks after the start (proposals arrive within 1; echoes leave by 1 and
-readies by 3, because each waits at most one tick, and each takes at most 1 to arrive). Where some node's value was not
-delivered, the round therefore lasts until that deadline at least.
-
-What an equivocating node told to a quorum, its colluders voting at once, takes up to `EQUIVOCATION_TICKS` = 8: readies
-of those who were told it arrive by 4, those of the others, who wait for f + 1 of them and at most one tick, leave by 5
-and arrive by 6, when all have decided; who lacks the value asks for it (PULL by 7) and gets it (VALUE by 8). Attackers
-who hold back votes until just before a deadline, whichever it is, could split honest nodes at it: one would have
-delivered, another not. The attackers of `ceas.runtime.message_sabotage` do not do that.
+A round lasts until no frame is in flight and every honest node has halted, however many views that takes, and no longer
+than the timers of f + 4 views. Honest nodes that conclude hold the same values. Where some do not conclude, because too
+many nodes are Byzantine or key is missing, there is no step in this round: `is_concluded` says so.
 
 Byzantine nodes run the same machine, with two hooks. `told` says which message each receiver gets of a Byzantine node's
 broadcast; it is asked before tags are made, so that every frame is tagged and paid for once. `tamper` may replace what
@@ -26,7 +18,7 @@ node does not have.
 
 import heapq
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -35,16 +27,20 @@ from numpy.typing import ArrayLike, NDArray
 from ceas.authentication import HEADER_BYTES, TAG_BYTES, Authenticator, Rejected
 from ceas.consensus import (
     DIGEST_BYTES,
+    AgreementRejection,
+    AnyMessage,
     Broadcast,
     BroadcastRejection,
-    Deliver,
+    Conclude,
+    ConsensusRound,
+    Decision,
     Echo,
-    Message,
-    Output,
     Propose,
-    ReliableBroadcast,
+    RoundOutput,
     Send,
+    SetProposal,
     SetTimer,
+    SetVote,
     Validate,
     amplification_quorum,
     check_tolerance,
@@ -57,21 +53,21 @@ from ceas.runtime.undisturbed_exchange import STEPS, undisturbed_exchange
 from ceas.streams import stream
 
 __all__ = [
-    "DEADLINE_TICKS",
-    "EQUIVOCATION_TICKS",
-    "BroadcastOutcome",
+    "GOOD_CASE_TICKS",
+    "ConsensusOutcome",
     "MessageTiming",
     "Outgoing",
     "Tamper",
     "Told",
     "message_timing",
-    "run_broadcast",
+    "run_consensus",
 ]
 
-DEADLINE_TICKS = 4
-"""Ticks by which the values of honest nodes are delivered."""
-EQUIVOCATION_TICKS = 8
-"""Ticks by which values are delivered that an equivocating node told to a quorum, see above."""
+GOOD_CASE_TICKS = 9
+"""Ticks by which all honest nodes have concluded if the first leader is honest: four for the values, five to decide."""
+
+_VIEWS_TO_SPARE = 4
+_VIEW_TICKS = 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,44 +96,52 @@ class Outgoing:
     """
 
     destination: int
-    message: Message
+    message: AnyMessage
     wire: bytes | None = None
 
 
 Tamper = Callable[[list[Outgoing], int], list[Outgoing]]
 """Replace the frames that one node is about to send: (outbox, node) -> outbox."""
 
-Told = Callable[[Message, int, int], Message]
+Told = Callable[[AnyMessage, int, int], AnyMessage]
 """Say what a receiver gets of a Byzantine node's broadcast: (message, node, destination) -> message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BroadcastOutcome:
-    """What one training round's broadcast delivered and cost.
+class ConsensusOutcome:
+    """What one training round's consensus decided and cost.
 
     Args:
-        values: Value that the honest nodes delivered in each instance, None where they delivered none; n entries.
-        delivered: Per node, instance -> value, for all nodes.
-        disagreements: Instances in which two honest nodes differ (one of them delivering nothing included); empty
-            unless more than the tolerated nodes are Byzantine, key is missing, or frames are lost.
-        elapsed_ns: Time until the last honest delivery; at least the deadline when some instance was not delivered.
+        values: Value of each node of the decided set, None for the others and where honest nodes did not conclude;
+            n entries.
+        concluded: Per node, the values that it concluded with by node; None where it did not conclude.
+        delivered: Per node, instance -> value delivered by the reliable broadcast.
+        disagreements: Instances in which two honest nodes that concluded differ; empty unless more than the tolerated
+            nodes are Byzantine.
+        is_concluded: Whether all honest nodes concluded.
+        elapsed_ns: Time at which the last honest node concluded; the end of the round if some did not.
         message_delays: Longest chain of frames, each sent in reaction to the one before, that ended in an honest
-            delivery; 3 in the good case.
+            conclusion; 8 in the good case.
+        views: Views that an honest node was in; 1 in the good case.
         frames: Frames put on the network.
         bytes_sent: Their bytes, headers and tags included.
         starved_frames: Frames not sent for want of key.
         starved_links: Links that could not pay for refreshing their seed in this training round.
-        rejected_frames: Frames and messages that honest nodes rejected, by reason.
+        rejected_frames: Frames and messages that honest nodes rejected, by reason. Messages that reach a node after its
+            end are not among them.
         equivocations: Per node, conflicting messages of it that honest nodes saw, int64, shape (n,).
         key_bits_consumed: Key bits used, refreshed seeds included.
         is_shortened: Whether it was computed without its frames, see `ceas.runtime.undisturbed_exchange`.
     """
 
     values: tuple[bytes | None, ...]
+    concluded: tuple[Mapping[int, bytes] | None, ...]
     delivered: tuple[dict[int, bytes], ...]
     disagreements: tuple[int, ...]
+    is_concluded: bool
     elapsed_ns: int
     message_delays: int
+    views: int
     frames: int
     bytes_sent: int
     starved_frames: int
@@ -149,8 +153,8 @@ class BroadcastOutcome:
 
     @property
     def is_agreed(self) -> bool:
-        """Whether all honest nodes delivered the same values in the same instances."""
-        return not self.disagreements
+        """Whether all honest nodes concluded, with the same values."""
+        return self.is_concluded and not self.disagreements
 
 
 def message_timing(latency_s: ArrayLike, *, processing_delay_s: float, jitter_s: float = 0.0) -> MessageTiming:
@@ -177,7 +181,7 @@ def message_timing(latency_s: ArrayLike, *, processing_delay_s: float, jitter_s:
     return MessageTiming(delay_ns=delay_ns, jitter_ns=jitter_ns, tick_ns=int(delay_ns.max()) + jitter_ns + 1)
 
 
-def run_broadcast(
+def run_consensus(
     values: Sequence[bytes],
     *,
     training_round: int,
@@ -191,8 +195,8 @@ def run_broadcast(
     told: Told | None = None,
     tamper: Tamper | None = None,
     may_shorten: bool = False,
-) -> BroadcastOutcome:
-    """Broadcast every node's value reliably in one training round.
+) -> ConsensusOutcome:
+    """Agree on the nodes that contribute to one training round, and on their values.
 
     The training round is begun at the authenticator; key made of pairs is to be deposited before.
 
@@ -200,7 +204,7 @@ def run_broadcast(
         values: Value of each node, as canonical bytes.
         training_round: Training round, later than the authenticator's last one.
         parameter_digest: H(theta) of the parameters that the round started from, 32 bytes.
-        tolerated_byzantine: Byzantine nodes that the protocol tolerates.
+        tolerated_byzantine: Byzantine nodes that the protocol tolerates, f with n >= 3 f + 1.
         authenticator: Keys and sequence numbers of all links; it is advanced.
         timing: Delays, for as many nodes as there are values.
         validate: Check of a proposed value, a pure function.
@@ -208,7 +212,7 @@ def run_broadcast(
         byzantine: Nodes of which nothing is expected; they are left out of agreement, delays and rejections.
         told: Hook on the broadcasts of Byzantine nodes, before they are tagged.
         tamper: Hook on every node's outgoing frames.
-        may_shorten: Whether a broadcast that nothing disturbs may be computed without its frames: outcome and keys are
+        may_shorten: Whether a consensus that nothing disturbs may be computed without its frames: outcome and keys are
             the same, but no message is encoded and no tag is made.
 
     Raises:
@@ -227,25 +231,32 @@ def run_broadcast(
     shortened = None
     if may_shorten and told is None and tamper is None and timing.jitter_ns == 0:
         shortened = _shortened(
-            values, authenticator, timing, tolerated=tolerated_byzantine, validate=checked, byzantine=byzantine
+            values,
+            authenticator,
+            timing,
+            training_round=training_round,
+            tolerated=tolerated_byzantine,
+            validate=checked,
+            byzantine=byzantine,
         )
     if shortened is not None:
         bits = int(authenticator.pools.consumed_bits.sum()) - consumed
         return replace(shortened, starved_links=len(starved_links), key_bits_consumed=bits)
     machines = [
-        ReliableBroadcast(
+        ConsensusRound(
             node=node,
             n_nodes=n_nodes,
             tolerated_byzantine=tolerated_byzantine,
             training_round=training_round,
             parameter_digest=parameter_digest,
-            tick_ns=timing.tick_ns,
+            delay_bound_ns=timing.tick_ns,
             validate=checked,
         )
         for node in range(n_nodes)
     ]
     jitter = stream(seed, "message_network", training_round=training_round)
-    queue = _Queue(machines, authenticator, timing, jitter, byzantine, told, tamper)
+    limit_ns = (tolerated_byzantine + _VIEWS_TO_SPARE) * _VIEW_TICKS * timing.tick_ns
+    queue = _Queue(machines, authenticator, timing, jitter, byzantine, told, tamper, limit_ns)
     queue.run(values)
     return _outcome(
         queue,
@@ -260,36 +271,53 @@ def _shortened(
     authenticator: Authenticator,
     timing: MessageTiming,
     *,
+    training_round: int,
     tolerated: int,
     validate: Validate,
     byzantine: frozenset[int],
-) -> BroadcastOutcome | None:
-    """Return what a broadcast comes to that nothing disturbs, links and key left out; None if something does."""
+) -> ConsensusOutcome | None:
+    """Return what a consensus comes to that nothing disturbs, links and key left out; None if something does."""
     n_nodes = len(values)
     # Votes that wait for slow frames would leave in parts when their timers expire.
     if timing.tick_ns <= timing.delay_ns.max() or len(byzantine) == n_nodes:
         return None
     if any(validate(value, node) is not None for node, value in enumerate(values)):
         return None
+    leader = training_round % n_nodes
     exchange = undisturbed_exchange(
         timing.delay_ns,
         np.array([node not in byzantine for node in range(n_nodes)]),
+        leader=leader,
         quorum=quorum(n_nodes, tolerated),
-        amplification=amplification_quorum(tolerated),
+        blocking=amplification_quorum(tolerated),
     )
-    proposals = [encode_message(Propose(value, bytes(DIGEST_BYTES)))[1] for value in values]
-    vote_bytes = len(encode_message(Echo(tuple((node, bytes(DIGEST_BYTES)) for node in range(n_nodes))))[1])
-    longest = max(vote_bytes, *map(len, proposals))
-    if exchange is None or not authenticator.pass_frames(STEPS, longest):
+    everybody = (1 << n_nodes) - 1
+    votes = Echo(tuple((node, bytes(DIGEST_BYTES)) for node in range(n_nodes)))
+    # ECHO, READY, four votes, DECISION.
+    steps: list[AnyMessage] = [
+        votes,
+        votes,
+        *[SetVote(phase, 0, everybody) for phase in (1, 2, 3, 4)],
+        Decision(everybody),
+    ]
+    step_bytes = [_body_bytes(step) for step in steps]
+    proposal_bytes = [_body_bytes(Propose(value, bytes(DIGEST_BYTES))) for value in values]
+    set_bytes = _body_bytes(SetProposal(0, everybody))
+    counts = [STEPS + (node == leader) for node in range(n_nodes)]
+    if exchange is None or not authenticator.pass_frames(counts, max(*step_bytes, *proposal_bytes, set_bytes)):
         return None
-    bodies = sum(map(len, proposals)) + (STEPS - 1) * n_nodes * vote_bytes
-    frames = STEPS * n_nodes * (n_nodes - 1)
-    return BroadcastOutcome(
+    bodies = sum(proposal_bytes) + n_nodes * sum(step_bytes) + set_bytes
+    frames = sum(counts) * (n_nodes - 1)
+    everything = dict(enumerate(values))
+    return ConsensusOutcome(
         values=tuple(values),
-        delivered=tuple(dict(enumerate(values)) for _ in range(n_nodes)),
+        concluded=tuple(everything for _ in range(n_nodes)),
+        delivered=tuple(everything for _ in range(n_nodes)),
         disagreements=(),
+        is_concluded=True,
         elapsed_ns=exchange.elapsed_ns,
         message_delays=exchange.message_delays,
+        views=1,
         frames=frames,
         bytes_sent=(n_nodes - 1) * bodies + frames * (HEADER_BYTES + TAG_BYTES),
         starved_frames=0,
@@ -299,6 +327,10 @@ def _shortened(
         key_bits_consumed=0,
         is_shortened=True,
     )
+
+
+def _body_bytes(message: AnyMessage) -> int:
+    return len(encode_message(message)[1])
 
 
 def _remember(validate: Validate) -> Validate:
@@ -322,18 +354,20 @@ class _Queue:
     chain of frames that led to the event.
     """
 
-    machines: list[ReliableBroadcast]
+    machines: list[ConsensusRound]
     authenticator: Authenticator
     timing: MessageTiming
     jitter: np.random.Generator
     byzantine: frozenset[int]
     told: Told | None
     tamper: Tamper | None
+    limit_ns: int
     events: list[tuple[int, int, int, int, bytes, int]] = field(default_factory=list)
     sequence: int = 0
     frames: int = 0
     bytes_sent: int = 0
-    last_delivery_ns: int = 0
+    concluded: dict[int, Mapping[int, bytes]] = field(default_factory=dict)
+    last_conclusion_ns: int = 0
     message_delays: int = 0
     rejections: Counter[str] = field(default_factory=Counter)
     equivocations: Counter[int] = field(default_factory=Counter)
@@ -345,7 +379,8 @@ class _Queue:
         while events:
             now_ns, _, node, sender, wire, depth = heapq.heappop(events)
             if sender < 0:
-                self._carry_out(machines[node].tick(now_ns), node, now_ns, depth)
+                if now_ns <= self.limit_ns and not self._is_over():
+                    self._carry_out(machines[node].tick(now_ns), node, now_ns, depth)
                 continue
             accepted = verify(node, sender, wire)
             if isinstance(accepted, Rejected):
@@ -359,12 +394,16 @@ class _Queue:
             if outputs:
                 self._carry_out(outputs, node, now_ns, depth)
 
-    def _carry_out(self, outputs: list[Output], node: int, now_ns: int, depth: int) -> None:
+    def _is_over(self) -> bool:
+        return all(machine.is_halted for machine in self.machines if machine.node not in self.byzantine)
+
+    def _carry_out(self, outputs: list[RoundOutput], node: int, now_ns: int, depth: int) -> None:
         for output in outputs:
             match output:
-                case Deliver():
+                case Conclude():
+                    self.concluded[node] = output.values
                     if node not in self.byzantine:
-                        self.last_delivery_ns = now_ns
+                        self.last_conclusion_ns = now_ns
                         self.message_delays = max(self.message_delays, depth)
                 case Broadcast():
                     self._send(output.message, node, None, now_ns, depth)
@@ -375,7 +414,7 @@ class _Queue:
                 case Rejected():
                     self._reject(output, node)
 
-    def _send(self, message: Message, node: int, destination: int | None, now_ns: int, depth: int) -> None:
+    def _send(self, message: AnyMessage, node: int, destination: int | None, now_ns: int, depth: int) -> None:
         if self.told is not None and destination is None and node in self.byzantine:
             outbox = self._versions(self.told, message, node)
         else:
@@ -393,7 +432,7 @@ class _Queue:
             outbox = [self._tagged(one, node) for one in self.tamper(outbox, node)]
         self._transmit([(one.destination, one.wire) for one in outbox if one.wire is not None], node, now_ns, depth)
 
-    def _versions(self, told: Told, message: Message, node: int) -> list[Outgoing]:
+    def _versions(self, told: Told, message: AnyMessage, node: int) -> list[Outgoing]:
         """Return a broadcast of which each receiver gets its own version, tagged once; without the unpaid ones."""
         receivers = [receiver for receiver in range(len(self.machines)) if receiver != node]
         outbox = [Outgoing(destination=receiver, message=told(message, node, receiver)) for receiver in receivers]
@@ -420,25 +459,28 @@ class _Queue:
         self.sequence += 1
 
     def _reject(self, rejected: Rejected, node: int) -> None:
-        if node not in self.byzantine:
+        if node not in self.byzantine and rejected.reason != AgreementRejection.HALTED:
             self.rejections[rejected.reason] += 1
             if rejected.reason == BroadcastRejection.EQUIVOCATION:
                 self.equivocations[rejected.sender] += 1
 
 
-def _outcome(queue: _Queue, *, starved_frames: int, starved_links: int, key_bits_consumed: int) -> BroadcastOutcome:
-    delivered = tuple(machine.delivered for machine in queue.machines)
-    n_nodes = len(delivered)
-    honest = [delivered[node] for node in range(n_nodes) if node not in queue.byzantine]
-    outcomes = [{values.get(instance) for values in honest} for instance in range(n_nodes)]
-    values = tuple(next(iter(found)) if len(found) == 1 else None for found in outcomes)
-    is_complete = all(value is not None for value in values)
-    return BroadcastOutcome(
-        values=values,
-        delivered=delivered,
-        disagreements=tuple(instance for instance, found in enumerate(outcomes) if len(found) > 1),
-        elapsed_ns=max(queue.last_delivery_ns, 0 if is_complete else DEADLINE_TICKS * queue.timing.tick_ns),
+def _outcome(queue: _Queue, *, starved_frames: int, starved_links: int, key_bits_consumed: int) -> ConsensusOutcome:
+    n_nodes = len(queue.machines)
+    concluded = tuple(queue.concluded.get(node) for node in range(n_nodes))
+    honest = [concluded[node] for node in range(n_nodes) if node not in queue.byzantine]
+    held = [one for one in honest if one is not None]
+    found = [{values.get(instance) for values in held} for instance in range(n_nodes)]
+    is_concluded = len(held) == len(honest)
+    return ConsensusOutcome(
+        values=tuple(next(iter(one)) if is_concluded and len(one) == 1 else None for one in found),
+        concluded=concluded,
+        delivered=tuple(machine.delivered for machine in queue.machines),
+        disagreements=tuple(instance for instance, one in enumerate(found) if len(one) > 1),
+        is_concluded=is_concluded,
+        elapsed_ns=queue.last_conclusion_ns if is_concluded else queue.limit_ns,
         message_delays=queue.message_delays,
+        views=1 + max((machine.view for machine in queue.machines if machine.node not in queue.byzantine), default=0),
         frames=queue.frames,
         bytes_sent=queue.bytes_sent,
         starved_frames=starved_frames,

@@ -1,8 +1,9 @@
 """What malicious nodes do to messages: they equivocate and replay.
 
 Who equivocates tells a share of the honest nodes one version of its update and the rest another, and all attackers
-vote to each receiver for the versions that it was told. Who replays sends, beside every frame, the same frame again,
-to the same node its proposal of the last round, and a frame that an honest node sent to the attacker.
+vote to each receiver for the versions that it was told. In the agreement they do the same with sets: to the second
+part they propose, vote for, report and decide another set than to the first. Who replays sends, beside every frame, the
+same frame again, to the same node its proposal of the last round, and a frame that an honest node sent to the attacker.
 
 No key is used that the attacker does not have: a second version is tagged with its own, a replayed frame keeps its tag.
 """
@@ -15,7 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.attacks import Conduct
-from ceas.consensus import Echo, Message, Propose, Ready, value_digest
+from ceas.consensus import (
+    AnyMessage,
+    Ballot,
+    Decision,
+    Echo,
+    Proof,
+    Propose,
+    Ready,
+    SetProposal,
+    SetVote,
+    quorum,
+    value_digest,
+)
 from ceas.runtime.checkpoint import Arrays
 from ceas.runtime.message_network import Outgoing
 
@@ -23,14 +36,17 @@ __all__ = ["MessageSabotage"]
 
 
 class MessageSabotage:
-    """The attackers' hands on the frames of a run; `told` and `tamper` are the hooks of `run_broadcast`.
+    """The attackers' hands on the frames of a run; `told` and `tamper` are the hooks of `run_consensus`.
 
     Args:
         conduct: What the attackers do.
         is_byzantine: Who they are, shape `(nodes,)`.
+        tolerated_byzantine: f of the consensus; smaller sets than n - f are refused, so that none is told.
     """
 
-    def __init__(self, conduct: Conduct, is_byzantine: NDArray[np.bool_]) -> None:
+    def __init__(self, conduct: Conduct, is_byzantine: NDArray[np.bool_], tolerated_byzantine: int) -> None:
+        self._quorum = quorum(len(is_byzantine), tolerated_byzantine)
+        self._n_nodes = len(is_byzantine)
         self._liars = frozenset(np.flatnonzero(is_byzantine).tolist())
         self._replays = conduct.replays
         honest = np.flatnonzero(~is_byzantine).tolist()
@@ -61,7 +77,7 @@ class MessageSabotage:
         self._heard.clear()
         self._old_proposals, self._proposals = self._proposals, {}
 
-    def told(self, message: Message, _node: int, destination: int) -> Message:
+    def told(self, message: AnyMessage, _node: int, destination: int) -> AnyMessage:  # noqa: PLR0911 - one per kind
         """Return an attacker's message as a receiver gets it: with the versions that this receiver was told."""
         if destination not in self._told_second:
             return message
@@ -72,8 +88,22 @@ class MessageSabotage:
                 return Echo(tuple(self._second_votes.get(vote, vote) for vote in votes))
             case Ready(votes):
                 return Ready(tuple(self._second_votes.get(vote, vote) for vote in votes))
+            case SetProposal() | SetVote() | Decision():
+                return replace(message, members=self._second_set(message.members))
+            case Proof(view, vote_4, vote_1, previous_1):
+                return Proof(view, *map(self._second_ballot, (vote_4, vote_1, previous_1)))
             case _:
                 return message
+
+    def _second_set(self, members: int) -> int:
+        """Return the largest set that lacks an honest node of `members`; the same one where it would be too small."""
+        lacking = [node for node in range(self._n_nodes) if members >> node & 1 and node not in self._liars]
+        if not lacking or members.bit_count() <= self._quorum:
+            return members
+        return members & ~(1 << lacking[-1])
+
+    def _second_ballot(self, ballot: Ballot | None) -> Ballot | None:
+        return None if ballot is None else (ballot[0], self._second_set(ballot[1]))
 
     def tamper(self, outbox: list[Outgoing], node: int) -> list[Outgoing]:
         """Return the frames that a node hands to the network in the place of `outbox`: with those sent again."""

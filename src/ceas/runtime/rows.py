@@ -90,6 +90,7 @@ def _exchange_figures(outcome: RoundOutcome) -> Mapping[str, float]:
         "starved_frames": float(exchange.starved_frames),
         "rejected_frames": float(exchange.rejected_frames),
         "delivered_updates": float(outcome.agreed.is_delivered.sum()),
+        "consensus_views": float(exchange.views),
         "consensus_s": exchange.elapsed_ns * 1e-9,
     }
 

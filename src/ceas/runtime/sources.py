@@ -20,12 +20,11 @@ from ceas.network import NetworkState, Policy, WindowRecord, advance_round, init
 from ceas.network.routes import RouteClass
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
 from ceas.runtime.message_network import (
-    DEADLINE_TICKS,
-    EQUIVOCATION_TICKS,
-    BroadcastOutcome,
+    GOOD_CASE_TICKS,
+    ConsensusOutcome,
     MessageTiming,
     message_timing,
-    run_broadcast,
+    run_consensus,
 )
 from ceas.runtime.message_sabotage import MessageSabotage
 from ceas.runtime.world import World
@@ -52,7 +51,7 @@ class SecurityParameters:
         key_rate: `asymptotic` credits every pair at once, `finite` blocks of pairs by the finite-key formula.
         block_pairs: Pairs of a block, for `finite`.
         security_parameter: Epsilon of each block's key, for `finite`.
-        tolerated_byzantine: Malicious nodes that reliable broadcast withstands.
+        tolerated_byzantine: Malicious nodes that the consensus withstands.
         processing_delay_s: Time from a frame's arrival to its handling (s).
         fixed_point_bits: Binary digits after the point of an update on the wire.
         bound_error_probability: Chance that the certified bound of one link is wrong.
@@ -72,12 +71,15 @@ class SecurityParameters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExchangeRecord:
-    """What one training round's broadcast did, without the updates themselves.
+    """What one training round's consensus did, without the updates themselves.
 
     Attributes:
-        is_delivered: Whether all honest nodes hold each node's update, shape `(nodes,)`.
-        elapsed_ns: Time until the last honest delivery (ns).
-        message_delays: Longest chain of frames that ended in a delivery.
+        is_delivered: Whether each node's update is among those that all honest nodes concluded with, shape `(nodes,)`.
+        is_concluded: Whether all honest nodes concluded, and alike.
+        elapsed_ns: Time until the last honest node concluded (ns).
+        message_delays: Longest chain of frames that ended in a conclusion.
+        views: Views that it took.
+        is_late: Whether it took longer than the exchange phase.
         frames: Frames sent.
         starved_frames: Frames not sent for want of key.
         starved_links: Links that could not pay for a fresh seed.
@@ -86,13 +88,16 @@ class ExchangeRecord:
         key_bits_consumed: Key used on each link since the first training round, shape `(links,)`.
         consumed_total: Key used in this training round by all pairs of nodes.
         route_key_bits: Key made of end-to-end pairs between nodes without a common fibre.
-        is_shortened: Whether the broadcast was computed without its frames, as nothing disturbed it.
+        is_shortened: Whether the consensus was computed without its frames, as nothing disturbed it.
         longest_frame_bytes: Bytes of the longest frame since the start of the run, without its tag.
     """
 
     is_delivered: NDArray[np.bool_]
+    is_concluded: bool
     elapsed_ns: int
     message_delays: int
+    views: int
+    is_late: bool
     frames: int
     starved_frames: int
     starved_links: NDArray[np.bool_]
@@ -112,7 +117,7 @@ class Source(Protocol):
         """Let the network run through the next round."""
 
     def exchange(self, window: WindowRecord, payloads: Sequence[bytes], digest: bytes) -> ExchangeRecord:
-        """Broadcast every node's payload in the exchange phase of `window`."""
+        """Agree on the nodes that contribute and on their payloads, in the exchange phase of `window`."""
 
     def to_arrays(self) -> Arrays:
         """Return the state for a checkpoint."""
@@ -122,7 +127,7 @@ class Source(Protocol):
 
 
 class LiveSource:
-    """The network and the broadcast, simulated.
+    """The network and the consensus, simulated.
 
     Args:
         world: Network, learners and who is malicious.
@@ -134,7 +139,7 @@ class LiveSource:
         conduct: What the malicious nodes do; what concerns messages is done here.
 
     Raises:
-        DomainError: The exchange phase is too short for the broadcast.
+        DomainError: The exchange phase is too short for the consensus.
     """
 
     def __init__(
@@ -155,9 +160,9 @@ class LiveSource:
         self._security = security
         self._seed = seed
         tampers = conduct.tampers_with_messages and bool(world.is_byzantine.any())
-        self._sabotage = MessageSabotage(conduct, world.is_byzantine) if tampers else None
+        self._sabotage = MessageSabotage(conduct, world.is_byzantine, security.tolerated_byzantine) if tampers else None
         self._network = initial_state(world.network, seed=seed, trace_every=trace_every)
-        self._timing = _timing(world, security, equivocates=tampers and conduct.equivocation_share is not None)
+        self._timing = _timing(world, security)
         self._authenticator = Authenticator(
             KeyPools(
                 n_nodes,
@@ -186,15 +191,15 @@ class LiveSource:
         return advance_round(self._network, self._world.network, self._policy)
 
     def exchange(self, window: WindowRecord, payloads: Sequence[bytes], digest: bytes) -> ExchangeRecord:
-        """Broadcast the payloads over authenticated links, then deposit the key that the round's pairs give.
+        """Agree on the payloads over authenticated links, then deposit the key that the round's pairs give.
 
-        Key pairs are still being delivered while the broadcast runs, so they pay from the next round on.
+        Key pairs are still being delivered while the consensus runs, so they pay from the next round on.
         """
         links, pools = self._world.network.links, self._authenticator.pools
         before = self._authenticator.starved_reseeds[self._pool_index].copy()
         if self._sabotage is not None:
             self._sabotage.begin_round(payloads, window.window)
-        outcome = run_broadcast(
+        outcome = run_consensus(
             payloads,
             training_round=window.window,
             parameter_digest=digest,
@@ -219,6 +224,7 @@ class LiveSource:
             consumed,
             route_key_bits=self._deposit_of_routes(window),
             longest_frame_bytes=self._authenticator.longest_frame_bytes,
+            exchange_ns=self._world.network.clock.round_ns - self._world.network.clock.learning_ns,
         )
 
     def _deposit_of_routes(self, window: WindowRecord) -> float:
@@ -307,18 +313,16 @@ def record_trace(source: LiveSource, world: World, security: SecurityParameters,
     return NetworkTrace(windows=tuple(windows), exchanges=tuple(exchanges))
 
 
-def _timing(world: World, security: SecurityParameters, *, equivocates: bool) -> MessageTiming:
-    """Return the delays of messages; the exchange phase has to have room for all that may be delivered in it."""
+def _timing(world: World, security: SecurityParameters) -> MessageTiming:
+    """Return the delays of messages; the exchange phase has to have room for a consensus with an honest leader."""
     latency_s = path_latency_s(world.topology, world.network.links.latency_s)
     timing = message_timing(latency_s, processing_delay_s=security.processing_delay_s)
     clock = world.network.clock
-    ticks, times = (EQUIVOCATION_TICKS, "eight") if equivocates else (DEADLINE_TICKS, "four")
-    deadline_ns = ticks * timing.tick_ns
-    if deadline_ns > clock.round_ns - clock.learning_ns:
+    needed_ns = GOOD_CASE_TICKS * timing.tick_ns
+    if needed_ns > clock.round_ns - clock.learning_ns:
         raise DomainError(
-            f"Argument `exchange_window_s` must be at least {deadline_ns * 1e-9:.4g} s, {times} times the largest "
-            f"message delay of this network{' under equivocation' if equivocates else ''}, but is "
-            f"{(clock.round_ns - clock.learning_ns) * 1e-9:.4g} s."
+            f"Argument `exchange_window_s` must be at least {needed_ns * 1e-9:.4g} s, nine times the largest message "
+            f"delay of this network, but is {(clock.round_ns - clock.learning_ns) * 1e-9:.4g} s."
         )
     return timing
 
@@ -334,21 +338,24 @@ def _validator(n_parameters: int, fixed_point_bits: int) -> Validate:
 
 
 def _record(
-    outcome: BroadcastOutcome,
+    outcome: ConsensusOutcome,
     starved_links: NDArray[np.bool_],
     generated: NDArray[np.float64],
     consumed: NDArray[np.int64],
     *,
     route_key_bits: float,
     longest_frame_bytes: int,
+    exchange_ns: int,
 ) -> ExchangeRecord:
-    # An instance counts only when every honest node holds the same value; there is no later agreement to repair it.
-    is_delivered = np.array([value is not None for value in outcome.values])
-    is_delivered[list(outcome.disagreements)] = False
+    # Beyond what the protocol tolerates honest nodes may differ: then nothing counts, since no one set is all nodes'.
+    is_delivered = np.array([value is not None for value in outcome.values]) & outcome.is_agreed
     return ExchangeRecord(
         is_delivered=is_delivered,
+        is_concluded=outcome.is_agreed,
         elapsed_ns=outcome.elapsed_ns,
         message_delays=outcome.message_delays,
+        views=outcome.views,
+        is_late=outcome.elapsed_ns > exchange_ns,
         frames=outcome.frames,
         starved_frames=outcome.starved_frames,
         starved_links=starved_links,

@@ -36,9 +36,12 @@ class Totals:
         starved_frames: Frames not sent for want of key.
         rejected_frames: Frames that honest nodes rejected.
         frames: Frames sent.
-        message_delays: Longest chain of frames that ended in a delivery.
+        message_delays: Longest chain of frames that ended in a conclusion.
+        most_views: Most views that a training round's consensus took.
+        unconcluded_rounds: Training rounds whose consensus came to no end that is the same at all honest nodes.
+        late_rounds: Training rounds whose consensus took longer than the exchange phase.
         longest_frame_bytes: Bytes of the longest authenticated frame, without its tag.
-        shortened_rounds: Training rounds whose broadcast was computed without its frames.
+        shortened_rounds: Training rounds whose consensus was computed without its frames.
         route_used: Pairs that ended in a delivered or tested end-to-end pair.
         route_requested: Requests for end-to-end pairs by class, keys, tests and background traffic, shape `(3,)`.
         route_served: Of these, those that got one, shape `(3,)`.
@@ -63,6 +66,9 @@ class Totals:
     rejected_frames: int = 0
     frames: int = 0
     message_delays: int = 0
+    most_views: int = 0
+    unconcluded_rounds: int = 0
+    late_rounds: int = 0
     shortened_rounds: int = 0
     longest_frame_bytes: int = 0
 
@@ -98,6 +104,9 @@ class Totals:
         self.rejected_frames += exchange.rejected_frames
         self.frames += exchange.frames
         self.message_delays = max(self.message_delays, exchange.message_delays)
+        self.most_views = max(self.most_views, exchange.views)
+        self.unconcluded_rounds += not exchange.is_concluded
+        self.late_rounds += exchange.is_late
         self.shortened_rounds += exchange.is_shortened
         self.longest_frame_bytes = max(self.longest_frame_bytes, exchange.longest_frame_bytes)
 
