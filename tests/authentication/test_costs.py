@@ -21,7 +21,7 @@ from ceas.authentication.costs import BROADCAST_FRAMES, CostedProfile, KeyCost
 from ceas.errors import DomainError
 from ceas.runtime.message_network import message_timing, run_broadcast
 
-PROFILES: tuple[CostedProfile, ...] = ("its128", "its64", "seeded")
+PROFILES: tuple[CostedProfile, ...] = ("its128", "its64", "qkd_seeded")
 DOCUMENT = Path(__file__).parents[2] / "docs" / "keys.md"
 
 
@@ -42,7 +42,7 @@ def table_rows() -> list[str]:
         for n in (4, 10, 50, 100)
         for frames in (BROADCAST_FRAMES, 16)
         for profile in PROFILES
-        if profile != "seeded" or frames == BROADCAST_FRAMES
+        if profile != "qkd_seeded" or frames == BROADCAST_FRAMES
     ]
 
 
@@ -56,8 +56,8 @@ def test_a_broadcast_uses_what_the_account_says(n_nodes: int) -> None:
     """One round with real frames and real tags, and none of it shortened."""
     authenticator = Authenticator(
         KeyPools(n_nodes, enrolled_key_bits=4096, seed=0),
-        profile="one_time",
-        epoch=epoch_hash(n_nodes=n_nodes, tolerated_byzantine=1, profile="one_time", start_digest=bytes(32)),
+        profile="its128",
+        epoch=epoch_hash(n_nodes=n_nodes, tolerated_byzantine=1, profile="its128", start_digest=bytes(32)),
     )
     before = authenticator.pools.consumed_bits.copy()
     outcome = run_broadcast(
@@ -84,7 +84,7 @@ def test_figures_of_the_specification() -> None:
     assert 100 * cost.bits == 250_880_000
     assert 100 * cost.pairs == pytest.approx(250_880_000 / 0.5783, rel=1e-3)
     assert key_cost("its64", 50, frames_per_link=16).bits_per_link == 1024
-    assert 10 * key_cost("seeded", 4).bits_per_link == 256
+    assert 10 * key_cost("qkd_seeded", 4).bits_per_link == 256
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -42,7 +42,7 @@ def updates(n_nodes: int, seed: int = 0) -> list[bytes]:
     return [encode_update(rng.normal(size=N_PARAMETERS), CLAIMS) for _ in range(n_nodes)]
 
 
-def keyed(n_nodes: int, profile: Profile = "seeded", enrolled_key_bits: int = 256, **options: Any) -> Authenticator:
+def keyed(n_nodes: int, profile: Profile = "qkd_seeded", enrolled_key_bits: int = 256, **options: Any) -> Authenticator:
     epoch = epoch_hash(n_nodes=n_nodes, tolerated_byzantine=max_tolerated(n_nodes), profile=profile, start_digest=THETA)
     pools = KeyPools(n_nodes, enrolled_key_bits=enrolled_key_bits, seed=5)
     return Authenticator(pools, profile=profile, epoch=epoch, **options)
@@ -249,7 +249,7 @@ def test_unusable_updates_are_refused_by_all_and_not_delivered() -> None:
 
 def test_one_time_pads_run_out_and_are_counted() -> None:
     # Nine pads a direction and pair: three frames a round last for three rounds.
-    authenticator = keyed(4, "one_time", enrolled_key_bits=256 + 18 * 128)
+    authenticator = keyed(4, "its128", enrolled_key_bits=256 + 18 * 128)
     for training_round in (1, 2, 3):
         outcome = run(4, authenticator=authenticator, training_round=training_round)
         assert outcome.values == tuple(updates(4))

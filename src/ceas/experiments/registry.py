@@ -194,8 +194,10 @@ TOPOLOGIES = {
     "file": "ceas.network:load_topology",
 }
 AUTHENTICATION_PROFILES = {
-    "seeded": "ceas.authentication.profiles:SeededKeys",
-    "one_time": "ceas.authentication.profiles:OneTimeKeys",
+    "its128": "ceas.authentication.profiles:OneTimePads",
+    "its64": "ceas.authentication.profiles:OneTimePads",
+    "qkd_seeded": "ceas.authentication.profiles:RefreshedSeeds",
+    "ml_dsa": "ceas.authentication.profiles:Signatures",
 }
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
 BENCHMARKS = {

@@ -32,7 +32,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ceas.authentication import HEADER_BYTES, TAG_BYTES, Authenticator, Rejected
+from ceas.authentication import Authenticator, Rejected
 from ceas.consensus import (
     DIGEST_BYTES,
     Broadcast,
@@ -291,7 +291,7 @@ def _shortened(
         elapsed_ns=exchange.elapsed_ns,
         message_delays=exchange.message_delays,
         frames=frames,
-        bytes_sent=(n_nodes - 1) * bodies + frames * (HEADER_BYTES + TAG_BYTES),
+        bytes_sent=(n_nodes - 1) * bodies + frames * authenticator.overhead_bytes,
         starved_frames=0,
         starved_links=0,
         rejected_frames={},

@@ -49,6 +49,9 @@ class SecurityParameters:
         profile: Authentication profile.
         enrolled_key_bits: Key that every pair of nodes shares before training (bits).
         reseed_rounds: Training rounds between two refreshments of a link's seed.
+        reserve_rounds: Rounds of control frames whose key bulk frames leave on a link.
+        frame_quota: Frames on one direction of a link in a round.
+        remember_signatures: Whether a signed broadcast is verified once in the process.
         key_rate: `asymptotic` credits every pair at once, `finite` blocks of pairs by the finite-key formula.
         block_pairs: Pairs of a block, for `finite`.
         security_parameter: Epsilon of each block's key, for `finite`.
@@ -61,6 +64,9 @@ class SecurityParameters:
     profile: Profile
     enrolled_key_bits: int
     reseed_rounds: int
+    reserve_rounds: int = 3
+    frame_quota: int = 1024
+    remember_signatures: bool = False
     key_rate: Literal["asymptotic", "finite"] = "asymptotic"
     block_pairs: int = 100_000
     security_parameter: float = 1e-10
@@ -170,6 +176,9 @@ class LiveSource:
             profile=security.profile,
             links=zip(links.node_a.tolist(), links.node_b.tolist(), strict=True),
             reseed_rounds=security.reseed_rounds,
+            reserve_rounds=security.reserve_rounds,
+            frame_quota=security.frame_quota,
+            remember_signatures=security.remember_signatures,
             epoch=epoch_hash(
                 n_nodes=n_nodes,
                 tolerated_byzantine=security.tolerated_byzantine,
