@@ -15,9 +15,9 @@ counted, and leaves the state as it was, except that a bad tag is remembered:
 6. After 16 bad tags (4 under `its64`) the receiver closes the link: it neither accepts from that peer nor sends to it
    any more.
 
-Rules of a sender: it sends nothing over a closed link, nothing beyond the quota, and nothing without key for it. A frame
-of the class `bulk` (updates, and values that were asked for) also leaves key for `reserve_rounds` training rounds of
-frames of the class `control` (votes, proposals of sets, decisions, view changes, echoes, readies) on its direction.
+Rules of a sender: it sends nothing over a closed link, nothing beyond the quota, and nothing without key for it. A
+frame of the class `bulk` (updates, and values that were asked for) also leaves key for `reserve_rounds` training rounds
+of frames of the class `control` (votes, proposals of sets, decisions, view changes, echoes, readies) on its direction.
 """
 
 from collections import Counter
@@ -41,7 +41,6 @@ from ceas.authentication.codec import (
 )
 from ceas.authentication.keys import KeyPools
 from ceas.authentication.profiles import (
-    PROFILES,
     OneTimePads,
     Profile,
     RefreshedSeeds,

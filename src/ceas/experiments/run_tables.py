@@ -188,9 +188,7 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "longest_frame_bytes": totals.longest_frame_bytes,
             # One attempt, and any of all attempts that closing links allow; see docs/keys.md for what comes on top.
             "forgery_bound_per_attempt": forgery_bound(totals.longest_frame_bytes, scenario.authentication.profile),
-            "forgery_bound": run_forgery_bound(
-                n_nodes, totals.longest_frame_bytes, scenario.authentication.profile
-            ),
+            "forgery_bound": run_forgery_bound(n_nodes, totals.longest_frame_bytes, scenario.authentication.profile),
         },
         "consensus": {
             "protocol": "Bracha reliable broadcast",

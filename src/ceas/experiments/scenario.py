@@ -116,7 +116,7 @@ class Scenario(Section):
         return content_hash(_without_file_location(document))
 
     def _name_as_before(self, section: dict[str, Any]) -> None:
-        """Write the section on authentication as it was before it had some keys and names, where they change nothing."""
+        """Write the section on authentication as before it had some keys and names, where they change nothing."""
         section["profile"] = _FORMER_PROFILES.get(section["profile"], section["profile"])
         for key in ("reserve_rounds", "frame_quota", "remember_signatures"):
             if section[key] == AuthenticationSection.model_fields[key].default:
