@@ -61,7 +61,9 @@ def sent(authenticator: Authenticator, source: int = 0, destination: int = 1, bo
 
 def state_of(authenticator: Authenticator) -> dict[str, list[Any]]:
     arrays = authenticator.to_arrays()
-    return {name: array.tolist() for name, array in arrays.items() if name not in ("rejections", "bad_tags", "tag_checks")}
+    return {
+        name: array.tolist() for name, array in arrays.items() if name not in ("rejections", "bad_tags", "tag_checks")
+    }
 
 
 def assert_rejected(

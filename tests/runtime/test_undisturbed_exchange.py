@@ -83,7 +83,7 @@ def timing_of(kind: str, n_nodes: int, seed: int) -> MessageTiming:
     n_nodes=st.integers(2, 13),
     tolerated=st.integers(0, 4),
     kind=st.sampled_from(["plane", "ring", "no metric"]),
-    profile=st.sampled_from(["qkd_seeded", "its128"]),
+    profile=st.sampled_from(["its128", "its64", "qkd_seeded", "ml_dsa"]),
     enrolled_blocks=st.integers(2, 30),
     n_byzantine=st.integers(0, 4),
     seed=st.integers(0, 10_000),
@@ -176,7 +176,8 @@ def test_nobody_delivers_where_all_are_malicious() -> None:
 
 def test_jitter_hooks_and_closed_links_take_frames() -> None:
     jittery = message_timing(np.full((4, 4), 1e-3), processing_delay_s=1e-4, jitter_s=1e-4)
-    assert not exchanged(keyed(4, "qkd_seeded", 256), jittery, training_round=0, tolerated=1, may_shorten=True).is_shortened
+    authenticator = keyed(4, "qkd_seeded", 256)
+    assert not exchanged(authenticator, jittery, training_round=0, tolerated=1, may_shorten=True).is_shortened
 
     def pass_on(outbox: list[Outgoing], node: int) -> list[Outgoing]:
         return outbox

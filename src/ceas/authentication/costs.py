@@ -26,7 +26,7 @@ LAYOUTS: Final[Mapping[str, str]] = MappingProxyType(
         "message": "a tag for every protocol message",
         "step": "a tag for every step, with all messages of the step in one frame: what the protocol sends",
         "joined": "the same, with a round's decision in the frame of the next update",
-        "short": "as joined, with the six steps of a fast path: update, echo, and four of vote and decision",
+        "short": "as joined, with five steps: update, echo, three votes, as fast paths might; there is no code for it",
         "round": "one tag a direction for all of a round, checked when it is over: too late to agree within it",
     }
 )

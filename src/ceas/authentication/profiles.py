@@ -244,7 +244,7 @@ class OneTimePads:
         pads = np.triu(filled, 1) + np.triu(filled, 1).T - _HASH_KEY_BITS
         is_second = np.tril(np.ones((n, n), dtype=np.int64), -1)  # source > destination
         held = (pads // self._bits - is_second + 1) // 2
-        return np.maximum(held - sequences, 0)
+        return np.asarray(np.maximum(held - sequences, 0), dtype=np.int64)
 
     def _first_bit(self, source: int, destination: int, sequence: int) -> int:
         return _HASH_KEY_BITS + self._bits * (2 * sequence + (source > destination))

@@ -201,6 +201,7 @@ AUTHENTICATION_PROFILES = {
 }
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
 BENCHMARKS = {
+    "authentication": "ceas.experiments.benchmark_authentication:benchmark",
     "learning": "ceas.experiments.benchmark_learning:benchmark",
     "network": "ceas.experiments.benchmark_network:benchmark",
     "reference": "ceas.experiments.benchmark_reference:benchmark",
