@@ -9,12 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ceas.authentication import Accepted, Authenticator, KeyPools, Profile, Rejected, RejectionReason, forgery_bound
+from ceas.authentication import (
+    PROFILES as PROFILE_FACTS,
+)
+from ceas.authentication import (
+    Accepted,
+    Authenticator,
+    KeyPools,
+    Profile,
+    Rejected,
+    RejectionReason,
+    forgery_bound,
+)
 from ceas.authentication.codec import HEADER_BYTES
 from ceas.errors import DomainError
 
 EPOCH = hashlib.sha256(b"test").digest()
-PROFILES: tuple[Profile, ...] = ("seeded", "one_time")
+PROFILES: tuple[Profile, ...] = ("its128", "its64", "qkd_seeded", "ml_dsa")
+TAG_BYTES = {name: facts.tag_bytes for name, facts in PROFILE_FACTS.items()}
 
 
 def poly1305(key: bytes, message: bytes) -> bytes:
@@ -28,7 +40,7 @@ def poly1305(key: bytes, message: bytes) -> bytes:
 
 
 def make(
-    profile: Profile = "seeded",
+    profile: Profile = "qkd_seeded",
     *,
     n_nodes: int = 4,
     enrolled_key_bits: int = 4096,
@@ -49,7 +61,9 @@ def sent(authenticator: Authenticator, source: int = 0, destination: int = 1, bo
 
 def state_of(authenticator: Authenticator) -> dict[str, list[Any]]:
     arrays = authenticator.to_arrays()
-    return {name: array.tolist() for name, array in arrays.items() if name not in ("rejections", "bad_tags")}
+    return {
+        name: array.tolist() for name, array in arrays.items() if name not in ("rejections", "bad_tags", "tag_checks")
+    }
 
 
 def assert_rejected(
@@ -77,7 +91,7 @@ def test_oracle_agrees_with_rfc_8439_appendix_a3_wrap_around() -> None:
 
 
 def test_seeded_tag_is_poly1305_under_the_documented_key() -> None:
-    authenticator = make("seeded")
+    authenticator = make("qkd_seeded")
     pools = authenticator.pools
     pair = pools.pair_index(0, 2)
     enrolled = pools.block(pair, 0) + pools.block(pair, 1)
@@ -91,7 +105,7 @@ def test_seeded_tag_is_poly1305_under_the_documented_key() -> None:
 
 
 def test_one_time_tag_is_poly1305_under_r_of_the_direction_and_a_fresh_block() -> None:
-    authenticator = make("one_time")
+    authenticator = make("its128")
     pools = authenticator.pools
     pair = pools.pair_index(0, 2)
     for source, destination, direction in ((0, 2, 0), (2, 0, 1)):
@@ -113,16 +127,23 @@ def test_frames_arrive_in_any_order_once(profile: Profile) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_flipped_bit_is_rejected_and_the_true_frame_still_accepted(profile: Profile) -> None:
-    wire = sent(make(profile), body=b"four")
-    for bit in range(8 * len(wire)):
-        authenticator = make(profile)  # a fresh link, for it closes after 16 bad tags
-        assert sent(authenticator, body=b"four") == wire
+    authenticator = make(profile)
+    fresh = authenticator.to_arrays()
+    wire = sent(authenticator, body=b"four")
+    sent_once = authenticator.to_arrays()
+    # Of a signature of 2,420 bytes every 37th bit.
+    bits = [bit for bit in range(8 * len(wire)) if bit < 8 * (HEADER_BYTES + 4 + 16) or bit % 37 == 0]
+    for bit in bits:
+        authenticator.load(sent_once)  # a link without bad tags, for it closes after some
         flipped = bytearray(wire)
         flipped[bit // 8] ^= 1 << bit % 8
         before = state_of(authenticator)
         assert isinstance(authenticator.verify(1, 0, bytes(flipped)), Rejected), bit
         assert state_of(authenticator) == before
         assert authenticator.verify(1, 0, wire) == Accepted(2, b"four")
+    authenticator.load(fresh)
+    if profile != "ml_dsa":  # whose signatures are drawn
+        assert sent(authenticator, body=b"four") == wire
 
 
 def test_reflected_and_misdirected_frames_are_rejected() -> None:
@@ -138,11 +159,11 @@ def test_directions_have_different_keys(profile: Profile) -> None:
     authenticator = make(profile)
     there, back = sent(authenticator, 0, 1), sent(authenticator, 1, 0)
     # The same header, body and sequence with the other direction's tag: only the key tells them apart.
-    route = back[:HEADER_BYTES] + b"body"
-    oracle_key_reuse = there[:-16]
-    assert there[-16:] != back[-16:]
-    assert_rejected(authenticator, RejectionReason.BAD_TAG, oracle_key_reuse + back[-16:])
-    assert_rejected(authenticator, RejectionReason.BAD_TAG, route + there[-16:], at=0, on=1)
+    size = TAG_BYTES[profile]
+    assert there[:-size] == authenticator._routes[1] + there[37:-size]
+    assert there[-size:] != back[-size:]
+    assert_rejected(authenticator, RejectionReason.BAD_TAG, there[:-size] + back[-size:])
+    assert_rejected(authenticator, RejectionReason.BAD_TAG, back[:-size] + there[-size:], at=0, on=1)
 
 
 def test_source_forged_with_own_key_is_rejected() -> None:
@@ -219,7 +240,7 @@ def test_replay_window_accepts_what_a_set_with_a_horizon_accepts(order: list[int
 
 
 def test_one_time_frames_starve_when_the_pool_is_empty_and_resume_when_it_fills() -> None:
-    authenticator = make("one_time", enrolled_key_bits=256 + 5 * 128)
+    authenticator = make("its128", enrolled_key_bits=256 + 5 * 128)
     wires = [authenticator.authenticate(0, 1, 2, b"") for _ in range(5)]
     back = [authenticator.authenticate(1, 0, 2, b"") for _ in range(5)]
     # Five blocks: positions 0, 2, 4 serve one direction and 1, 3 the other.
@@ -237,7 +258,7 @@ def test_one_time_frames_starve_when_the_pool_is_empty_and_resume_when_it_fills(
 
 
 def test_one_time_frame_with_a_sequence_beyond_the_pool_has_no_key() -> None:
-    authenticator = make("one_time", enrolled_key_bits=256 + 128)
+    authenticator = make("its128", enrolled_key_bits=256 + 128)
     wire = sent(authenticator)
     ahead = bytearray(wire)
     ahead[44] = 9  # last byte of the sequence number
@@ -245,7 +266,7 @@ def test_one_time_frame_with_a_sequence_beyond_the_pool_has_no_key() -> None:
 
 
 def test_one_time_never_uses_a_block_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    authenticator = make("one_time", enrolled_key_bits=256 + 40 * 128)
+    authenticator = make("its128", enrolled_key_bits=256 + 40 * 128)
     used: list[tuple[int, int]] = []
     block = KeyPools.block
 
@@ -266,7 +287,7 @@ def test_one_time_never_uses_a_block_twice(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_seeded_links_reseed_when_due_and_pay_256_bits() -> None:
-    authenticator = make("seeded", enrolled_key_bits=256, links=[(0, 1), (2, 1)], reseed_rounds=3)
+    authenticator = make("qkd_seeded", enrolled_key_bits=256, links=[(0, 1), (2, 1)], reseed_rounds=3)
     consumed = authenticator.pools.consumed_bits
     assert consumed.sum() == 6 * 256
     authenticator.pools.deposit([0, 1], [1, 2], [300, 200], [300.0, 200.0])
@@ -285,9 +306,9 @@ def test_seeded_links_reseed_when_due_and_pay_256_bits() -> None:
 
 
 def test_a_refreshed_seed_depends_on_the_fresh_bits_and_a_starved_one_ratchets() -> None:
-    rich, poor = (make("seeded", enrolled_key_bits=256, links=[(0, 1)], reseed_rounds=2) for _ in range(2))
+    rich, poor = (make("qkd_seeded", enrolled_key_bits=256, links=[(0, 1)], reseed_rounds=2) for _ in range(2))
     rich.pools.deposit([0], [1], [256], [256.0])
-    seeds = [(a._keys.to_array()[0].tobytes(), a.begin_round(2), a._keys.to_array()[0].tobytes()) for a in (rich, poor)]
+    seeds = [(a._tags.to_array()[0].tobytes(), a.begin_round(2), a._tags.to_array()[0].tobytes()) for a in (rich, poor)]
     assert seeds[0][0] == seeds[1][0]
     assert seeds[0][1] == ()
     assert seeds[1][1] == (1,)
@@ -301,11 +322,11 @@ def test_a_refreshed_seed_depends_on_the_fresh_bits_and_a_starved_one_ratchets()
 
 
 def test_seeded_never_repeats_a_frame_key() -> None:
-    authenticator = make("seeded")
+    authenticator = make("qkd_seeded")
     keys = []
     for training_round in range(2, 6):
         authenticator.begin_round(training_round)
-        keys += [authenticator._keys.frame_key(s, d, k) for s in range(4) for d in range(4) if s != d for k in range(5)]
+        keys += [authenticator._tags.frame_key(s, d, k) for s in range(4) for d in range(4) if s != d for k in range(5)]
     assert len(set(keys)) == len(keys) == 4 * 12 * 5
 
 
@@ -324,7 +345,7 @@ def test_broadcast_is_a_frame_for_every_other_node() -> None:
 
 @pytest.mark.parametrize("profile", PROFILES)
 def test_a_restored_authenticator_goes_on_exactly(profile: Profile) -> None:
-    options: dict[str, Any] = {"links": [(0, 1)], "reseed_rounds": 2} if profile == "seeded" else {}
+    options: dict[str, Any] = {"links": [(0, 1)], "reseed_rounds": 2} if profile == "qkd_seeded" else {}
     first = make(profile, **options)
     first.pools.deposit([0], [1], [700], [690.0])
     wires = [sent(first) for _ in range(3)]
@@ -336,27 +357,31 @@ def test_a_restored_authenticator_goes_on_exactly(profile: Profile) -> None:
     for authenticator in (first, second):
         authenticator.begin_round(2)
     assert first.account() == second.account()
-    assert sent(first) == sent(second)
+    size = TAG_BYTES[profile] if profile == "ml_dsa" else 0  # signatures are drawn
+    assert sent(first)[: -size or None] == sent(second)[: -size or None]
     assert {k: v.tolist() for k, v in first.to_arrays().items()} == {
         k: v.tolist() for k, v in second.to_arrays().items()
     }
 
 
 def test_account_names_the_profile_and_the_bound_of_the_longest_frame() -> None:
-    authenticator = make("one_time", enrolled_key_bits=4096)
+    authenticator = make("its128", enrolled_key_bits=4096)
     sent(authenticator, body=b"x" * 946)
     sent(authenticator, body=b"")
     account = authenticator.account()
-    assert account.profile == "one_time"
+    assert account.profile == "its128"
     assert account.security == "information-theoretic"
-    assert make("seeded").account().security.startswith("computational")
-    assert account.forgery_bound == forgery_bound(1000) == 8 * 63 / 2**106
+    assert make("qkd_seeded").account().security.startswith("computational")
+    assert account.forgery_bound == forgery_bound(1000, "its128") == 8 * 63 / 2**106
+    assert account.attempts == 12 * 16
+    assert account.forgery_bound_of_all == 12 * 16 * 8 * 63 / 2**106
     assert account.enrolled_key_bits == 6 * 4096
 
 
 @pytest.mark.parametrize(("frame_bytes", "log2_bound"), [(64, -101), (4096, -95), (80_000, -90.71), (1_048_576, -87)])
 def test_forgery_bounds_of_typical_frames(frame_bytes: int, log2_bound: float) -> None:
-    assert np.log2(forgery_bound(frame_bytes)) == pytest.approx(log2_bound, abs=0.01)
+    for profile in ("its128", "qkd_seeded"):
+        assert np.log2(forgery_bound(frame_bytes, profile)) == pytest.approx(log2_bound, abs=0.01)
 
 
 def test_bad_arguments_are_refused() -> None:
@@ -368,4 +393,10 @@ def test_bad_arguments_are_refused() -> None:
     with pytest.raises(DomainError, match="reseed_rounds"):
         Authenticator(pools, epoch=EPOCH, reseed_rounds=0)
     with pytest.raises(DomainError, match="frame_bytes"):
-        forgery_bound(-1)
+        forgery_bound(-1, "its128")
+    with pytest.raises(DomainError, match="its128, its64, qkd_seeded, ml_dsa, but is one_time"):
+        forgery_bound(1, "one_time")  # type: ignore[arg-type]
+    with pytest.raises(DomainError, match="reserve_rounds"):
+        Authenticator(pools, epoch=EPOCH, reserve_rounds=-1)
+    with pytest.raises(DomainError, match="frame_quota"):
+        Authenticator(pools, epoch=EPOCH, frame_quota=0)

@@ -11,17 +11,18 @@ from ceas.authentication import (
     Authenticator,
     FiniteKey,
     KeyPools,
+    Profile,
     epoch_hash,
     forgery_bound,
     key_cost,
     run_forgery_bound,
 )
-from ceas.authentication.authenticator import ALARM_BAD_TAGS
-from ceas.authentication.costs import BROADCAST_FRAMES, CostedProfile, KeyCost
+from ceas.authentication.costs import BROADCAST_FRAMES, LAYOUTS, KeyCost, layout_frames
 from ceas.errors import DomainError
 from ceas.runtime.message_network import message_timing, run_consensus
 
-PROFILES: tuple[CostedProfile, ...] = ("its128", "its64", "seeded")
+ALL: tuple[Profile, ...] = ("its128", "its64", "qkd_seeded", "ml_dsa")
+OF_KEY = ALL[:3]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "keys.md"
 
 
@@ -32,8 +33,12 @@ def accept_all(value: bytes, proposer: int) -> None:
 def table_row(cost: KeyCost, n_nodes: int, frames: int) -> str:
     """Return a row of the document; pairs to three digits, rounded to nearest."""
     cells = [str(n_nodes), str(cost.n_links), str(frames), f"`{cost.profile}`", f"{cost.bits_per_link:g}"]
-    cells += [f"{cost.bits:,.0f}", f"{float(f'{cost.pairs:.3g}'):,.0f}", f"{float(f'{cost.pairs_in_blocks:.3g}'):,.0f}"]
-    return f"| {' | '.join(cells)} |"
+    cells += [f"{cost.bits:,.0f}", three_digits(cost.pairs), three_digits(cost.pairs_in_blocks)]
+    return f"| {' | '.join([*cells, f'{cost.tag_bytes:,.0f}'])} |"
+
+
+def three_digits(number: float) -> str:
+    return f"{float(f'{number:.3g}'):,.0f}"
 
 
 def table_rows() -> list[str]:
@@ -41,9 +46,48 @@ def table_rows() -> list[str]:
         table_row(key_cost(profile, n, frames_per_link=frames), n, frames)
         for n in (4, 10, 50, 100)
         for frames in (BROADCAST_FRAMES, 16)
-        for profile in PROFILES
-        if profile != "seeded" or frames == BROADCAST_FRAMES
+        for profile in ALL
     ]
+
+
+def layout_rows() -> list[str]:
+    rows = []
+    for n_nodes in (4, 10, 50, 100):
+        for layout in LAYOUTS:
+            frames = layout_frames(layout, n_nodes)
+            cells = [str(n_nodes), layout, f"{frames:.4g}"]
+            for profile in ("its128", "its64"):
+                cost = key_cost(profile, n_nodes, frames_per_link=frames)
+                cells += [f"{cost.bits:,.0f}", three_digits(cost.pairs), three_digits(cost.pairs_in_blocks)]
+            rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def test_the_document_s_table_of_layouts_is_what_the_function_gives() -> None:
+    text = DOCUMENT.read_text("utf-8")
+    found = re.findall(r"^\| \d+ \| (?:message|step|joined|short|round) \|.*\|$", text, re.MULTILINE)
+    assert found == layout_rows()
+
+
+def test_layouts_count_the_messages_of_the_protocol() -> None:
+    """Totals of the protocol written out: n (n - 1) for a broadcast by all, n - 1 for one by the leader."""
+    for n, messages, frames in ((4, 171, 99), (10, 2349, 729), (50, 259_749, 19_649), (100, 2_039_499, 79_299)):
+        links = n * (n - 1) / 2
+        assert layout_frames("message", n) * links == pytest.approx(messages)
+        assert layout_frames("step", n) * links == pytest.approx(frames)
+        found = [layout_frames(layout, n) for layout in LAYOUTS]
+        assert found == sorted(found, reverse=True)
+    with pytest.raises(DomainError, match="layout"):
+        layout_frames("none", 4)
+    with pytest.raises(DomainError, match="n_nodes"):
+        layout_frames("step", 3)
+
+
+def test_signatures_cost_bytes_and_no_key() -> None:
+    cost = key_cost("ml_dsa", 10, fidelity=0.3)
+    assert (cost.bits, cost.pairs, cost.pairs_in_blocks) == (0, 0, 0)
+    assert cost.tag_bytes == 45 * 6 * 2420
+    assert [key_cost(profile, 10).tag_bytes_per_link for profile in ALL] == [96, 48, 96, 6 * 2420]
 
 
 def test_the_document_s_table_is_what_the_function_gives() -> None:
@@ -51,13 +95,14 @@ def test_the_document_s_table_is_what_the_function_gives() -> None:
     assert found == table_rows()
 
 
+@pytest.mark.parametrize("profile", ["its128", "its64"])
 @pytest.mark.parametrize("n_nodes", [4, 10])
-def test_a_broadcast_uses_what_the_account_says(n_nodes: int) -> None:
+def test_a_broadcast_uses_what_the_account_says(n_nodes: int, profile: Profile) -> None:
     """One round with real frames and real tags, and none of it shortened."""
     authenticator = Authenticator(
         KeyPools(n_nodes, enrolled_key_bits=4096, seed=0),
-        profile="one_time",
-        epoch=epoch_hash(n_nodes=n_nodes, tolerated_byzantine=1, profile="one_time", start_digest=bytes(32)),
+        profile=profile,
+        epoch=epoch_hash(n_nodes=n_nodes, tolerated_byzantine=1, profile=profile, start_digest=bytes(32)),
     )
     before = authenticator.pools.consumed_bits.copy()
     outcome = run_consensus(
@@ -71,7 +116,7 @@ def test_a_broadcast_uses_what_the_account_says(n_nodes: int) -> None:
         seed=0,
     )
     used = authenticator.pools.consumed_bits - before
-    cost = key_cost("its128", n_nodes)
+    cost = key_cost(profile, n_nodes)
     assert set(used[used > 0].tolist()) == {cost.bits_per_link}
     assert int(used.sum()) == cost.bits
     assert outcome.frames == cost.n_links * BROADCAST_FRAMES
@@ -84,11 +129,11 @@ def test_figures_of_the_specification() -> None:
     assert 100 * cost.bits == 250_880_000
     assert 100 * cost.pairs == pytest.approx(250_880_000 / 0.5783, rel=1e-3)
     assert key_cost("its64", 50, frames_per_link=16).bits_per_link == 1024
-    assert 10 * key_cost("seeded", 4).bits_per_link == 256
+    assert 10 * key_cost("qkd_seeded", 4).bits_per_link == 256
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_blocks_cost_more_and_bad_pairs_give_nothing(profile: CostedProfile) -> None:
+@pytest.mark.parametrize("profile", OF_KEY)
+def test_blocks_cost_more_and_bad_pairs_give_nothing(profile: Profile) -> None:
     cost = key_cost(profile, 10)
     assert cost.pairs_in_blocks > cost.pairs > cost.bits
     for fidelity in (0.25, 0.8349):
@@ -99,9 +144,12 @@ def test_blocks_cost_more_and_bad_pairs_give_nothing(profile: CostedProfile) -> 
 
 
 def test_the_bound_of_a_run_adds_all_attempts() -> None:
-    assert run_forgery_bound(50, 4096) == 50 * 49 * ALARM_BAD_TAGS * forgery_bound(4096)
-    assert run_forgery_bound(50, 4096) == pytest.approx(2450 * 16 * 8 * 256 / 2**106)
-    assert run_forgery_bound(60_000, 1 << 90) == 1.0
+    for profile in ("its128", "qkd_seeded"):
+        assert run_forgery_bound(50, 4096, profile) == 50 * 49 * 16 * forgery_bound(4096, profile)
+        assert run_forgery_bound(50, 4096, profile) == pytest.approx(2450 * 16 * 8 * 256 / 2**106)
+    assert run_forgery_bound(50, 4096, "its64") == 50 * 49 * 4 * forgery_bound(4096, "its64")
+    assert run_forgery_bound(50, 4096, "ml_dsa") is None
+    assert run_forgery_bound(60_000, 1 << 90, "its128") == 1.0
 
 
 @pytest.mark.parametrize(
@@ -112,7 +160,7 @@ def test_impossible_questions_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(DomainError, match=next(iter(arguments))):
         key_cost(**({"profile": "its128", "n_nodes": 4} | arguments))  # type: ignore[arg-type]
     with pytest.raises(DomainError):
-        run_forgery_bound(1, 10)
+        run_forgery_bound(1, 10, "its128")
 
 
 def test_the_document_s_table_of_blocks_is_what_the_formula_gives() -> None:

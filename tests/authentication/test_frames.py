@@ -62,10 +62,10 @@ def test_truncated_and_extended_frames_are_rejected(frame: Frame, data: st.DataO
 
 
 @pytest.mark.parametrize(
-    "change", [{"n_nodes": 5}, {"tolerated_byzantine": 0}, {"profile": "one_time"}, {"start_digest": b"y"}]
+    "change", [{"n_nodes": 5}, {"tolerated_byzantine": 0}, {"profile": "its128"}, {"start_digest": b"y"}]
 )
 def test_epoch_hash_depends_on_every_argument(change: dict[str, object]) -> None:
-    base: dict[str, object] = {"n_nodes": 4, "tolerated_byzantine": 1, "profile": "seeded", "start_digest": b"x"}
+    base: dict[str, object] = {"n_nodes": 4, "tolerated_byzantine": 1, "profile": "qkd_seeded", "start_digest": b"x"}
     first, second = epoch_hash(**base), epoch_hash(**(base | change))  # type: ignore[arg-type]
     assert len(first) == 32
     assert first != second

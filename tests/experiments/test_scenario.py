@@ -153,12 +153,15 @@ parameters = {}
 placement = "random"
 nodes = []
 [authentication]
-profile = "seeded"
+profile = "qkd_seeded"
 enrolled_key_bits = 8192
 reseed_rounds = 10
 key_rate = "asymptotic"
 block_pairs = 100000
 security_parameter = 1e-10
+reserve_rounds = 3
+frame_quota = 1024
+remember_signatures = false
 [consensus]
 tolerated_byzantine = 3
 processing_delay_s = 1e-3
@@ -292,9 +295,12 @@ CHANGES = {
     "aggregation.root_samples": ["aggregation.root_samples=30"],
     "byzantine.placement": ["byzantine.placement=best"],
     "byzantine.nodes": ["byzantine.nodes=[0, 9]"],
-    "authentication.profile": ["authentication.profile=one_time"],
+    "authentication.profile": ["authentication.profile=its64"],
     "authentication.enrolled_key_bits": ["authentication.enrolled_key_bits=0"],
     "authentication.reseed_rounds": ["authentication.reseed_rounds=1"],
+    "authentication.reserve_rounds": ["authentication.reserve_rounds=0"],
+    "authentication.frame_quota": ["authentication.frame_quota=64"],
+    "authentication.remember_signatures": ["authentication.remember_signatures=true"],
     "authentication.key_rate": ["authentication.key_rate=finite"],
     "authentication.block_pairs": ["authentication.key_rate=finite", "authentication.block_pairs=5000"],
     "authentication.security_parameter": [

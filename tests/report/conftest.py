@@ -207,7 +207,7 @@ def result_document(rounds: dict[str, Any], scenario_name: str) -> dict[str, Any
         "gradient_variance": 0.0025,
         "gradient_alignment": 0.9,
         "key_bits": {"generated": 16_200.0, "over_routes": 0, "consumed": 15_000.0, "enrolled": 17_408.0},
-        "authentication": {"profile": "seeded", "starved_frames": 300, "starved_links": 7, "rejected_frames": 96},
+        "authentication": {"profile": "qkd_seeded", "starved_frames": 300, "starved_links": 7, "rejected_frames": 96},
         "consensus": {
             "protocol": "TetraBFT",
             "timing": "partially synchronous",
@@ -217,6 +217,7 @@ def result_document(rounds: dict[str, Any], scenario_name: str) -> dict[str, Any
             "most_views": 2,
             "rounds_unconcluded": 0,
             "rounds_late": 0,
+            "rounds_paused": 0,
         },
         "byzantine": {
             "n": len(ATTACKERS),

@@ -49,7 +49,7 @@ def updates(n_nodes: int, seed: int = 0) -> list[bytes]:
     return [encode_update(rng.normal(size=N_PARAMETERS), CLAIMS) for _ in range(n_nodes)]
 
 
-def keyed(n_nodes: int, profile: Profile = "seeded", enrolled_key_bits: int = 256, **options: Any) -> Authenticator:
+def keyed(n_nodes: int, profile: Profile = "qkd_seeded", enrolled_key_bits: int = 256, **options: Any) -> Authenticator:
     epoch = epoch_hash(n_nodes=n_nodes, tolerated_byzantine=max_tolerated(n_nodes), profile=profile, start_digest=THETA)
     pools = KeyPools(n_nodes, enrolled_key_bits=enrolled_key_bits, seed=5)
     return Authenticator(pools, profile=profile, epoch=epoch, **options)
@@ -285,20 +285,41 @@ def test_unusable_updates_are_refused_by_all_and_not_delivered() -> None:
     assert outcome.rejected_frames == {UpdateRejection.OUT_OF_RANGE: 5, UpdateRejection.WRONG_LENGTH: 5}
 
 
-def test_one_time_pads_run_out_and_are_counted() -> None:
+def test_a_round_without_key_is_paused_and_the_next_one_with_key_goes_on() -> None:
     # 26 pads a direction and pair: eight frames a round, nine of the leader, last for three rounds.
-    authenticator = keyed(4, "one_time", enrolled_key_bits=256 + 52 * 128)
+    authenticator = keyed(4, "its128", enrolled_key_bits=256 + 52 * 128, reserve_rounds=0)
     for training_round in (1, 2, 3):
         outcome = run(4, authenticator=authenticator, training_round=training_round)
         assert outcome.values == tuple(updates(4))
         assert outcome.starved_frames == 0
         assert outcome.key_bits_consumed == 128 * outcome.frames == 128 * (12 * 8 + 3)
-    outcome = run(4, authenticator=authenticator, training_round=4)
-    # One or two pads are left on each direction: too few for a vote.
-    assert outcome.values == (None,) * 4
-    assert not outcome.is_concluded
-    assert 0 < outcome.frames <= 2 * 12
-    assert outcome.starved_frames > 0
+    for training_round in (4, 5):
+        outcome = run(4, authenticator=authenticator, training_round=training_round)
+        assert outcome.values == outcome.concluded == (None,) * 4
+        assert outcome.is_paused
+        assert not outcome.is_concluded
+        assert outcome.frames == outcome.key_bits_consumed == outcome.starved_frames == outcome.views == 0
+    # Three nodes that can talk to each other are a quorum of four.
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    authenticator.pools.deposit(*zip(*pairs, strict=True), [10_000] * 3, [10_000.0] * 3)
+    outcome = run(4, authenticator=authenticator, training_round=6)
+    # The fourth had a pad left for its update, and none for votes.
+    assert outcome.values == tuple(updates(4))
+    assert outcome.is_concluded
+    assert not outcome.is_paused
+    assert {node for node, values in enumerate(outcome.concluded) if values is not None} >= {0, 1, 2}
+
+
+def test_votes_go_on_where_updates_may_not_take_the_last_key() -> None:
+    """One node has too little key to send its update beside the reserve: the others conclude without it."""
+    authenticator = keyed(4, "its128", enrolled_key_bits=256)
+    pairs = [(a, b) for a in range(4) for b in range(a + 1, 4)]
+    # Blocks of both directions: the reserve is 24 frames each.
+    needed = [40 * 128 if 3 in pair else 400 * 128 for pair in pairs]
+    authenticator.pools.deposit(*zip(*pairs, strict=True), needed, [float(bits) for bits in needed])
+    outcome = run(4, authenticator=authenticator)
+    assert [value is not None for value in outcome.values] == [True, True, True, False]
+    assert outcome.is_concluded  # the fourth node too: it hears votes, and pulls nothing that it lacks key for
 
 
 def test_refreshed_seeds_are_paid_for_in_their_round() -> None:

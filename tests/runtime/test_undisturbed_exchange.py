@@ -61,6 +61,9 @@ def assert_same(shortened: ConsensusOutcome, framed: ConsensusOutcome, *authenti
             found, expected = getattr(shortened, field.name), getattr(framed, field.name)
             np.testing.assert_equal(found, expected, err_msg=field.name)
     first, second = (authenticator.to_arrays() for authenticator in authenticators)
+    # Signatures that were verified here are none of those of a network of real nodes, which come first.
+    for state in (first, second):
+        state["tag_checks"] = state["tag_checks"][:1]
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name], err_msg=name)
 
@@ -83,7 +86,7 @@ def timing_of(kind: str, n_nodes: int, seed: int) -> MessageTiming:
     n_nodes=st.integers(2, 13),
     tolerated=st.integers(0, 4),
     kind=st.sampled_from(["plane", "ring", "no metric"]),
-    profile=st.sampled_from(["seeded", "one_time"]),
+    profile=st.sampled_from(["its128", "its64", "qkd_seeded", "ml_dsa"]),
     enrolled_blocks=st.integers(2, 30),
     n_byzantine=st.integers(0, 4),
     seed=st.integers(0, 10_000),
@@ -113,7 +116,7 @@ def test_outcome_and_keys_are_those_of_the_frames(  # noqa: PLR0917 - hypothesis
 
 @pytest.mark.parametrize("kind", ["plane", "ring"])
 def test_rounds_on_fibre_with_key_for_all_frames_are_shortened(kind: str) -> None:
-    authenticator = keyed(16, "seeded", 256)
+    authenticator = keyed(16, "qkd_seeded", 256)
     for training_round in range(3):
         outcome = exchanged(
             authenticator, timing_of(kind, 16, 1), training_round=training_round, tolerated=5, may_shorten=True
@@ -126,7 +129,7 @@ def test_a_value_that_honest_nodes_refuse_takes_frames() -> None:
     claims = Claims(shots=1, contraction=0.5, quantum_fisher=1.0)
     values = [encode_update(np.full(N_PARAMETERS, np.nan if node == 3 else 1.0), claims) for node in range(7)]
     outcomes = []
-    authenticators = [keyed(7, "seeded", 256) for _ in range(2)]
+    authenticators = [keyed(7, "qkd_seeded", 256) for _ in range(2)]
     for authenticator, may_shorten in zip(authenticators, (True, False), strict=True):
         outcomes.append(
             exchanged(authenticator, timing, training_round=0, tolerated=2, values=values, may_shorten=may_shorten)
@@ -141,7 +144,7 @@ def test_a_value_that_comes_after_its_decision_takes_frames() -> None:
     delay_s: NDArray[np.float64] = np.full((7, 7), 1e-3)
     delay_s[0, 6] = 1.0
     timing = message_timing(delay_s, processing_delay_s=1e-4)
-    shortening, framing = (keyed(7, "seeded", 256) for _ in range(2))
+    shortening, framing = (keyed(7, "qkd_seeded", 256) for _ in range(2))
     outcome = exchanged(shortening, timing, training_round=0, tolerated=2, may_shorten=True)
     assert not outcome.is_shortened
     framed = exchanged(framing, timing, training_round=0, tolerated=2, may_shorten=False)
@@ -153,19 +156,19 @@ def test_timers_that_expire_before_the_slowest_frame_take_frames() -> None:
     delay_ns[6, :6] = 3_000_000
     for tick_ns in (1_000_001, 3_000_000):
         timing = MessageTiming(delay_ns=delay_ns, jitter_ns=0, tick_ns=tick_ns)
-        shortening, framing = (keyed(7, "seeded", 256) for _ in range(2))
+        shortening, framing = (keyed(7, "qkd_seeded", 256) for _ in range(2))
         outcome = exchanged(shortening, timing, training_round=0, tolerated=2, may_shorten=True)
         assert not outcome.is_shortened
         framed = exchanged(framing, timing, training_round=0, tolerated=2, may_shorten=False)
         assert_same(outcome, framed, shortening, framing)
         assert framed.frames > 3 * 7 * 6  # votes left in parts
     timing = MessageTiming(delay_ns=delay_ns, jitter_ns=0, tick_ns=3_000_001)
-    assert exchanged(keyed(7, "seeded", 256), timing, training_round=0, tolerated=2, may_shorten=True).is_shortened
+    assert exchanged(keyed(7, "qkd_seeded", 256), timing, training_round=0, tolerated=2, may_shorten=True).is_shortened
 
 
 def test_nobody_delivers_where_all_are_malicious() -> None:
     timing, everybody = timing_of("ring", 4, 0), frozenset(range(4))
-    shortening, framing = (keyed(4, "seeded", 256) for _ in range(2))
+    shortening, framing = (keyed(4, "qkd_seeded", 256) for _ in range(2))
     outcomes = [
         exchanged(keys, timing, training_round=0, tolerated=1, byzantine=everybody, may_shorten=may_shorten)
         for keys, may_shorten in ((shortening, True), (framing, False))
@@ -176,7 +179,8 @@ def test_nobody_delivers_where_all_are_malicious() -> None:
 
 def test_jitter_hooks_and_closed_links_take_frames() -> None:
     jittery = message_timing(np.full((4, 4), 1e-3), processing_delay_s=1e-4, jitter_s=1e-4)
-    assert not exchanged(keyed(4, "seeded", 256), jittery, training_round=0, tolerated=1, may_shorten=True).is_shortened
+    authenticator = keyed(4, "qkd_seeded", 256)
+    assert not exchanged(authenticator, jittery, training_round=0, tolerated=1, may_shorten=True).is_shortened
 
     def pass_on(outbox: list[Outgoing], node: int) -> list[Outgoing]:
         return outbox
@@ -188,7 +192,7 @@ def test_jitter_hooks_and_closed_links_take_frames() -> None:
         training_round=0,
         parameter_digest=THETA,
         tolerated_byzantine=1,
-        authenticator=keyed(4, "seeded", 256),
+        authenticator=keyed(4, "qkd_seeded", 256),
         timing=timing,
         validate=validate,
         seed=3,
@@ -196,7 +200,7 @@ def test_jitter_hooks_and_closed_links_take_frames() -> None:
         may_shorten=True,
     )
     assert not outcome.is_shortened
-    closed = keyed(4, "seeded", 256)
+    closed = keyed(4, "qkd_seeded", 256)
     state = closed.to_arrays()
     state["bad_tags"][1] = 16  # node 1 no longer listens to node 0
     closed.load(state)

@@ -4,32 +4,34 @@ A frame has one encoding and one only, so that the tag binds every field. Layout
 
     version u8 | epoch_hash 32 bytes | source u16 | destination u16          the route, fixed for an epoch
     sequence u64 | training_round u32 | kind u8 | body_length u32            the stamp, new for every frame
-    body | tag 16 bytes
+    body | tag, of the profile's length
 
 The route is cached per ordered pair of nodes and the body is encoded once per broadcast: one destination then costs
-a stamp and two concatenations.
+a stamp and two concatenations. The destination `EVERYBODY` marks a broadcast whose one signature serves all receivers.
 """
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 __all__ = [
+    "EVERYBODY",
     "HEADER_BYTES",
     "PROTOCOL_VERSION",
-    "TAG_BYTES",
     "Frame",
     "Rejected",
     "RejectionReason",
     "decode_frame",
     "encode_frame",
     "epoch_hash",
+    "link_epoch",
 ]
 
 PROTOCOL_VERSION: Final = 1
-TAG_BYTES: Final = 16
+EVERYBODY: Final = 0xFFFF
 ROUTE: Final = struct.Struct(">B32sHH")
 STAMP: Final = struct.Struct(">QIBI")
 HEADER_BYTES: Final = ROUTE.size + STAMP.size
@@ -45,6 +47,7 @@ class RejectionReason(StrEnum):
     WRONG_DESTINATION = "wrong destination"
     WRONG_TRAINING_ROUND = "wrong training round"
     REPLAYED_SEQUENCE = "replayed or burnt sequence number"
+    OVER_QUOTA = "more frames than a peer may send in a training round"
     NO_KEY = "no key for this sequence number"
     BAD_TAG = "bad tag"
     LINK_CLOSED = "link closed after too many bad tags"
@@ -70,8 +73,8 @@ class Frame:
     Args:
         epoch_hash: 32 bytes that name the run's roster and protocol, see `epoch_hash`.
         source: Sending node, in [0, 65535].
-        destination: Receiving node, in [0, 65535].
-        sequence: Number of the frame on its direction of the link; never used twice.
+        destination: Receiving node, in [0, 65534], or `EVERYBODY`.
+        sequence: Number of the frame on its direction of the link, or among its source's broadcasts; never used twice.
         training_round: Training round to which the frame belongs.
         kind: Message kind, in [0, 255]; its meaning belongs to the protocol above.
         body: Message bytes.
@@ -137,3 +140,18 @@ def epoch_hash(*, n_nodes: int, tolerated_byzantine: int, profile: str, start_di
     """
     fields = (str(PROTOCOL_VERSION), str(n_nodes), str(tolerated_byzantine), profile, start_digest.hex())
     return hashlib.sha256("\x1f".join(fields).encode()).digest()
+
+
+def link_epoch(epoch: bytes, profile: str, roster: Sequence[bytes] = ()) -> bytes:
+    """Return the 32 bytes that frames carry: an epoch hash, bound once more to the profile and to the roster's keys.
+
+    Nodes under different profiles thus reject each other's frames whatever went into `epoch`, and a node whose public
+    key is another than the roster says is in another epoch.
+
+    Args:
+        epoch: 32 bytes from `epoch_hash`.
+        profile: Name of the authentication profile.
+        roster: Public keys of the nodes, in order; empty for profiles without any.
+    """
+    keys = hashlib.sha256(b"".join(hashlib.sha256(key).digest() for key in roster)).digest()
+    return hashlib.sha256(b"ceas link epoch" + epoch + keys + profile.encode()).digest()

@@ -2,10 +2,10 @@
 
 The pools are those of a simulation: both ends of a link read the same bytes, which are expanded from a named stream
 and stand for the bits that the two nodes would measure on their pairs. Only the amount is physics. Key is handed out
-in blocks of 128 bits, addressed by their position in the pool, so that two nodes agree on a block by agreeing on a
+by its position in the pool, in blocks of 128 bits or parts of one, so that two nodes agree on bits by agreeing on a
 number, and a pool's whole state is three counts per pair of nodes.
 
-Conservation: enrolled + generated = consumed + available, and no block ever serves two purposes.
+Conservation: enrolled + generated = consumed + available, and no bit ever serves two purposes.
 
 How much key pairs give is either the asymptotic rate, credited pair by pair, or the length of a finite key
 (`FiniteKey`): pairs of one link are then collected over training rounds, and only a full block of them gives key. Pairs
@@ -138,6 +138,7 @@ class KeyPools:
         finite_key: How blocks of pairs give key; the asymptotic rate when left out.
 
     Attributes:
+        seed: Root seed of the run.
         generated_bits: Bits made of pairs, shape (n_nodes**2,).
         consumed_bits: Bits used, enrolled ones included, same shape.
         open_pairs: Pairs that wait for their block to be full, same shape; 0 at the asymptotic rate.
@@ -155,6 +156,7 @@ class KeyPools:
         if enrolled_key_bits < 2 * BLOCK_BITS:
             raise DomainError(f"Argument `enrolled_key_bits` must be at least 256, but is {enrolled_key_bits}.")
         self.n_nodes = n_nodes
+        self.seed = seed
         self.enrolled_key_bits = enrolled_key_bits
         self.generated_bits = np.zeros(n_nodes * n_nodes)
         self.consumed_bits = np.zeros(n_nodes * n_nodes, dtype=np.int64)
@@ -164,8 +166,8 @@ class KeyPools:
         # Sums of the open pairs' correlators in X and in Z, which are what the two bases' error rates follow from.
         self._open_correlators = np.zeros((n_nodes * n_nodes, 2))
         self._secret = stream(seed, "key_pools").bytes(32)
-        self._n_blocks: list[int] = []
-        self._count_blocks()
+        self._whole_bits: list[int] = []
+        self._count_bits()
 
     def pair_index(self, node_a: int, node_b: int) -> int:
         """Return the index of the unordered pair of two different nodes."""
@@ -198,20 +200,37 @@ class KeyPools:
         if self.finite_key is not None:
             bits = self._fill_blocks(self.finite_key, low * self.n_nodes + high, pair_count, werner_sum)
         np.add.at(self.generated_bits, low * self.n_nodes + high, bits)
-        self._count_blocks()
+        self._count_bits()
         return bits
 
     def holds(self, pair: int, block: int) -> bool:
         """Say whether the pool of a pair of nodes has been filled up to and including a block."""
-        return block < self._n_blocks[pair]
+        return (block + 1) * BLOCK_BITS <= self._whole_bits[pair]
+
+    def holds_bits(self, pair: int, n_bits: int) -> bool:
+        """Say whether so many bits have ever been in the pool of a pair of nodes, used ones included."""
+        return n_bits <= self._whole_bits[pair]
+
+    def filled_bits(self) -> NDArray[np.int64]:
+        """Return the whole bits that have ever been in each pool, used ones included, shape (n_nodes**2,)."""
+        return np.array(self._whole_bits, dtype=np.int64)
 
     def block(self, pair: int, block: int) -> bytes:
         """Return the 16 bytes of a block that the pool holds; reading does not consume it."""
         return hashlib.blake2b(_BLOCK_ADDRESS.pack(pair, block), key=self._secret, digest_size=16).digest()
 
+    def bits_at(self, pair: int, first_bit: int, n_bits: int) -> bytes:
+        """Return whole bytes of one block by the position of their first bit; reading does not consume them."""
+        first = first_bit % BLOCK_BITS // 8
+        return self.block(pair, first_bit // BLOCK_BITS)[first : first + n_bits // 8]
+
     def consume(self, pair: int, n_blocks: int) -> None:
         """Account for blocks that have been used and must not be used again."""
         self.consumed_bits[pair] += n_blocks * BLOCK_BITS
+
+    def consume_bits(self, pair: int, n_bits: int) -> None:
+        """Account for bits that have been used and must not be used again."""
+        self.consumed_bits[pair] += n_bits
 
     def n_node_pairs(self) -> int:
         """Return the number of unordered pairs of nodes."""
@@ -225,7 +244,7 @@ class KeyPools:
         """Restore the counts of a checkpoint, both of shape (n_nodes**2,)."""
         self.generated_bits[:] = generated_bits
         self.consumed_bits[:] = consumed_bits
-        self._count_blocks()
+        self._count_bits()
 
     def open_blocks(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
         """Return the state of the blocks for a checkpoint; nothing at the asymptotic rate."""
@@ -270,6 +289,6 @@ class KeyPools:
             self._open_correlators[pool] += left * mean
         return bits
 
-    def _count_blocks(self) -> None:
-        blocks = np.floor((self.enrolled_key_bits + self.generated_bits) / BLOCK_BITS).astype(np.int64)
-        self._n_blocks = blocks.tolist()  # a list, because single elements of it are read for every frame
+    def _count_bits(self) -> None:
+        bits = np.floor(self.enrolled_key_bits + self.generated_bits).astype(np.int64)
+        self._whole_bits = bits.tolist()  # a list, because single elements of it are read for every frame

@@ -2,7 +2,7 @@
 
 Exit codes, never reused:
     0    done
-    1    a defect of ceas, with its traceback; of `ceas fuzz`, a schedule that failed
+    1    a defect of ceas, with its traceback; of `ceas fuzz`, a schedule that failed or a forged frame that passed
     2    a mistake in the command, the scenario or a directory, one message for each
     130  interrupted by Ctrl-C
     143  ended by SIGTERM

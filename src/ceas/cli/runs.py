@@ -170,7 +170,11 @@ def _consensus(result: "RunResult") -> str:
     frames = found["frames"] / result.summary["rounds"]
     text = f"{text_of(frames)} frames a round, {found['message_delays']} message delays"
     text += f", {found['most_views']} views at most" if found["most_views"] > 1 else ""
-    for key, what in (("rounds_unconcluded", "rounds without a conclusion"), ("rounds_late", "rounds over time")):
+    for key, what in (
+        ("rounds_unconcluded", "rounds without a conclusion"),
+        ("rounds_late", "rounds over time"),
+        ("rounds_paused", "rounds paused for want of key"),
+    ):
         if found.get(key):
             text += f", {found[key]} {what}"
     return text

@@ -194,11 +194,14 @@ TOPOLOGIES = {
     "file": "ceas.network:load_topology",
 }
 AUTHENTICATION_PROFILES = {
-    "seeded": "ceas.authentication.profiles:SeededKeys",
-    "one_time": "ceas.authentication.profiles:OneTimeKeys",
+    "its128": "ceas.authentication.profiles:OneTimePads",
+    "its64": "ceas.authentication.profiles:OneTimePads",
+    "qkd_seeded": "ceas.authentication.profiles:RefreshedSeeds",
+    "ml_dsa": "ceas.authentication.profiles:Signatures",
 }
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
 BENCHMARKS = {
+    "authentication": "ceas.experiments.benchmark_authentication:benchmark",
     "learning": "ceas.experiments.benchmark_learning:benchmark",
     "network": "ceas.experiments.benchmark_network:benchmark",
     "reference": "ceas.experiments.benchmark_reference:benchmark",

@@ -187,8 +187,8 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "rejected_frames": totals.rejected_frames,
             "longest_frame_bytes": totals.longest_frame_bytes,
             # One attempt, and any of all attempts that closing links allow; see docs/keys.md for what comes on top.
-            "forgery_bound_per_attempt": forgery_bound(totals.longest_frame_bytes),
-            "forgery_bound": run_forgery_bound(n_nodes, totals.longest_frame_bytes),
+            "forgery_bound_per_attempt": forgery_bound(totals.longest_frame_bytes, scenario.authentication.profile),
+            "forgery_bound": run_forgery_bound(n_nodes, totals.longest_frame_bytes, scenario.authentication.profile),
         },
         "consensus": {
             "protocol": "TetraBFT on the set of contributors, Bracha broadcast of their updates",
@@ -199,6 +199,7 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "most_views": totals.most_views,
             "rounds_unconcluded": totals.unconcluded_rounds,
             "rounds_late": totals.late_rounds,
+            "rounds_paused": totals.paused_rounds,
             "rounds_without_frames": totals.shortened_rounds,
         },
         "byzantine": {

@@ -50,6 +50,8 @@ __all__ = [
 ]
 
 _NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+# What profiles of authentication were called when identities were first given.
+_FORMER_PROFILES = {"qkd_seeded": "seeded", "its128": "one_time"}
 _OF_PACKAGE = re.compile(r"^ceas\.attacks(\.\w+)*:")
 
 
@@ -110,7 +112,15 @@ class Scenario(Section):
             # The same holds for these, of which the last two then decide nothing.
             for key in ("key_rate", "block_pairs", "security_parameter"):
                 del document["authentication"][key]
+        self._name_as_before(document["authentication"])
         return content_hash(_without_file_location(document))
+
+    def _name_as_before(self, section: dict[str, Any]) -> None:
+        """Write the section on authentication as before it had some keys and names, where they change nothing."""
+        section["profile"] = _FORMER_PROFILES.get(section["profile"], section["profile"])
+        for key in ("reserve_rounds", "frame_quota", "remember_signatures"):
+            if section[key] == AuthenticationSection.model_fields[key].default:
+                del section[key]
 
     @property
     def network_id(self) -> str:

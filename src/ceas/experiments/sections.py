@@ -618,14 +618,35 @@ class ByzantineSection(Section):
 class AuthenticationSection(Section):
     """Message authentication with keys from Bell pairs."""
 
-    profile: Literal["seeded", "one_time"] = Field(
-        default="seeded", description="seeded: a key seeds many messages. one_time: fresh key bits for each message"
+    profile: Literal["its128", "its64", "qkd_seeded", "ml_dsa"] = Field(
+        default="qkd_seeded",
+        description="its128, its64: fresh key bits for each message, tags of 128 or 64 bits. qkd_seeded: a key seeds "
+        "many messages. ml_dsa: signatures, no key bits",
     )
     enrolled_key_bits: int = Field(
         default=8192, ge=0, description="Key bits that every pair of nodes shares before the first round"
     )
     reseed_rounds: int = Field(
-        default=10, ge=1, description="Rounds between two fresh seeds of a link, for the seeded profile"
+        default=10, ge=1, description="Rounds between two fresh seeds of a link, for the profile qkd_seeded"
+    )
+    reserve_rounds: int = Field(
+        default=3,
+        ge=0,
+        le=1000,
+        description="Rounds of votes and other control messages, 8 each way, whose key updates leave on a link, for "
+        "its128 and its64",
+    )
+    frame_quota: int = Field(
+        default=1024,
+        ge=1,
+        le=10**6,
+        description="Messages that a node may send to another in a round. Undisturbed rounds need 9, a change of the "
+        "leader 8 more, values asked for up to 2 a node",
+    )
+    remember_signatures: bool = Field(
+        default=False,
+        description="true: a signed broadcast is verified once in the simulation instead of once for each receiver, "
+        "for ml_dsa",
     )
     key_rate: Literal["asymptotic", "finite"] = Field(
         default="asymptotic",

@@ -214,7 +214,7 @@ def _link_keys_chart(run: Run) -> Markup:
 
 def keys_figure(run: Run) -> Figure:
     """Return the budget of key bits over time and per link."""
-    is_one_time = run.result["authentication"]["profile"] == "one_time"
+    is_one_time = run.result["authentication"]["profile"] in ("its128", "its64")
     starved = "had to leave messages unsent" if is_one_time else "went on with its old seed when a fresh one was due"
     return Figure(
         anchor="keys",

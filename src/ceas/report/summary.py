@@ -97,6 +97,9 @@ def _keys(run: Run) -> str:
     unconcluded = run.result["consensus"].get("rounds_unconcluded")
     if unconcluded:
         text += f" {format_number(unconcluded)} rounds ended without a conclusion, so without a step."
+    paused = run.result["consensus"].get("rounds_paused")
+    if paused:
+        text += f" {format_number(paused)} rounds were paused until there was key again."
     return text
 
 

@@ -4,9 +4,11 @@ A frame arrives `latency + processing delay + jitter` after it was sent, jitter 
 bound on that sum, the tick, is what the nodes' timers are made of; agreement does not rest on it. Time is integer
 nanoseconds; events are ordered by (time, sequence number), so equal seeds give equal traces.
 
-A round lasts until no frame is in flight and every honest node has halted, however many views that takes, and no longer
-than the timers of f + 4 views. Honest nodes that conclude hold the same values. Where some do not conclude, because too
-many nodes are Byzantine or key is missing, there is no step in this round: `is_concluded` says so.
+Where too few nodes have key for a round it does not begin: it is paused, and costs nothing. Nodes without key for it
+are absent from a round that begins, like nodes that have crashed: nothing is expected of them, and they catch up when
+they have key again. A round lasts until no frame is in flight and every honest node has halted, however many views that
+takes, and no longer than the timers of f + 4 views. Honest nodes that conclude hold the same values. Where some do not
+conclude, because too many nodes are Byzantine or key is missing, there is no step: `is_concluded` says so.
 
 Byzantine nodes run the same machine, with two hooks. `told` says which message each receiver gets of a Byzantine node's
 broadcast; it is asked before tags are made, so that every frame is tagged and paid for once. `tamper` may replace what
@@ -24,7 +26,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ceas.authentication import HEADER_BYTES, TAG_BYTES, Authenticator, Rejected
+from ceas.authentication import CONTROL_FRAMES_OF_ROUND, Authenticator, FrameClass, Rejected
 from ceas.consensus import (
     DIGEST_BYTES,
     AgreementRejection,
@@ -42,6 +44,7 @@ from ceas.consensus import (
     SetTimer,
     SetVote,
     Validate,
+    Value,
     amplification_quorum,
     check_tolerance,
     decode_message,
@@ -118,11 +121,12 @@ class ConsensusOutcome:
         delivered: Per node, instance -> value delivered by the reliable broadcast.
         disagreements: Instances in which two honest nodes that concluded differ; empty unless more than the tolerated
             nodes are Byzantine.
-        is_concluded: Whether all honest nodes concluded.
+        is_concluded: Whether all honest nodes with key for the round concluded.
+        is_paused: Whether the round did not begin, because fewer than n - f nodes have key to exchange their updates.
         elapsed_ns: Time at which the last honest node concluded; the end of the round if some did not.
         message_delays: Longest chain of frames, each sent in reaction to the one before, that ended in an honest
             conclusion; 8 in the good case.
-        views: Views that an honest node was in; 1 in the good case.
+        views: Views that an honest node was in; 1 in the good case, 0 where the round is paused.
         frames: Frames put on the network.
         bytes_sent: Their bytes, headers and tags included.
         starved_frames: Frames not sent for want of key.
@@ -139,6 +143,7 @@ class ConsensusOutcome:
     delivered: tuple[dict[int, bytes], ...]
     disagreements: tuple[int, ...]
     is_concluded: bool
+    is_paused: bool
     elapsed_ns: int
     message_delays: int
     views: int
@@ -228,6 +233,10 @@ def run_consensus(
     checked = _remember(validate)
     consumed, starved = int(authenticator.pools.consumed_bits.sum()), authenticator.starved_frames
     starved_links = authenticator.begin_round(training_round)
+    is_able = _able_nodes(authenticator, quorum(n_nodes, tolerated_byzantine))
+    if not is_able.any():
+        bits = int(authenticator.pools.consumed_bits.sum()) - consumed
+        return _paused(n_nodes, starved_links=len(starved_links), key_bits_consumed=bits)
     shortened = None
     if may_shorten and told is None and tamper is None and timing.jitter_ns == 0:
         shortened = _shortened(
@@ -256,13 +265,51 @@ def run_consensus(
     ]
     jitter = stream(seed, "message_network", training_round=training_round)
     limit_ns = (tolerated_byzantine + _VIEWS_TO_SPARE) * _VIEW_TICKS * timing.tick_ns
-    queue = _Queue(machines, authenticator, timing, jitter, byzantine, told, tamper, limit_ns)
+    excused = byzantine | frozenset(np.flatnonzero(~is_able).tolist())
+    queue = _Queue(machines, authenticator, timing, jitter, byzantine, excused, told, tamper, limit_ns)
     queue.run(values)
     return _outcome(
         queue,
         starved_frames=authenticator.starved_frames - starved,
         starved_links=len(starved_links),
         key_bits_consumed=int(authenticator.pools.consumed_bits.sum()) - consumed,
+    )
+
+
+def _able_nodes(authenticator: Authenticator, quorum_size: int) -> NDArray[np.bool_]:
+    """Tell which nodes have key to exchange updates and votes, each with a quorum of such nodes; none if too few.
+
+    An update may be sent where the reserve is left, and a round's votes in any case.
+    """
+    able = authenticator.able_links(max(authenticator.reserve_frames, CONTROL_FRAMES_OF_ROUND) + 1)
+    able &= able.T
+    members = np.ones(len(able), np.bool_)
+    while True:
+        # A node counts among its own partners.
+        kept: NDArray[np.bool_] = members & (able[:, members].sum(axis=1) >= quorum_size)
+        if np.array_equal(kept, members):
+            return members
+        members = kept
+
+
+def _paused(n_nodes: int, *, starved_links: int, key_bits_consumed: int) -> ConsensusOutcome:
+    return ConsensusOutcome(
+        values=(None,) * n_nodes,
+        concluded=(None,) * n_nodes,
+        delivered=tuple({} for _ in range(n_nodes)),
+        disagreements=(),
+        is_concluded=False,
+        is_paused=True,
+        elapsed_ns=0,
+        message_delays=0,
+        views=0,
+        frames=0,
+        bytes_sent=0,
+        starved_frames=0,
+        starved_links=starved_links,
+        rejected_frames={},
+        equivocations=np.zeros(n_nodes, np.int64),
+        key_bits_consumed=key_bits_consumed,
     )
 
 
@@ -303,11 +350,14 @@ def _shortened(
     step_bytes = [_body_bytes(step) for step in steps]
     proposal_bytes = [_body_bytes(Propose(value, bytes(DIGEST_BYTES))) for value in values]
     set_bytes = _body_bytes(SetProposal(0, everybody))
-    counts = [STEPS + (node == leader) for node in range(n_nodes)]
-    if exchange is None or not authenticator.pass_frames(counts, max(*step_bytes, *proposal_bytes, set_bytes)):
+    # All but the update, which is bulk, and of the leader its proposal of the set.
+    control = np.full((n_nodes, n_nodes), STEPS - 1)
+    control[leader] += 1
+    longest = max(*step_bytes, *proposal_bytes, set_bytes)
+    if exchange is None or not authenticator.pass_frames(control, longest, bulk=1):
         return None
     bodies = sum(proposal_bytes) + n_nodes * sum(step_bytes) + set_bytes
-    frames = sum(counts) * (n_nodes - 1)
+    frames = (STEPS * n_nodes + 1) * (n_nodes - 1)
     everything = dict(enumerate(values))
     return ConsensusOutcome(
         values=tuple(values),
@@ -315,11 +365,12 @@ def _shortened(
         delivered=tuple(everything for _ in range(n_nodes)),
         disagreements=(),
         is_concluded=True,
+        is_paused=False,
         elapsed_ns=exchange.elapsed_ns,
         message_delays=exchange.message_delays,
         views=1,
         frames=frames,
-        bytes_sent=(n_nodes - 1) * bodies + frames * (HEADER_BYTES + TAG_BYTES),
+        bytes_sent=(n_nodes - 1) * bodies + frames * authenticator.overhead_bytes,
         starved_frames=0,
         starved_links=0,
         rejected_frames={},
@@ -359,6 +410,7 @@ class _Queue:
     timing: MessageTiming
     jitter: np.random.Generator
     byzantine: frozenset[int]
+    excused: frozenset[int]  # of whom nothing is expected: Byzantine nodes and those without key
     told: Told | None
     tamper: Tamper | None
     limit_ns: int
@@ -395,14 +447,14 @@ class _Queue:
                 self._carry_out(outputs, node, now_ns, depth)
 
     def _is_over(self) -> bool:
-        return all(machine.is_halted for machine in self.machines if machine.node not in self.byzantine)
+        return all(machine.is_halted for machine in self.machines if machine.node not in self.excused)
 
     def _carry_out(self, outputs: list[RoundOutput], node: int, now_ns: int, depth: int) -> None:
         for output in outputs:
             match output:
                 case Conclude():
                     self.concluded[node] = output.values
-                    if node not in self.byzantine:
+                    if node not in self.excused:
                         self.last_conclusion_ns = now_ns
                         self.message_delays = max(self.message_delays, depth)
                 case Broadcast():
@@ -420,9 +472,9 @@ class _Queue:
         else:
             kind, body = encode_message(message)
             if destination is None:
-                frames = self.authenticator.authenticate_broadcast(node, kind, body)
+                frames = self.authenticator.authenticate_broadcast(node, kind, body, frame_class=_class_of(message))
             else:
-                wire = self.authenticator.authenticate(node, destination, kind, body)
+                wire = self._authenticated(message, node, destination)
                 frames = [] if wire is None else [(destination, wire)]
             if self.tamper is None:
                 self._transmit(frames, node, now_ns, depth)
@@ -442,8 +494,11 @@ class _Queue:
         """Return a frame as it is sent; without `wire` if there is no key for it."""
         if outgoing.wire is not None:
             return outgoing
-        kind, body = encode_message(outgoing.message)
-        return replace(outgoing, wire=self.authenticator.authenticate(node, outgoing.destination, kind, body))
+        return replace(outgoing, wire=self._authenticated(outgoing.message, node, outgoing.destination))
+
+    def _authenticated(self, message: AnyMessage, node: int, destination: int) -> bytes | None:
+        kind, body = encode_message(message)
+        return self.authenticator.authenticate(node, destination, kind, body, frame_class=_class_of(message))
 
     def _transmit(self, frames: list[tuple[int, bytes]], node: int, now_ns: int, depth: int) -> None:
         delay_ns = self.timing.delay_ns[node]
@@ -465,10 +520,15 @@ class _Queue:
                 self.equivocations[rejected.sender] += 1
 
 
+def _class_of(message: AnyMessage) -> FrameClass:
+    """Return whether a message may use the last key of a link: votes may, updates may not."""
+    return "bulk" if isinstance(message, Propose | Value) else "control"
+
+
 def _outcome(queue: _Queue, *, starved_frames: int, starved_links: int, key_bits_consumed: int) -> ConsensusOutcome:
     n_nodes = len(queue.machines)
     concluded = tuple(queue.concluded.get(node) for node in range(n_nodes))
-    honest = [concluded[node] for node in range(n_nodes) if node not in queue.byzantine]
+    honest = [concluded[node] for node in range(n_nodes) if node not in queue.excused]
     held = [one for one in honest if one is not None]
     found = [{values.get(instance) for values in held} for instance in range(n_nodes)]
     is_concluded = len(held) == len(honest)
@@ -478,9 +538,10 @@ def _outcome(queue: _Queue, *, starved_frames: int, starved_links: int, key_bits
         delivered=tuple(machine.delivered for machine in queue.machines),
         disagreements=tuple(instance for instance, one in enumerate(found) if len(one) > 1),
         is_concluded=is_concluded,
+        is_paused=False,
         elapsed_ns=queue.last_conclusion_ns if is_concluded else queue.limit_ns,
         message_delays=queue.message_delays,
-        views=1 + max((machine.view for machine in queue.machines if machine.node not in queue.byzantine), default=0),
+        views=1 + max((machine.view for machine in queue.machines if machine.node not in queue.excused), default=0),
         frames=queue.frames,
         bytes_sent=queue.bytes_sent,
         starved_frames=starved_frames,

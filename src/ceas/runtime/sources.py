@@ -48,6 +48,9 @@ class SecurityParameters:
         profile: Authentication profile.
         enrolled_key_bits: Key that every pair of nodes shares before training (bits).
         reseed_rounds: Training rounds between two refreshments of a link's seed.
+        reserve_rounds: Rounds of control frames whose key bulk frames leave on a link.
+        frame_quota: Frames on one direction of a link in a round.
+        remember_signatures: Whether a signed broadcast is verified once in the process.
         key_rate: `asymptotic` credits every pair at once, `finite` blocks of pairs by the finite-key formula.
         block_pairs: Pairs of a block, for `finite`.
         security_parameter: Epsilon of each block's key, for `finite`.
@@ -60,6 +63,9 @@ class SecurityParameters:
     profile: Profile
     enrolled_key_bits: int
     reseed_rounds: int
+    reserve_rounds: int = 3
+    frame_quota: int = 1024
+    remember_signatures: bool = False
     key_rate: Literal["asymptotic", "finite"] = "asymptotic"
     block_pairs: int = 100_000
     security_parameter: float = 1e-10
@@ -76,6 +82,7 @@ class ExchangeRecord:
     Attributes:
         is_delivered: Whether each node's update is among those that all honest nodes concluded with, shape `(nodes,)`.
         is_concluded: Whether all honest nodes concluded, and alike.
+        is_paused: Whether it did not begin for want of key.
         elapsed_ns: Time until the last honest node concluded (ns).
         message_delays: Longest chain of frames that ended in a conclusion.
         views: Views that it took.
@@ -94,6 +101,7 @@ class ExchangeRecord:
 
     is_delivered: NDArray[np.bool_]
     is_concluded: bool
+    is_paused: bool
     elapsed_ns: int
     message_delays: int
     views: int
@@ -175,6 +183,9 @@ class LiveSource:
             profile=security.profile,
             links=zip(links.node_a.tolist(), links.node_b.tolist(), strict=True),
             reseed_rounds=security.reseed_rounds,
+            reserve_rounds=security.reserve_rounds,
+            frame_quota=security.frame_quota,
+            remember_signatures=security.remember_signatures,
             epoch=epoch_hash(
                 n_nodes=n_nodes,
                 tolerated_byzantine=security.tolerated_byzantine,
@@ -352,6 +363,7 @@ def _record(
     return ExchangeRecord(
         is_delivered=is_delivered,
         is_concluded=outcome.is_agreed,
+        is_paused=outcome.is_paused,
         elapsed_ns=outcome.elapsed_ns,
         message_delays=outcome.message_delays,
         views=outcome.views,

@@ -39,6 +39,7 @@ class Totals:
         message_delays: Longest chain of frames that ended in a conclusion.
         most_views: Most views that a training round's consensus took.
         unconcluded_rounds: Training rounds whose consensus came to no end that is the same at all honest nodes.
+        paused_rounds: Training rounds that did not begin for want of key.
         late_rounds: Training rounds whose consensus took longer than the exchange phase.
         longest_frame_bytes: Bytes of the longest authenticated frame, without its tag.
         shortened_rounds: Training rounds whose consensus was computed without its frames.
@@ -69,6 +70,7 @@ class Totals:
     most_views: int = 0
     unconcluded_rounds: int = 0
     late_rounds: int = 0
+    paused_rounds: int = 0
     shortened_rounds: int = 0
     longest_frame_bytes: int = 0
 
@@ -105,7 +107,8 @@ class Totals:
         self.frames += exchange.frames
         self.message_delays = max(self.message_delays, exchange.message_delays)
         self.most_views = max(self.most_views, exchange.views)
-        self.unconcluded_rounds += not exchange.is_concluded
+        self.unconcluded_rounds += not (exchange.is_concluded or exchange.is_paused)
+        self.paused_rounds += exchange.is_paused
         self.late_rounds += exchange.is_late
         self.shortened_rounds += exchange.is_shortened
         self.longest_frame_bytes = max(self.longest_frame_bytes, exchange.longest_frame_bytes)
