@@ -186,7 +186,7 @@ def test_frames_of_another_round_epoch_or_version_are_rejected() -> None:
     assert_rejected(authenticator, RejectionReason.MALFORMED, wire + b"\0")
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_rejected_without_effect(data: bytes) -> None:
     authenticator = make()
@@ -227,7 +227,7 @@ def test_sequence_numbers_far_behind_are_burnt_and_a_jump_burns_the_window() -> 
         assert isinstance(authenticator.verify(1, 0, wires[k]), Accepted)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(0, 149), max_size=200))
 def test_replay_window_accepts_what_a_set_with_a_horizon_accepts(order: list[int]) -> None:
     authenticator = make()

@@ -314,4 +314,4 @@ class Pads(RuleBasedStateMachine):
 
 
 TestPads = Pads.TestCase
-TestPads.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestPads.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
