@@ -27,12 +27,21 @@ def fuzz(
     n_nodes: Annotated[
         str, typer.Option("--n-nodes", metavar="A-B", help="Range of the numbers of nodes, within 4-64.")
     ] = "4-16",
+    part: Annotated[
+        str,
+        typer.Option(
+            "--part",
+            help="round: broadcast and agreement together. agreement: the agreement alone. all: of four seeds one of the "
+            "agreement, the others of the round.",
+        ),
+    ] = "round",
     workers: Annotated[int, typer.Option("--workers", help="Processes; the counts do not depend on it.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
     """Run drawn schedules of lost, late and repeated messages, partitions, restarts and Byzantine nodes.
 
-    A schedule depends on its seed and the range of nodes alone: repeat a failed one with --schedules 1 --seed SEED.
+    A schedule depends on its seed, the range of nodes and the part alone: repeat a failed one with --schedules 1
+    --seed SEED.
     Exit status 1 when a schedule fails.
     """
     if protocol not in _PROTOCOLS:
@@ -42,18 +51,28 @@ def fuzz(
 
     with progress_display() as progress:
         document = fuzz_consensus(
-            schedules=schedules, seed=seed, smallest=smallest, largest=largest, workers=workers, progress=progress
+            schedules=schedules,
+            seed=seed,
+            smallest=smallest,
+            largest=largest,
+            part=part,
+            workers=workers,
+            progress=progress,
         )
     if as_json:
         print_json(document)
     else:
-        shown = {key: value for key, value in document.items() if key not in ("failures", "schedules_of_size")}
+        hidden = ("failures", "schedules_of_size", "schedules_of_part")
+        shown = {key: value for key, value in document.items() if key not in hidden}
         failed = document["failed_seeds"]
-        print_pairs(shown | {"failed_seeds": ", ".join(map(str, failed)) or "none"}, title="Schedules of the agreement")
+        print_pairs(shown | {"failed_seeds": ", ".join(map(str, failed)) or "none"}, title="Schedules of the consensus")
         if document["failures"]:
             print_rows(document["failures"], title="Failures, the first of them")
-            first = document["failures"][0]["seed"]
-            typer.echo(f"replay: ceas fuzz consensus --schedules 1 --seed {first} --n-nodes {n_nodes}")
+            first = document["failures"][0]
+            typer.echo(
+                f"replay: ceas fuzz consensus --schedules 1 --seed {first['seed']} --n-nodes {n_nodes} "
+                f"--part {first['part']}"
+            )
     if document["failed_seeds"]:
         raise typer.Exit(_EXIT_DEFECT)
 

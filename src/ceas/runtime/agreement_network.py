@@ -322,7 +322,7 @@ class Place:
 
 
 class ScheduleRun:
-    """One schedule of the agreement under way; `ceas.runtime.round_network` overrides what is other in a whole round."""
+    """One schedule of the agreement under way; `ceas.runtime.round_network` overrides what differs in a round."""
 
     part = "agreement"
 
@@ -371,6 +371,7 @@ class ScheduleRun:
         self._plan(byzantine)
 
     def finish(self) -> ScheduleResult:
+        """Run it to its end and tell what it came to."""
         for place in self.places:
             start = 0 if self.stable_at == 0 else self.rng.randrange(min(3 * DELAY, self.stable_at) + 1)
             self._at(start, lambda place=place: self._start(place))  # type: ignore[misc]

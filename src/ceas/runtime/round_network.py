@@ -1,9 +1,9 @@
 """Drawn schedules of the whole consensus of a training round, and the invariants that it must not break.
 
-Network, stops and restarts are those of `ceas.runtime.agreement_network`; the machines are `ConsensusRound`s that propose
-values. A node that starts again is given another value than before, as a node that computes its update anew would
-have it; what counts is the one that was written. Byzantine nodes conduct themselves as there, with the messages of the
-broadcast as well, or as one of these:
+Network, stops and restarts are those of `ceas.runtime.agreement_network`; the machines are `ConsensusRound`s that
+propose values. A node that starts again is given another value than before, as a node that computes its update anew
+would have it; what counts is the one that was written. Byzantine nodes conduct themselves as there, with the messages
+of the broadcast as well, or as one of these:
 
     equivocator  proposes one value to half of the nodes and another to the rest; all equivocators vote along, and tell
                  every node that they are ready for the value that it got
@@ -17,10 +17,10 @@ How long it may take, in units of the delay bound D after stability, f Byzantine
 after they started and every 4 from then; an answer that was lost just before may put off one ask; question and answer
 take 2, echoes wait 1 and take 1, readies as well: by 13 + 4 + 2 + 4 = 23 what honest nodes proposed, and what one of
 them delivered before, is delivered by all. A view ends 13 after it began: 9 for its timer, 2 until the wish is said
-again and 2 until all have entered. Lost are at most the views of f Byzantine leaders, one for each Byzantine sender whose
-value arrives at others as late as 5 after it did at an honest leader, the view that went on, and one that lacks reports
-that were lost; the next one decides. Then who is late learns the decision, asks, is answered and pulls, which takes
-12. In all 23 + 13 (2 f + 3) + 12.
+again and 2 until all have entered. Lost are at most the views of f Byzantine leaders, one for each Byzantine sender
+whose value arrives at others as late as 5 after it did at an honest leader, the view that went on, and one that lacks
+reports that were lost; the next one decides. Then who is late learns the decision, asks, is answered and pulls, which
+takes 12. In all 23 + 13 (2 f + 3) + 12.
 """
 
 import random
@@ -81,7 +81,7 @@ class RoundOracle(AgreementOracle):
     OneProposal     no honest node proposes two values, not even over restarts
     OneVote         nor echoes or readies two digests in an instance
     ReadyHasQuorum  it heard n - f echoes, or f + 1 readies, of what it is ready for
-    EchoIsProposed  what it echoes in an honest node's instance is what that node proposed
+    EchoIsProposed  it echoes what the node of the instance proposed to it, acceptable and at its own parameters
     Delivered       it heard n - f readies of what it delivers
     SameValues      what honest nodes deliver in an instance are the same bytes
     Validity        what is delivered in an honest node's instance is what that node proposed
@@ -91,12 +91,15 @@ class RoundOracle(AgreementOracle):
 
     Args:
         training_round: Training round, part of every digest.
+        parameter_digest: That of all honest nodes.
     """
 
     training_round: int = 0
+    parameter_digest: bytes = b""
     have: dict[int, int] = field(default_factory=dict)  # node -> bitmap of what it delivered, in any life
     concluded_nodes: set[int] = field(default_factory=set)
     _proposed: dict[int, bytes] = field(default_factory=dict)  # node -> value
+    _offered: set[tuple[int, Vote]] = field(default_factory=set)  # (hearer, what was proposed to it)
     _said: dict[tuple[type, int, int], bytes] = field(default_factory=dict)  # (kind, node, instance) -> digest
     _behind: dict[tuple[type, int, Vote], int] = field(default_factory=dict)  # (kind, hearer, vote) -> bitmap of voters
     _values: dict[int, bytes] = field(default_factory=dict)  # instance -> value that honest nodes delivered
@@ -107,6 +110,7 @@ class RoundOracle(AgreementOracle):
         state = RoundState() if written is None else written
         match message:
             case Propose():
+                self.heard(node, message, node)
                 if self._proposed.setdefault(node, message.value) != message.value:
                     self._fail("OneProposal", f"node {node} proposed {self._proposed[node]!r}, then {message.value!r}")
                 if (node, message.value) not in state.broadcast.accepted:
@@ -129,6 +133,10 @@ class RoundOracle(AgreementOracle):
         if isinstance(message, Echo | Ready):
             for vote in message.votes:
                 self._count_vote(type(message), node, vote, sender)
+        elif isinstance(message, Propose):
+            is_good = message.parameter_digest == self.parameter_digest and not is_acceptable(message.value, sender)
+            if is_good:
+                self._offered.add((node, (sender, value_digest(self.training_round, sender, message.value))))
 
     def delivered(self, node: int, instance: int, value: bytes) -> None:
         """Take what an honest node delivered."""
@@ -168,10 +176,8 @@ class RoundOracle(AgreementOracle):
                 or self._n_behind(Ready, node, vote) > self.tolerated_byzantine
             ):
                 self._fail("ReadyHasQuorum", f"node {node} is ready in instance {instance} without enough votes")
-        elif instance in self.honest:
-            proposed = self._proposed.get(instance)
-            if proposed is None or value_digest(self.training_round, instance, proposed) != digest:
-                self._fail("EchoIsProposed", f"node {node} echoed what honest node {instance} did not propose")
+        elif (node, vote) not in self._offered:
+            self._fail("EchoIsProposed", f"node {node} echoed what node {instance} did not propose to it")
         self._count_vote(kind, node, vote, node)
 
     def _count_vote(self, kind: type, node: int, vote: Vote, sender: int) -> None:
@@ -223,7 +229,9 @@ class _RoundRun(ScheduleRun):
         self.votes: list[Vote] = []
         self.values: dict[Vote, bytes] = {}
         self.common_conduct: str | None = None
-        return RoundOracle(self.n_nodes, self.tolerated, honest, training_round=self.training_round)
+        return RoundOracle(
+            self.n_nodes, self.tolerated, honest, training_round=self.training_round, parameter_digest=_PARAMETERS
+        )
 
     def _draw_conduct(self, conducts: tuple[str, ...]) -> str:
         if self.common_conduct is None:
@@ -352,7 +360,7 @@ class _RoundRun(ScheduleRun):
             return members & (members - 1)
         return self._any_set()
 
-    def _mutated(self, message: Any) -> AnyMessage | None:
+    def _mutated(self, message: Any) -> AnyMessage | None:  # noqa: PLR0911 - one per kind
         if isinstance(message, AgreementMessage):
             return super()._mutated(message)
         draw = self.rng.random()
@@ -362,6 +370,8 @@ class _RoundRun(ScheduleRun):
             case Propose():
                 if draw < 0.35:
                     return replace(message, parameter_digest=b"\6" * 32)
+                if draw < 0.45:
+                    return replace(message, value=b"not a " + message.value)
                 return replace(message, value=message.value + b"%d" % self.rng.randrange(2))
             case Echo() | Ready():
                 kind: Any = type(message) if draw < 0.7 else self.rng.choice((Echo, Ready))
