@@ -31,8 +31,8 @@ def fuzz(
         str,
         typer.Option(
             "--part",
-            help="round: broadcast and agreement together. agreement: the agreement alone. all: of four seeds one of the "
-            "agreement, the others of the round.",
+            help="round: broadcast and agreement together. agreement: the agreement alone. all: of four seeds one of "
+            "the agreement, the others of the round.",
         ),
     ] = "round",
     workers: Annotated[int, typer.Option("--workers", help="Processes; the counts do not depend on it.")] = 1,
