@@ -24,12 +24,14 @@ from ceas.consensus import (
     Persist,
     Proof,
     Propose,
+    Pull,
     Ready,
     RoundState,
     Send,
     SetProposal,
     SetVote,
     Suggest,
+    Value,
     ViewChange,
     decode_message,
     decode_round_state,
@@ -117,6 +119,8 @@ class Nodes(RuleBasedStateMachine):
 
     def arrive(self, sender: int, destination: int, message: AnyMessage, steps: int | None = None) -> None:
         if destination == LIAR:
+            if isinstance(message, Pull):
+                self.air.append((LIAR, sender, Value(message.instance, b"value that nobody proposed")))
             for which, twin in enumerate(self.twins):
                 if TWINS[which] >> sender & 1:
                     self.say(which, twin.receive(message, sender, self.now))
@@ -192,8 +196,14 @@ class Nodes(RuleBasedStateMachine):
 
     def changed(self, message: Any, members: int, phase: int, which: int) -> AnyMessage:
         match message:
+            case Propose() if phase == 1:
+                kept: AnyMessage = replace(message, value=b"not a value")
+            case Propose() if phase == 2:
+                kept = replace(message, parameter_digest=b"\6" * 32)
             case Propose():
-                kept: AnyMessage = replace(message, value=b"value of twin %d" % which)
+                kept = replace(message, value=b"value of twin %d" % which)
+            case Value():
+                kept = replace(message, value=b"value that nobody proposed")
             case Echo() | Ready():
                 kept = (Ready, Echo)[which](message.votes)
             case SetVote():
@@ -240,5 +250,5 @@ class Nodes(RuleBasedStateMachine):
 
 TestNodes = Nodes.TestCase
 TestNodes.settings = settings(
-    max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=100, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
