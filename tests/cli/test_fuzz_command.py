@@ -13,6 +13,7 @@ from ceas.errors import DomainError
 from ceas.experiments import fuzz as fuzz_module
 from ceas.experiments.fuzz import fuzz_consensus
 from ceas.runtime.agreement_network import run_schedule
+from ceas.runtime.round_network import run_round_schedule
 
 
 class Believing(Agreement):
@@ -36,10 +37,20 @@ def test_it_prints_counts() -> None:
     assert found["safety_violations"] == found["liveness_failures"] == 0
     assert found["failed_seeds"] == found["failures"] == []
     assert sum(found["schedules_of_size"].values()) == 6
-    results = [run_schedule(seed, smallest=4, largest=7) for seed in range(3, 9)]
+    assert found["part"] == "round"
+    assert found["schedules_of_part"] == {"round": 6}
+    results = [run_round_schedule(seed, smallest=4, largest=7) for seed in range(3, 9)]
     assert found["decisions"] == sum(result.n_decisions for result in results)
     assert found["views"] == sum(result.n_views for result in results)
     assert found["messages"] == sum(result.n_messages for result in results)
+    mixed = json.loads(
+        call("consensus", "--schedules", "6", "--seed", "3", "--n-nodes", "4-7", "--part", "all", "--json").stdout
+    )
+    assert mixed["schedules_of_part"] == {"agreement": 2, "round": 4}
+    assert mixed["messages"] == sum(
+        (run_round_schedule if seed % 4 else run_schedule)(seed, smallest=4, largest=7).n_messages
+        for seed in range(3, 9)
+    )
     shown = call("consensus", "--schedules", "2", "--n-nodes", "5")
     assert shown.exit_code == 0
     assert "schedules_per_s" in shown.stdout
@@ -47,14 +58,21 @@ def test_it_prints_counts() -> None:
 
 def test_failing_seeds_are_told_and_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz_module, "run_schedule", partial(run_schedule, make_agreement=Believing))
-    found = json.loads(call("consensus", "--schedules", "10", "--n-nodes", "4-7", "--json").stdout)
+    found = json.loads(
+        call("consensus", "--schedules", "10", "--n-nodes", "4-7", "--part", "agreement", "--json").stdout
+    )
     assert found["safety_violations"] > 0
     first = found["failures"][0]
     assert first["seed"] == found["failed_seeds"][0]
-    again = call("consensus", "--schedules", "1", "--seed", str(first["seed"]), "--n-nodes", "4-7")
+    again = call(
+        "consensus", "--schedules", "1", "--seed", str(first["seed"]), "--n-nodes", "4-7", "--part", "agreement"
+    )
     assert again.exit_code == 1
     assert first["failure"].split(":")[0] in again.stdout
-    assert f"replay: ceas fuzz consensus --schedules 1 --seed {first['seed']} --n-nodes 4-7" in again.stdout
+    assert (
+        f"replay: ceas fuzz consensus --schedules 1 --seed {first['seed']} --n-nodes 4-7 --part agreement"
+        in again.stdout
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,6 +83,7 @@ def test_failing_seeds_are_told_and_replay(monkeypatch: pytest.MonkeyPatch) -> N
         (("consensus", "--n-nodes", "9-4"), "`--n-nodes` must be a range within 4-64, but is 9-4"),
         (("consensus", "--n-nodes", "4-65"), "but is 4-65"),
         (("consensus", "--n-nodes", "many"), "must have the form A-B, for example 4-16, but is 'many'"),
+        (("consensus", "--part", "rounds"), "unknown part `rounds`. Did you mean `round`?"),
         (("consensus", "--schedules", "0"), "`--schedules` must be at least 1, but is 0"),
         (("consensus", "--workers", "0"), "`--workers` must be at least 1, but is 0"),
     ],

@@ -1,7 +1,7 @@
-"""Many drawn schedules of the agreement, counted: what `ceas fuzz` prints.
+"""Many drawn schedules of the consensus, counted: what `ceas fuzz` prints.
 
-Schedule i of a run has the seed S + i and depends on nothing else but the range of numbers of nodes, so that a seed
-that failed is replayed alone.
+Schedule i of a run has the seed S + i and depends on nothing else but the range of numbers of nodes and the part that
+is run, so that a seed that failed is replayed alone.
 """
 
 import time
@@ -10,12 +10,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from ceas.errors import DomainError
+from ceas.errors import DomainError, UnknownNameError
 from ceas.experiments.processes import spawned_pool
 from ceas.runtime.agreement_network import ScheduleResult, run_schedule
 from ceas.runtime.progress import Progress, ProgressEvent
+from ceas.runtime.round_network import run_round_schedule
 
-__all__ = ["LARGEST_FUZZED", "SMALLEST_FUZZED", "FuzzTotals", "fuzz_consensus"]
+__all__ = ["LARGEST_FUZZED", "PARTS", "SMALLEST_FUZZED", "FuzzTotals", "fuzz_consensus"]
+
+PARTS: Final = ("round", "agreement", "all")
+"""What schedules may run: the whole round, the agreement alone with planned deliveries, or both."""
+# With `all` every fourth seed runs the agreement alone, which asks more of it in less time; the others the whole round.
+_AGREEMENT_ONE_IN: Final = 4
 
 SMALLEST_FUZZED: Final = 4
 LARGEST_FUZZED: Final = 64
@@ -39,6 +45,7 @@ class FuzzTotals:
     failed_seeds: list[int] = field(default_factory=list)
     failures: list[dict[str, Any]] = field(default_factory=list)
     schedules_of_size: dict[int, int] = field(default_factory=dict)
+    schedules_of_part: dict[str, int] = field(default_factory=dict)
 
     def add(self, result: ScheduleResult) -> None:
         """Count one schedule; one that is unsafe is not asked whether it is live, since it was stopped."""
@@ -50,6 +57,7 @@ class FuzzTotals:
         self.most_views = max(self.most_views, result.n_views)
         self.most_delays_to_decide = max(self.most_delays_to_decide, result.delays_to_decide)
         self.schedules_of_size[result.n_nodes] = self.schedules_of_size.get(result.n_nodes, 0) + 1
+        self.schedules_of_part[result.part] = self.schedules_of_part.get(result.part, 0) + 1
         if result.violations:
             self.n_safety_violations += 1
         elif not result.is_live:
@@ -57,8 +65,10 @@ class FuzzTotals:
         if result.violations or not result.is_live:
             self.failed_seeds.append(result.seed)
             if len(self.failures) < _SHOWN:
-                text = result.violations[0] if result.violations else "not all honest nodes decided and halted in time"
-                self.failures.append({"seed": result.seed, "nodes": result.n_nodes, "failure": text})
+                text = result.violations[0] if result.violations else "not all honest nodes ended in time"
+                self.failures.append(
+                    {"seed": result.seed, "part": result.part, "nodes": result.n_nodes, "failure": text}
+                )
 
 
 def fuzz_consensus(
@@ -67,16 +77,19 @@ def fuzz_consensus(
     seed: int = 0,
     smallest: int = 4,
     largest: int = 16,
+    part: str = "round",
     workers: int = 1,
     progress: Progress | None = None,
 ) -> Mapping[str, Any]:
-    """Run schedules of the agreement and count what came of them.
+    """Run schedules of the consensus and count what came of them.
 
     Args:
         schedules: Number of schedules, at least 1.
         seed: Seed of the first one; the others follow it.
         smallest: Fewest nodes, at least 4.
         largest: Most nodes, at most 64.
+        part: `round` for the whole round, `agreement` for the agreement alone, `all` for both: where the seed is a
+            multiple of four the agreement, else the round.
         workers: Processes, at least 1; the counts do not depend on it.
         progress: Told after every fifty schedules.
 
@@ -85,7 +98,10 @@ def fuzz_consensus(
 
     Raises:
         DomainError: An argument is outside its range.
+        UnknownNameError: There is no such part.
     """
+    if part not in PARTS:
+        raise UnknownNameError("part", part, PARTS)
     if not SMALLEST_FUZZED <= smallest <= largest <= LARGEST_FUZZED:
         raise DomainError(
             f"Option `--n-nodes` must be a range within {SMALLEST_FUZZED}-{LARGEST_FUZZED}, "
@@ -97,16 +113,19 @@ def fuzz_consensus(
     started_s = time.monotonic()
     totals = FuzzTotals()
     chunks = [range(first, min(first + _CHUNK, seed + schedules)) for first in range(seed, seed + schedules, _CHUNK)]
-    for results in _results(chunks, smallest, largest, workers):
+    for results in _results(chunks, smallest, largest, part, workers):
         for result in results:
             totals.add(result)
         if progress is not None:
             progress(ProgressEvent(phase="schedules", training_round=totals.n_schedules, rounds=schedules))
-    return _document(totals, seed, smallest, largest, time.monotonic() - started_s)
+    asked = {"part": part, "schedules": totals.n_schedules, "first_seed": seed, "n_nodes": f"{smallest}-{largest}"}
+    return asked | _counts(totals, time.monotonic() - started_s)
 
 
-def _results(chunks: Sequence[range], smallest: int, largest: int, workers: int) -> Iterator[list[ScheduleResult]]:
-    run = partial(_run_chunk, smallest=smallest, largest=largest)
+def _results(
+    chunks: Sequence[range], smallest: int, largest: int, part: str, workers: int
+) -> Iterator[list[ScheduleResult]]:
+    run = partial(_run_chunk, smallest=smallest, largest=largest, part=part)
     if workers == 1:
         yield from map(run, chunks)
         return
@@ -114,15 +133,17 @@ def _results(chunks: Sequence[range], smallest: int, largest: int, workers: int)
         yield from pool.map(run, chunks)
 
 
-def _run_chunk(seeds: range, smallest: int, largest: int) -> list[ScheduleResult]:
-    return [run_schedule(seed, smallest=smallest, largest=largest) for seed in seeds]
+def _run_chunk(seeds: range, smallest: int, largest: int, part: str) -> list[ScheduleResult]:
+    results = []
+    for seed in seeds:
+        is_alone = part == "agreement" or (part == "all" and seed % _AGREEMENT_ONE_IN == 0)
+        run = run_schedule if is_alone else run_round_schedule
+        results.append(run(seed, smallest=smallest, largest=largest))
+    return results
 
 
-def _document(totals: FuzzTotals, seed: int, smallest: int, largest: int, wall_s: float) -> Mapping[str, Any]:
+def _counts(totals: FuzzTotals, wall_s: float) -> dict[str, Any]:
     return {
-        "schedules": totals.n_schedules,
-        "first_seed": seed,
-        "n_nodes": f"{smallest}-{largest}",
         "safety_violations": totals.n_safety_violations,
         "liveness_failures": totals.n_liveness_failures,
         "failed_seeds": totals.failed_seeds,
@@ -135,5 +156,6 @@ def _document(totals: FuzzTotals, seed: int, smallest: int, largest: int, wall_s
         "wall_s": wall_s,
         "schedules_per_s": totals.n_schedules / wall_s,
         "schedules_of_size": {str(size): count for size, count in sorted(totals.schedules_of_size.items())},
+        "schedules_of_part": dict(sorted(totals.schedules_of_part.items())),
         "failures": totals.failures,
     }

@@ -26,13 +26,14 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final, Protocol
 
+from ceas.authentication import Rejected
 from ceas.consensus import (
     Agreement,
     AgreementMessage,
-    AgreementOutput,
     AgreementState,
+    AnyMessage,
     Ballot,
     Broadcast,
     Decide,
@@ -54,7 +55,16 @@ from ceas.consensus.outputs import SetTimer
 from ceas.errors import DomainError
 from ceas.streams import stream_seed
 
-__all__ = ["AgreementOracle", "MakeAgreement", "ScheduleResult", "run_schedule"]
+__all__ = [
+    "DELAY",
+    "AgreementOracle",
+    "MakeAgreement",
+    "Place",
+    "ScheduleResult",
+    "ScheduleRun",
+    "draw_size",
+    "run_schedule",
+]
 
 DELAY: Final = 1000
 _CONDUCTS: Final = ("silent", "twins", "mutant", "mutant", "echo", "echo", "liar")
@@ -83,7 +93,9 @@ class ScheduleResult:
         n_views: Views that an honest node was in.
         n_messages: Messages that honest nodes sent, one for each destination.
         n_restarts: Restarts of honest nodes.
-        delays_to_decide: From stability to the last honest decision, in units of D; 0 when it came before.
+        delays_to_decide: From stability to the last honest decision (in a whole round: conclusion), in units of D; 0
+            when it came before.
+        part: What was run, `agreement` or `round`.
     """
 
     seed: int
@@ -95,6 +107,7 @@ class ScheduleResult:
     n_messages: int
     n_restarts: int
     delays_to_decide: float
+    part: str = "agreement"
 
 
 @dataclass(slots=True)
@@ -256,47 +269,76 @@ def run_schedule(
     Raises:
         DomainError: `smallest`, `largest` or `n_nodes` is outside its range.
     """
-    if not 4 <= smallest <= largest:
-        raise DomainError(f"Numbers of nodes must be a range from at least 4 up, but are {smallest} to {largest}.")
     # One private generator per schedule, of the standard library because it draws single numbers, hundreds a schedule,
     # an order of magnitude faster than NumPy's.
     rng = random.Random(stream_seed(seed, "agreement schedule"))
+    n_nodes = draw_size(rng, n_nodes, smallest, largest)
+    return ScheduleRun(seed, n_nodes, rng, make_agreement, conducts).finish()
+
+
+def draw_size(rng: random.Random, n_nodes: int | None, smallest: int, largest: int) -> int:
+    """Draw the number of nodes of a schedule, where it is not given.
+
+    Raises:
+        DomainError: as `run_schedule`.
+    """
+    if not 4 <= smallest <= largest:
+        raise DomainError(f"Numbers of nodes must be a range from at least 4 up, but are {smallest} to {largest}.")
     if n_nodes is None:
         sizes = range(smallest, largest + 1)
         n_nodes = rng.choices(sizes, [1 / size**2 for size in sizes])[0]
     if n_nodes < 4:
         raise DomainError(f"Argument `n_nodes` must be at least 4, but is {n_nodes}.")
-    return _Run(seed, n_nodes, rng, make_agreement, conducts).finish()
+    return n_nodes
+
+
+class _Machine(Protocol):
+    """What a schedule needs of the machine under test, the agreement or the whole round."""
+
+    @property
+    def is_halted(self) -> bool: ...
+
+    def receive(self, message: Any, sender: int, now_ns: int) -> list[Any]: ...
+
+    def tick(self, now_ns: int) -> list[Any]: ...
 
 
 @dataclass(slots=True)
-class _Place:
+class Place:
     """One machine: an honest node's, or one of those under a Byzantine identity."""
 
     node: int
     is_honest: bool
     conduct: str
     peers: int  # bit mask of the nodes that it talks with
-    machine: Agreement | None
-    stored: AgreementState | None = None
+    machine: Any  # a `_Machine`, or None
+    stored: Any = None  # what the last `Persist` wrote
     delivered: int = 0
     life: int = 0  # timers of an earlier life are void
     is_down: bool = False
     is_halted: bool = False
     lies: int = 0
+    few: int = 0  # bit mask of the nodes that a selective disperser favours
 
 
-class _Run:
-    """One schedule under way."""
+class ScheduleRun:
+    """One schedule of the agreement under way; `ceas.runtime.round_network` overrides what differs in a round."""
+
+    part = "agreement"
 
     def __init__(
-        self, seed: int, n_nodes: int, rng: random.Random, make_agreement: MakeAgreement, conducts: tuple[str, ...]
+        self,
+        seed: int,
+        n_nodes: int,
+        rng: random.Random,
+        make_machine: Callable[..., _Machine],
+        conducts: tuple[str, ...],
     ) -> None:
         self.seed = seed
         self.n_nodes = n_nodes
         self.rng = rng
         self.tolerated = max_tolerated(n_nodes)
-        self.make_agreement = make_agreement
+        self.make_machine = make_machine
         self.training_round = rng.randrange(n_nodes)
         self.stable_at = rng.choice((0, rng.randrange(10 * DELAY), rng.randrange(80 * DELAY)))
         self.loss = rng.choice((0.0, 0.05, 0.2, 0.4))
@@ -311,30 +353,29 @@ class _Run:
         self.n_restarts = 0
         self.decided_at = 0
         self.n_halted = 0
-        self.last_sent: AgreementMessage | None = None
-        self.last_decoded: AgreementMessage = ViewChange(1)
+        self.last_sent: AnyMessage | None = None
+        self.last_decoded: AnyMessage = ViewChange(1)
         # What Byzantine nodes draw from: the last messages that they got, and the sets in use.
-        self.heard: list[AgreementMessage] = [ViewChange(1)] * _MEMORY
+        self.heard: list[AnyMessage] = [ViewChange(1)] * _MEMORY
         self.n_heard = 0
         self.sets: list[int] = []
         byzantine = set(rng.sample(range(n_nodes), self.tolerated))
-        self.oracle = AgreementOracle(
-            n_nodes, self.tolerated, tuple(node for node in range(n_nodes) if node not in byzantine)
-        )
-        self.places: list[_Place] = []
-        self.places_of: list[list[_Place]] = []
+        self.oracle = self._make_oracle(tuple(node for node in range(n_nodes) if node not in byzantine))
+        self.places: list[Place] = []
+        self.places_of: list[list[Place]] = []
         for node in range(n_nodes):
-            own = self._make_places(node, rng.choice(conducts) if node in byzantine else "honest")
+            own = self._make_places(node, self._draw_conduct(conducts) if node in byzantine else "honest")
             self.places += own
             self.places_of.append(own)
         self.honest = [place for place in self.places if place.is_honest]
-        self._plan_deliveries(byzantine)
+        self._plan(byzantine)
 
     def finish(self) -> ScheduleResult:
+        """Run it to its end and tell what it came to."""
         for place in self.places:
             start = 0 if self.stable_at == 0 else self.rng.randrange(min(3 * DELAY, self.stable_at) + 1)
             self._at(start, lambda place=place: self._start(place))  # type: ignore[misc]
-        deadline = self.stable_at + (self.tolerated + 1 + _VIEWS_TO_SPARE) * _VIEW
+        deadline = self.stable_at + self._longest()
         while self.queue and not self.oracle.violations:
             self.now, _, act = heapq.heappop(self.queue)
             if self.now > deadline or self.n_halted == len(self.honest):
@@ -351,9 +392,23 @@ class _Run:
             n_messages=self.n_messages,
             n_restarts=self.n_restarts,
             delays_to_decide=max(0, self.decided_at - self.stable_at) / DELAY,
+            part=self.part,
         )
 
+    def _longest(self) -> int:
+        """Return how long after stability all must have halted."""
+        return (self.tolerated + 1 + _VIEWS_TO_SPARE) * _VIEW
+
     # What is drawn before it starts.
+    def _make_oracle(self, honest: tuple[int, ...]) -> AgreementOracle:
+        return AgreementOracle(self.n_nodes, self.tolerated, honest)
+
+    def _draw_conduct(self, conducts: tuple[str, ...]) -> str:
+        return self.rng.choice(conducts)
+
+    def _has_machine(self, conduct: str) -> bool:
+        return conduct in ("honest", "twins", "mutant")
+
     def _draw_partitions(self) -> list[int]:
         """Draw, for every four delays until stability, one of two groups that do not hear each other, as a bit mask."""
         is_cut = self.rng.random() < 0.5
@@ -364,7 +419,7 @@ class _Run:
             for _ in range(n_periods)
         ]
 
-    def _make_places(self, node: int, conduct: str) -> list[_Place]:
+    def _make_places(self, node: int, conduct: str) -> list[Place]:
         everybody = (1 << self.n_nodes) - 1
         if conduct == "twins":
             first = self.rng.getrandbits(self.n_nodes)
@@ -372,12 +427,13 @@ class _Run:
             peers = [first | both, (everybody & ~first) | both]
         else:
             peers = [everybody]
-        is_honest = conduct == "honest"
-        has_machine = is_honest or conduct in ("twins", "mutant")
-        return [_Place(node, is_honest, conduct, mask, self._machine(node) if has_machine else None) for mask in peers]
+        return [
+            Place(node, conduct == "honest", conduct, mask, self._machine(node) if self._has_machine(conduct) else None)
+            for mask in peers
+        ]
 
-    def _machine(self, node: int, restored: AgreementState | None = None) -> Agreement:
-        return self.make_agreement(
+    def _machine(self, node: int, restored: Any = None) -> _Machine:
+        return self.make_machine(
             node=node,
             n_nodes=self.n_nodes,
             tolerated_byzantine=self.tolerated,
@@ -386,7 +442,7 @@ class _Run:
             restored=restored,
         )
 
-    def _plan_deliveries(self, byzantine: set[int]) -> None:
+    def _plan(self, byzantine: set[int]) -> None:
         """Plan when the broadcast delivers: to all or to none, within two delays of the first once stable."""
         span = self.rng.choice((DELAY, 4 * DELAY, max(4 * DELAY, self.stable_at)))
         for instance in range(self.n_nodes):
@@ -405,29 +461,33 @@ class _Run:
         self.n_queued += 1
         heapq.heappush(self.queue, (when, self.n_queued, act))
 
-    def _start(self, place: _Place) -> None:
+    def _start(self, place: Place) -> None:
         place.is_down = False
         if place.machine is None:
             if place.conduct in ("echo", "liar"):
                 self._lie(place)
             return
-        out = place.machine.start(self.now)
+        place.life += 1
+        self._carry_out(place, self._begin(place))
+
+    def _begin(self, place: Place) -> list[Any]:
+        """Start a machine that was made now."""
+        out: list[Any] = place.machine.start(self.now)
         for instance in range(self.n_nodes):
             if place.delivered >> instance & 1:
                 out += place.machine.deliver(instance, self.now)
-        place.life += 1
-        self._carry_out(place, out)
+        return out
 
-    def _deliver(self, place: _Place, instance: int) -> None:
+    def _deliver(self, place: Place, instance: int) -> None:
         place.delivered |= 1 << instance
         if place.machine is not None and place.life and not place.is_down:
             self._carry_out(place, place.machine.deliver(instance, self.now))
 
-    def _tick(self, place: _Place, life: int) -> None:
+    def _tick(self, place: Place, life: int) -> None:
         if place.machine is not None and life == place.life and not place.is_down:
             self._carry_out(place, place.machine.tick(self.now))
 
-    def _arrive(self, place: _Place, message: AgreementMessage, sender: int) -> None:
+    def _arrive(self, place: Place, message: AnyMessage, sender: int) -> None:
         if not place.is_honest:
             self._hear(message)
         if place.machine is None:
@@ -436,7 +496,7 @@ class _Run:
         elif place.life and not place.is_down and sender != place.node:
             self._carry_out(place, place.machine.receive(message, sender, self.now))
 
-    def _carry_out(self, place: _Place, out: list[AgreementOutput]) -> None:
+    def _carry_out(self, place: Place, out: list[Any]) -> None:
         """Do what a machine wants, in order; at a `Persist` an honest node may stop."""
         if place.is_honest and self.crash and self.now < self.stable_at:
             for index, output in enumerate(out):
@@ -452,15 +512,15 @@ class _Run:
             self._do(place, output)
         self._note_halting(place)
 
-    def _note_halting(self, place: _Place) -> None:
+    def _note_halting(self, place: Place) -> None:
         is_halted = place.machine is not None and place.machine.is_halted
         if place.is_honest and is_halted != place.is_halted:
             place.is_halted = is_halted
             self.n_halted += 1 if is_halted else -1
 
-    def _single_steps(self, place: _Place, out: list[AgreementOutput]) -> list[AgreementOutput]:
+    def _single_steps(self, place: Place, out: list[Any]) -> list[Any]:
         """Take a broadcast apart, so that a node can stop in its midst."""
-        steps: list[AgreementOutput] = []
+        steps: list[Any] = []
         for output in out:
             if isinstance(output, Broadcast):
                 peers = [node for node in range(self.n_nodes) if node != place.node]
@@ -470,7 +530,7 @@ class _Run:
                 steps.append(output)
         return steps
 
-    def _do(self, place: _Place, output: AgreementOutput) -> None:
+    def _do(self, place: Place, output: Any) -> None:
         match output:
             case Persist():
                 place.stored = output.state
@@ -480,52 +540,67 @@ class _Run:
                 self._send(place, (output.destination,), output.message)
             case SetTimer():
                 self._at(output.at_ns, lambda life=place.life: self._tick(place, life))  # type: ignore[misc]
-            case Decide() if place.is_honest:
-                self.oracle.decided(place.node, output.members)
-                self.decided_at = max(self.decided_at, self.now)
+            case _ if place.is_honest:
+                self._note(place, output)
             case _:
                 pass
 
-    def _stop(self, place: _Place) -> None:
+    def _note(self, place: Place, output: Any) -> None:
+        """Take any other output of an honest node."""
+        if isinstance(output, Decide):
+            self.oracle.decided(place.node, output.members)
+            self.decided_at = max(self.decided_at, self.now)
+
+    def _stop(self, place: Place) -> None:
         """Stop a node; it starts again from what it has written, no later than the network becomes stable."""
         place.is_down = True
-        stored = None if place.stored is None else decode_state(encode_state(place.stored))
-        place.machine = self._machine(place.node, stored)
+        place.machine = self._machine(place.node, None if place.stored is None else self._reread(place.stored))
         self._note_halting(place)
         self.n_restarts += 1
         back = min(self.stable_at, self.now + self.rng.randrange(1, 10 * DELAY))
         self._at(max(back, self.now), lambda: self._start(place))
 
+    def _reread(self, stored: Any) -> Any:
+        return decode_state(encode_state(stored))
+
     # The network.
-    def _send(self, place: _Place, destinations: Sequence[int], message: AgreementMessage) -> None:
+    def _said(self, place: Place, message: Any) -> None:
+        """Hold a message of an honest node against the invariants."""
+        self.oracle.wrote_before(place.node, message, place.stored)
+        self.oracle.sent(place.node, message, place.delivered)
+
+    def _send(self, place: Place, destinations: Sequence[int], message: AnyMessage) -> None:
         node = place.node
         if place.is_honest:
-            self.oracle.wrote_before(node, message, place.stored)
-            self.oracle.sent(node, message, place.delivered)
+            self._said(place, message)
             self.n_messages += len(destinations) - (len(destinations) > 1)
         for destination in destinations:
             if destination == node or not place.peers >> destination & 1:
                 continue
-            if place.conduct == "mutant" and self.rng.random() < 0.4:
-                changed = self._mutated(message)
-                if changed is not None:
-                    self._transmit(node, destination, changed)
-            else:
+            if place.is_honest or place.conduct == "twins":
                 self._transmit(node, destination, message)
+            else:
+                self._say_as(place, destination, message)
 
-    def _transmit(self, source: int, destination: int, message: AgreementMessage) -> None:
+    def _say_as(self, place: Place, destination: int, message: Any) -> None:
+        """Send what a Byzantine node makes of a message of its honest machine."""
+        changed = self._mutated(message) if self.rng.random() < 0.4 else message
+        if changed is not None:
+            self._transmit(place.node, destination, changed)
+
+    def _transmit(self, source: int, destination: int, message: AnyMessage, later: int = 0) -> None:
         # Every message goes through its bytes; equal ones, as those of a broadcast, once in a row.
         if message is not self.last_sent:
             self.last_sent = message
             decoded = decode_message(*encode_message(message), source)
-            if not isinstance(decoded, AgreementMessage):
+            if isinstance(decoded, Rejected):
                 raise AssertionError(f"canonical bytes of {message} were rejected: {decoded}")
             self.last_decoded = decoded
         message = self.last_decoded
         for delay in self._delays(source, destination):
             for place in self.places_of[destination]:
                 if place.peers >> source & 1:
-                    self._at(self.now + delay, partial(self._arrive, place, message, source))
+                    self._at(self.now + later + delay, partial(self._arrive, place, message, source))
 
     def _delays(self, source: int, destination: int) -> tuple[int, ...]:
         draw = self.rng.random
@@ -542,13 +617,13 @@ class _Run:
         return (delay,)
 
     # Byzantine conduct.
-    def _hear(self, message: AgreementMessage) -> None:
+    def _hear(self, message: AnyMessage) -> None:
         self.heard[self.n_heard % len(self.heard)] = message
         self.n_heard += 1
         if isinstance(message, SetProposal | SetVote) and message.members not in self.sets:
             self.sets.append(message.members)
 
-    def _mutated(self, message: AgreementMessage) -> AgreementMessage | None:
+    def _mutated(self, message: Any) -> AnyMessage | None:
         """Change a correct message a little; None loses it."""
         draw = self.rng.random()
         if draw < 0.25:
@@ -560,11 +635,12 @@ class _Run:
         if isinstance(message, Suggest | Proof) and draw < 0.75:
             return type(message)(message.view, *(self._any_ballot(message.view) for _ in range(3)))
         try:
-            return replace(message, view=message.view + self.rng.choice((-1, 1)))
+            changed: AnyMessage = replace(message, view=message.view + self.rng.choice((-1, 1)))
         except DomainError:
-            return message  # there is no such message
+            return message  # type: ignore[no-any-return]  # there is no such message
+        return changed
 
-    def _echo(self, place: _Place, message: AgreementMessage, sender: int) -> None:
+    def _echo(self, place: Place, message: Any, sender: int) -> None:
         """Agree with whoever speaks, and with nobody else."""
         answers: list[AgreementMessage] = []
         match message:
@@ -586,17 +662,17 @@ class _Run:
             if self.rng.random() < 0.8:
                 self._transmit(place.node, sender, answer)
 
-    def _lie(self, place: _Place) -> None:
+    def _lie(self, place: Place) -> None:
         """Say something well formed to everybody, to each something else."""
         place.lies += 1
         view = self.oracle.highest_view + self.rng.choice((0, 0, 0, 1))
         for destination in range(self.n_nodes):
             if destination != place.node:
-                self._transmit(place.node, destination, self._any_message(view))
+                self._transmit(place.node, destination, self._any_message(place, view))
         if place.lies < _LIES:
             self._at(self.now + self.rng.randrange(1, 2 * DELAY), lambda: self._lie(place))
 
-    def _any_message(self, view: int) -> AgreementMessage:
+    def _any_message(self, place: Place, view: int) -> AnyMessage:  # noqa: ARG002 - of use in a whole round
         draw = self.rng.random()
         if draw < 0.5:
             return SetVote(self.rng.randint(1, 4), view, self._any_set())
