@@ -20,9 +20,13 @@ from ceas.authentication.keys import FiniteKey as FiniteKey
 from ceas.authentication.keys import KeyPools as KeyPools
 from ceas.authentication.keys import pairs_for_key as pairs_for_key
 from ceas.authentication.keys import secret_key_bits as secret_key_bits
+from ceas.authentication.signatures import ML_DSA_SIGNATURE_BYTES as ML_DSA_SIGNATURE_BYTES
+from ceas.authentication.signatures import MlDsaSigner as MlDsaSigner
+from ceas.authentication.signatures import ml_dsa_signers as ml_dsa_signers
 
 __all__ = [
     "HEADER_BYTES",
+    "ML_DSA_SIGNATURE_BYTES",
     "TAG_BYTES",
     "Accepted",
     "AuthenticationAccount",
@@ -31,6 +35,7 @@ __all__ = [
     "Frame",
     "KeyCost",
     "KeyPools",
+    "MlDsaSigner",
     "Profile",
     "Rejected",
     "RejectionReason",
@@ -39,6 +44,7 @@ __all__ = [
     "epoch_hash",
     "forgery_bound",
     "key_cost",
+    "ml_dsa_signers",
     "pairs_for_key",
     "run_forgery_bound",
     "secret_key_bits",
