@@ -28,6 +28,9 @@ def fuzz(
         str, typer.Option("--n-nodes", metavar="A-B", help="Range of the numbers of nodes, within 4-64.")
     ] = "4-16",
     workers: Annotated[int, typer.Option("--workers", help="Processes; the counts do not depend on it.")] = 1,
+    consensus_protocol: Annotated[
+        str, typer.Option("--protocol", metavar="NAME", help="tetrabft, or simplex, the comparison protocol.")
+    ] = "tetrabft",
     as_json: JsonOption = False,
 ) -> None:
     """Run drawn schedules of lost, late and repeated messages, partitions, restarts and Byzantine nodes.
@@ -38,11 +41,21 @@ def fuzz(
     if protocol not in _PROTOCOLS:
         raise UnknownNameError("protocol", protocol, _PROTOCOLS)
     smallest, largest = _parsed_range(n_nodes)
-    from ceas.experiments.fuzz import fuzz_consensus
+    from ceas.experiments.fuzz import PROTOCOLS, fuzz_consensus
+
+    chosen = next((one for one in PROTOCOLS if one == consensus_protocol), None)
+    if chosen is None:
+        raise UnknownNameError("protocol", consensus_protocol, PROTOCOLS)
 
     with progress_display() as progress:
         document = fuzz_consensus(
-            schedules=schedules, seed=seed, smallest=smallest, largest=largest, workers=workers, progress=progress
+            schedules=schedules,
+            seed=seed,
+            smallest=smallest,
+            largest=largest,
+            workers=workers,
+            protocol=chosen,
+            progress=progress,
         )
     if as_json:
         print_json(document)
@@ -53,7 +66,8 @@ def fuzz(
         if document["failures"]:
             print_rows(document["failures"], title="Failures, the first of them")
             first = document["failures"][0]["seed"]
-            typer.echo(f"replay: ceas fuzz consensus --schedules 1 --seed {first} --n-nodes {n_nodes}")
+            which = "" if chosen == "tetrabft" else f" --protocol {chosen}"
+            typer.echo(f"replay: ceas fuzz consensus --schedules 1 --seed {first} --n-nodes {n_nodes}{which}")
     if document["failed_seeds"]:
         raise typer.Exit(_EXIT_DEFECT)
 

@@ -41,9 +41,6 @@ from ceas.consensus.simplex import Signer as Signer
 from ceas.consensus.simplex import SimplexOutput as SimplexOutput
 from ceas.consensus.simplex import SimplexRejection as SimplexRejection
 from ceas.consensus.simplex import SimplexRound as SimplexRound
-from ceas.consensus.simplex import SimplexState as SimplexState
-from ceas.consensus.simplex import decode_simplex_state as decode_simplex_state
-from ceas.consensus.simplex import encode_simplex_state as encode_simplex_state
 from ceas.consensus.simplex_messages import NO_DIGEST as NO_DIGEST
 from ceas.consensus.simplex_messages import Block as Block
 from ceas.consensus.simplex_messages import BlockProposal as BlockProposal
@@ -64,6 +61,9 @@ from ceas.consensus.simplex_messages import block_digest as block_digest
 from ceas.consensus.simplex_messages import decode_simplex as decode_simplex
 from ceas.consensus.simplex_messages import encode_simplex as encode_simplex
 from ceas.consensus.simplex_messages import statement as statement
+from ceas.consensus.simplex_state import SimplexState as SimplexState
+from ceas.consensus.simplex_state import decode_simplex_state as decode_simplex_state
+from ceas.consensus.simplex_state import encode_simplex_state as encode_simplex_state
 from ceas.consensus.tetrabft import Agreement as Agreement
 from ceas.consensus.tetrabft import AgreementOutput as AgreementOutput
 from ceas.consensus.tetrabft import AgreementRejection as AgreementRejection

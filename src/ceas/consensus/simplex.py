@@ -41,18 +41,18 @@ Why it is safe. (a) An honest node votes once in a view, so a view has VOTE cert
 never sends both FINALIZE(k) and LEAVE_VIEW(k): finalising k takes it beyond k, where it no longer leaves k, and after
 LEAVE_VIEW(k) R5 does not apply. So when x has a FINALIZE certificate of k and b nodes are Byzantine, n - f - b of its
 signers are honest, which leaves f honest nodes and b <= f Byzantine ones to sign LEAVE_VIEW(k): at most 2 f < n - f, so
-view k has no LEAVE certificate. (c) Whatever an honest node votes for in m > k is justified without one, hence by a VOTE
-certificate of a view from k on; by induction over m this is one of x. So no other block gets a certificate in or after
-k. A certificate of votes alone proves less: f + 1 honest nodes hold x and its values, and nothing else can be decided in
-its view; later views may leave it behind.
+view k has no LEAVE certificate. (c) Whatever an honest node votes for in m > k is justified without one, hence by a
+VOTE certificate of a view from k on; by induction over m this is one of x. So no other block gets a certificate in or
+after k. A certificate of votes alone proves less: f + 1 honest nodes hold x and its values, and nothing else can be
+decided in its view; later views may leave it behind.
 
 Why it is live, once messages take at most D. A certificate of LEAVE_VIEW(k) has n - 2 f >= f + 1 honest signatures,
 whose messages reach all; by R7 all that have not passed k by a certificate join, and those that have hand it on by R9:
 all honest nodes enter a view within 4 D of the first. An honest leader then waits at most 2 D (R9's time, which in the
 good case decides) and 2 D for the block; its proposal takes D, values to be pulled 2 D, votes D: 12 D, short of 15 D.
 Whoever is left behind says so every 2 D and is answered (R10). A decided node may fall silent otherwise: its FINALIZE
-certificate convinces everyone. A timer of 3 D throughout would need every certificate forwarded by everyone to everyone,
-and every value there when the proposal comes.
+certificate convinces everyone. A timer of 3 D throughout would need every certificate forwarded by everyone to all, and
+every value there when the proposal comes.
 
 State: `SimplexState`; `Persist` comes before every message that depends on it. Certificates, and the blocks and values
 voted for, belong to it: others rely on their being had. Buffers: per sender one message a slot, views from the own to
@@ -64,12 +64,10 @@ Decentralized Thoughts, 18 June 2025. Not from there: blocks as lists of signed 
 forwarding every certificate to everyone, R13, R14, restarts, the timers.
 """
 
-import hashlib
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ceas.authentication import Rejected
 from ceas.consensus.broadcast import Validate
@@ -92,22 +90,13 @@ from ceas.consensus.simplex_messages import (
     SignedValue,
     SimplexMessage,
     block_digest,
-    decode_certificate,
-    encode_certificate,
     statement,
 )
+from ceas.consensus.simplex_state import SimplexState
 from ceas.consensus.votes import amplification_quorum, check_tolerance, quorum
 from ceas.errors import DomainError
 
-__all__ = [
-    "Signer",
-    "SimplexOutput",
-    "SimplexRejection",
-    "SimplexRound",
-    "SimplexState",
-    "decode_simplex_state",
-    "encode_simplex_state",
-]
+__all__ = ["Signer", "SimplexOutput", "SimplexRejection", "SimplexRound"]
 
 VIEW_DELAYS: Final = (5, 10, 15)  # of views 0, 1, and all later ones
 COLLECT_DELAYS: Final = 2
@@ -120,7 +109,6 @@ SimplexOutput = (
 )
 Slot = dict[int, tuple[bytes, bytes]]
 """Digest and signature by sender, of one phase and view."""
-ViewDigest = tuple[int, bytes]
 
 
 class Signer(Protocol):
@@ -153,44 +141,6 @@ class SimplexRejection(StrEnum):
     NOT_HELD = "block or value asked for is not held"
     NOT_WANTED = "block or value was not asked for, or another one was"
     HALTED = "decided already"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SimplexState:
-    """What a node must remember over a restart.
-
-    Args:
-        value: Its own value, once it has signed it.
-        signature: Its signature of that value.
-        proposed: Highest view that it proposed in.
-        voted: Highest view that it voted in, and the block's digest.
-        finalized: Highest view that it finalised, and the block's digest.
-        left: Highest view that it asked to leave.
-        certificate: VOTE certificate of the highest view that it holds.
-        leaves: LEAVE certificates of the views since, in order.
-        blocks: Entries of the blocks that it voted for or concluded with, in that order.
-        values: (instance, value) of these blocks.
-        decided: FINALIZE certificate that it decided by.
-    """
-
-    value: bytes | None = None
-    signature: bytes = b""
-    proposed: int | None = None
-    voted: ViewDigest | None = None
-    finalized: ViewDigest | None = None
-    left: int | None = None
-    certificate: Certificate | None = None
-    leaves: tuple[Certificate, ...] = ()
-    blocks: tuple[tuple[Vote, ...], ...] = ()
-    values: tuple[tuple[int, bytes], ...] = ()
-    decided: Certificate | None = None
-
-    @property
-    def view(self) -> int:
-        """The view that the certificates justify."""
-        if self.leaves:
-            return self.leaves[-1].view + 1
-        return 0 if self.certificate is None else self.certificate.view + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -872,94 +822,3 @@ class SimplexRound:
     def _set_deadline(self, now_ns: int, delays: int, out: list[SimplexOutput]) -> None:
         self._deadline_ns = now_ns + delays * self._delay_ns
         out.append(SetTimer(self._deadline_ns))
-
-
-_STATE_VERSION: Final = 1
-_CHECKSUM_BYTES: Final = 32
-_NUMBER: Final = struct.Struct(">I")
-_VIEW_DIGEST: Final = struct.Struct(f">I{DIGEST_BYTES}s")
-_ENTRY: Final = struct.Struct(f">H{DIGEST_BYTES}s")
-_SIZED: Final = struct.Struct(">HI")
-
-
-def encode_simplex_state(state: SimplexState) -> bytes:
-    """Return bytes to keep.
-
-    Version u8 | value, signature, proposed, voted, finalized, left, certificate, decided, each 0 u8 or 1 u8 | length u32 |
-    bytes | count u32 | leaves | count u32 | (count u32 | entries) of each block | count u32 | (instance u16 | length
-    u32 | value) of each value | SHA-256 of all that.
-    """
-    parts = [bytes((_STATE_VERSION,))]
-    for field in (
-        state.value,
-        state.signature,
-        None if state.proposed is None else _NUMBER.pack(state.proposed),
-        None if state.voted is None else _VIEW_DIGEST.pack(*state.voted),
-        None if state.finalized is None else _VIEW_DIGEST.pack(*state.finalized),
-        None if state.left is None else _NUMBER.pack(state.left),
-        None if state.certificate is None else encode_certificate(state.certificate),
-        None if state.decided is None else encode_certificate(state.decided),
-    ):
-        parts.append(b"\0" if field is None else b"\1" + _NUMBER.pack(len(field)) + field)
-    parts += [_NUMBER.pack(len(state.leaves)), *map(encode_certificate, state.leaves)]
-    parts.append(_NUMBER.pack(len(state.blocks)))
-    for entries in state.blocks:
-        parts += [_NUMBER.pack(len(entries)), *(_ENTRY.pack(*entry) for entry in entries)]
-    parts.append(_NUMBER.pack(len(state.values)))
-    parts += [_SIZED.pack(instance, len(value)) + value for instance, value in state.values]
-    body = b"".join(parts)
-    return body + hashlib.sha256(body).digest()
-
-
-def decode_simplex_state(data: bytes) -> SimplexState:
-    """Read the bytes of `encode_simplex_state`.
-
-    Raises:
-        DomainError: They are not what was written. A node must not take part with a state that it has lost.
-    """
-    body, checksum = data[:-_CHECKSUM_BYTES], data[-_CHECKSUM_BYTES:]
-    if not body or hashlib.sha256(body).digest() != checksum:
-        raise DomainError("Argument `data` must be an undamaged state of the consensus, but its checksum differs.")
-    if body[0] != _STATE_VERSION:
-        raise DomainError(f"State of the consensus must have version {_STATE_VERSION}, but has {body[0]}.")
-    end = 1
-    fields: list[Any] = []
-    for _ in range(8):
-        is_there, end = body[end], end + 1
-        field = None
-        if is_there:
-            start = end + _NUMBER.size
-            end = start + _NUMBER.unpack_from(body, end)[0]
-            field = body[start:end]
-        fields.append(field)
-    value, signature, proposed, voted, finalized, left, certificate, decided = fields
-    (n_leaves,), end = _NUMBER.unpack_from(body, end), end + _NUMBER.size
-    leaves = []
-    for _ in range(n_leaves):
-        leaf, end = decode_certificate(body, end)
-        leaves.append(leaf)
-    (n_blocks,), end = _NUMBER.unpack_from(body, end), end + _NUMBER.size
-    blocks: list[tuple[Vote, ...]] = []
-    for _ in range(n_blocks):
-        start = end + _NUMBER.size
-        end = start + _NUMBER.unpack_from(body, end)[0] * _ENTRY.size
-        blocks.append(tuple(_ENTRY.iter_unpack(body[start:end])))
-    (n_values,), end = _NUMBER.unpack_from(body, end), end + _NUMBER.size
-    values = []
-    for _ in range(n_values):
-        (instance, size), start = _SIZED.unpack_from(body, end), end + _SIZED.size
-        end = start + size
-        values.append((instance, body[start:end]))
-    return SimplexState(
-        value=value,
-        signature=signature,
-        proposed=None if proposed is None else _NUMBER.unpack(proposed)[0],
-        voted=None if voted is None else _VIEW_DIGEST.unpack(voted),
-        finalized=None if finalized is None else _VIEW_DIGEST.unpack(finalized),
-        left=None if left is None else _NUMBER.unpack(left)[0],
-        certificate=None if certificate is None else decode_certificate(certificate, 0)[0],
-        leaves=tuple(leaves),
-        blocks=tuple(blocks),
-        values=tuple(values),
-        decided=None if decided is None else decode_certificate(decided, 0)[0],
-    )

@@ -8,17 +8,20 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from ceas.errors import DomainError
+from ceas.errors import DomainError, UnknownNameError
 from ceas.experiments.processes import spawned_pool
 from ceas.runtime.agreement_network import ScheduleResult, run_schedule
 from ceas.runtime.progress import Progress, ProgressEvent
+from ceas.runtime.simplex_network import run_simplex_schedule
 
-__all__ = ["LARGEST_FUZZED", "SMALLEST_FUZZED", "FuzzTotals", "fuzz_consensus"]
+__all__ = ["LARGEST_FUZZED", "PROTOCOLS", "SMALLEST_FUZZED", "FuzzTotals", "Protocol", "fuzz_consensus"]
 
 SMALLEST_FUZZED: Final = 4
 LARGEST_FUZZED: Final = 64
+Protocol = Literal["tetrabft", "simplex"]
+PROTOCOLS: Final[tuple[Protocol, ...]] = ("tetrabft", "simplex")
 _CHUNK: Final = 50
 _SHOWN: Final = 20
 
@@ -68,6 +71,7 @@ def fuzz_consensus(
     smallest: int = 4,
     largest: int = 16,
     workers: int = 1,
+    protocol: Protocol = "tetrabft",
     progress: Progress | None = None,
 ) -> Mapping[str, Any]:
     """Run schedules of the agreement and count what came of them.
@@ -78,6 +82,7 @@ def fuzz_consensus(
         smallest: Fewest nodes, at least 4.
         largest: Most nodes, at most 64.
         workers: Processes, at least 1; the counts do not depend on it.
+        protocol: `tetrabft`, the agreement, or `simplex`, the comparison protocol from values to conclusion.
         progress: Told after every fifty schedules.
 
     Returns:
@@ -85,6 +90,7 @@ def fuzz_consensus(
 
     Raises:
         DomainError: An argument is outside its range.
+        UnknownNameError: There is no such protocol.
     """
     if not SMALLEST_FUZZED <= smallest <= largest <= LARGEST_FUZZED:
         raise DomainError(
@@ -94,19 +100,23 @@ def fuzz_consensus(
     for name, value in (("--schedules", schedules), ("--workers", workers)):
         if value < 1:
             raise DomainError(f"Option `{name}` must be at least 1, but is {value}.")
+    if protocol not in PROTOCOLS:
+        raise UnknownNameError("protocol", protocol, PROTOCOLS)
     started_s = time.monotonic()
     totals = FuzzTotals()
     chunks = [range(first, min(first + _CHUNK, seed + schedules)) for first in range(seed, seed + schedules, _CHUNK)]
-    for results in _results(chunks, smallest, largest, workers):
+    for results in _results(chunks, smallest, largest, workers, protocol):
         for result in results:
             totals.add(result)
         if progress is not None:
             progress(ProgressEvent(phase="schedules", training_round=totals.n_schedules, rounds=schedules))
-    return _document(totals, seed, smallest, largest, time.monotonic() - started_s)
+    return {"protocol": protocol, **_document(totals, seed, smallest, largest, time.monotonic() - started_s)}
 
 
-def _results(chunks: Sequence[range], smallest: int, largest: int, workers: int) -> Iterator[list[ScheduleResult]]:
-    run = partial(_run_chunk, smallest=smallest, largest=largest)
+def _results(
+    chunks: Sequence[range], smallest: int, largest: int, workers: int, protocol: Protocol
+) -> Iterator[list[ScheduleResult]]:
+    run = partial(_run_chunk, smallest=smallest, largest=largest, protocol=protocol)
     if workers == 1:
         yield from map(run, chunks)
         return
@@ -114,8 +124,9 @@ def _results(chunks: Sequence[range], smallest: int, largest: int, workers: int)
         yield from pool.map(run, chunks)
 
 
-def _run_chunk(seeds: range, smallest: int, largest: int) -> list[ScheduleResult]:
-    return [run_schedule(seed, smallest=smallest, largest=largest) for seed in seeds]
+def _run_chunk(seeds: range, smallest: int, largest: int, protocol: Protocol) -> list[ScheduleResult]:
+    run = run_simplex_schedule if protocol == "simplex" else run_schedule
+    return [run(seed, smallest=smallest, largest=largest) for seed in seeds]
 
 
 def _document(totals: FuzzTotals, seed: int, smallest: int, largest: int, wall_s: float) -> Mapping[str, Any]:
