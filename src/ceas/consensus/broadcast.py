@@ -161,6 +161,8 @@ class ReliableBroadcast:
         out: list[Output] = []
         if self.node in self._sent_echoes:
             self._say_again(self._all_instances, None, out)
+            # In a roster of one, its own votes are all that it takes.
+            out += [Deliver(instance, value) for instance, value in sorted(self.delivered.items())]
         else:
             proposal = Propose(value, self._parameter_digest)
             # Kept before it is told to anyone: a node that proposes two values is Byzantine.

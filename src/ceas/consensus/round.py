@@ -67,7 +67,7 @@ class ConsensusRound:
         restored: State of the last `Persist` that was carried out before a restart.
 
     Attributes:
-        delivered: Values by node, as far as they are delivered.
+        delivered: Values by node, as far as `Deliver` has been returned for them.
         decided: Set decided for, as a bitmap; None before.
         is_concluded: Whether it has concluded.
 
@@ -106,17 +106,13 @@ class ConsensusRound:
             restored=None if restored is None else restored.broadcast,
         )
         self.state = restored or RoundState()
+        self.delivered: dict[int, bytes] = {}
         self.decided: int | None = None
         self.is_concluded = False
         self._delay_ns = delay_bound_ns
         self._everybody = (1 << n_nodes) - 1
         self._flush_at_ns: int | None = None
         self._ask_at_ns = 0
-
-    @property
-    def delivered(self) -> dict[int, bytes]:
-        """Values by node, as far as they are delivered."""
-        return self._broadcast.delivered
 
     @property
     def is_halted(self) -> bool:
@@ -161,6 +157,9 @@ class ConsensusRound:
                     self._flush_at_ns = output.at_ns
                     out.append(output)
                 case Deliver():
+                    # The broadcast is ahead of its outputs: those after this one, and what they ask to write, are yet
+                    # to come, and nothing may be concluded from them.
+                    self.delivered[output.instance] = output.value
                     out.append(output)
                     self._add_agreement(self._agreement.deliver(output.instance, now_ns), out)
                     self._conclude(out)
@@ -184,11 +183,10 @@ class ConsensusRound:
     def _conclude(self, out: list[RoundOutput]) -> None:
         if self.decided is None or self.is_concluded:
             return
-        delivered = self._broadcast.delivered
         members = [node for node in range(self.decided.bit_length()) if self.decided >> node & 1]
-        if all(node in delivered for node in members):
+        if all(node in self.delivered for node in members):
             self.is_concluded = True
-            out.append(Conclude({node: delivered[node] for node in members}))
+            out.append(Conclude({node: self.delivered[node] for node in members}))
 
     # R2
     def _ask(self, now_ns: int, out: list[RoundOutput]) -> None:
