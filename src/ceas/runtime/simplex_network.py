@@ -7,8 +7,8 @@ Byzantine nodes do, each draws; together they know all evidence that one of them
 
     silent    says nothing
     twins     two honest machines under one identity, each with other peers and another value
-    mutant    an honest machine whose messages are changed a little, differently for each receiver, and signed anew where
-              it can: view, digest, phase, entries; missing, altered or forged certificates; an old message for a new one
+    mutant    an honest machine whose messages are changed a little, differently for each receiver, and signed anew if
+              it can: view, digest, phase, entries; missing, short or forged certificates; old messages for new ones
     splitter  an honest machine that tells two groups two things: two values, two proposals as a leader, two votes, and
               that asks to leave views that it finalises
     echo      agrees with whoever speaks, finalises and leaves every view, and proposes by evidence that is true and old
@@ -183,6 +183,11 @@ class SimplexOracle:
         blocks = [one for one in state.blocks if block_digest(self.training_round, one) == vote.digest]
         holds = bool(blocks) and len(blocks[0]) >= self._quorum and all(digest in held for _, digest in blocks[0])
         self._check("VoteHolds", holds, node, vote)
+        for member, digest in blocks[0] if blocks else ():
+            if member in self.honest:
+                signed = self._values.get(member)
+                is_own = signed is not None and value_digest(self.training_round, member, signed) == digest
+                self._check("Validity", is_own, node, vote)
         before = vote.view - 1
         while before >= 0 and not self._is_backed(Phase.VOTE, before, vote.digest):
             if not self._is_backed(Phase.LEAVE, before, NO_DIGEST):
@@ -269,6 +274,7 @@ class _SimplexRun(ScheduleRun):
         self.known_values: dict[tuple[int, bytes], bytes] = {}
         self.digests: list[bytes] = [hashlib.sha256(b"no block").digest()]
         self.evidence: dict[tuple[Phase, int], Certificate] = {}
+        self.signatures: dict[tuple[Phase, int, bytes], dict[int, bytes]] = {}
         self.splits: dict[tuple[int, int], bytes] = {}
 
     def _longest(self) -> int:
@@ -357,6 +363,30 @@ class _SimplexRun(ScheduleRun):
             case _:
                 pass
 
+    def _overhear(self, message: Any, sender: int) -> None:
+        """Keep what an honest node has signed: values, and parts of certificates."""
+        match message:
+            case SignedValue():
+                digest = value_digest(self.training_round, sender, message.value)
+                offers = self.offers.setdefault(sender, [])
+                if all(one[0] != digest for one in offers):
+                    offers.append((digest, message.signature))
+                    self.known_values[sender, digest] = message.value
+            case BlockVote():
+                self._keep_signature((Phase.VOTE, message.view, message.digest), sender, message.signature)
+            case Finalize():
+                self._keep_signature((Phase.FINALIZE, message.view, message.digest), sender, message.signature)
+            case LeaveView():
+                self._keep_signature((Phase.LEAVE, message.view, NO_DIGEST), sender, message.signature)
+            case _:
+                pass
+
+    def _keep_signature(self, key: tuple[Phase, int, bytes], sender: int, signature: bytes) -> None:
+        signatures = self.signatures.setdefault(key, {})
+        signatures[sender] = signature
+        if len(signatures) == self.n_nodes - 2 * self.tolerated:
+            self.evidence.setdefault((key[0], key[1]), self._collusion(key))
+
     def _learn(self, state: SimplexState) -> None:
         for certificate in (state.certificate, state.decided, *state.leaves):
             if certificate is not None:
@@ -370,12 +400,12 @@ class _SimplexRun(ScheduleRun):
             self.digests.append(digest)
 
     def _arrive(self, place: Place, message: Any, sender: int) -> None:
-        if not place.is_honest and isinstance(message, SignedValue):
-            digest = value_digest(self.training_round, sender, message.value)
-            offers = self.offers.setdefault(sender, [])
-            if all(one[0] != digest for one in offers):
-                offers.append((digest, message.signature))
-                self.known_values[sender, digest] = message.value
+        if not place.is_honest and self.places_of[sender][0].is_honest:
+            self._overhear(message, sender)
+            if isinstance(message, PullValues) and place.conduct != "silent":
+                held = [one for one in message.entries if one in self.known_values]
+                for one in held:
+                    self._transmit(place.node, sender, HeldValue(one[0], self.known_values[one]))
         super()._arrive(place, message, sender)
 
     # What they say.
@@ -449,6 +479,9 @@ class _SimplexRun(ScheduleRun):
         if draw < 0.25:
             return None if draw < 0.1 else self.rng.choice(self.heard[: max(1, self.n_heard)])  # type: ignore[return-value]
         match message:
+            case BlockProposal() if draw < 0.6:
+                proposal = self._any_proposal(node, message.view)
+                return message if proposal is None else proposal
             case BlockVote() | Finalize() | LeaveView():
                 digest = NO_DIGEST if isinstance(message, LeaveView) else message.digest
                 if draw < 0.4:
@@ -457,7 +490,7 @@ class _SimplexRun(ScheduleRun):
                 view = max(0, message.view + self.rng.choice((-1, 0, 1)))
                 return self._spoken(kind, node, view, self._any_digest() if draw < 0.8 else digest)
             case BlockProposal():
-                return self._changed_proposal(node, message, draw)
+                return self._changed_proposal(node, message, self.rng.random())
             case SignedValue():
                 other = self._own_value(node, self.rng.choice((b"third", _BAD)))
                 return other if draw < 0.7 else replace(message, signature=self._forged())
@@ -473,12 +506,9 @@ class _SimplexRun(ScheduleRun):
     def _changed_proposal(self, node: int, message: BlockProposal, draw: float) -> SimplexMessage:
         view, entries, certificates = message.view, message.entries, message.certificates
         signatures = message.entry_signatures
-        if draw < 0.4:
-            proposal = self._any_proposal(node, view)
-            return message if proposal is None else proposal
-        if draw < 0.6 and certificates:
+        if draw < 0.4 and certificates:
             index = self.rng.randrange(len(certificates))
-            changed = [self._changed_certificate(node, certificates[index])] if draw < 0.5 else []
+            changed = [self._changed_certificate(node, certificates[index])] if draw < 0.2 else []
             certificates = (*certificates[:index], *changed, *certificates[index + 1 :])
         elif draw < 0.8:
             index = self.rng.randrange(len(entries))
@@ -494,6 +524,8 @@ class _SimplexRun(ScheduleRun):
     def _changed_certificate(self, node: int, one: Certificate) -> Certificate:
         """Take a signature out, put a forged one in, or claim that it is of something else."""
         draw, signatures = self.rng.random(), list(one.signatures)
+        if draw > 0.85:
+            return self._colluded_certificate(one.view)
         index = self.rng.randrange(len(signatures))
         if draw < 0.3 and len(signatures) > 1:
             del signatures[index]
@@ -505,6 +537,18 @@ class _SimplexRun(ScheduleRun):
             return replace(one, view=one.view + 1)
         return self._forged_certificate(node, one.view)
 
+    def _colluded_certificate(self, view: int) -> Certificate:
+        """Put together what was overheard with signatures of all Byzantine nodes; it may be one short of a quorum."""
+        keys = [key for key in self.signatures if key[1] >= view - 1]
+        return self._collusion(self.rng.choice(keys) if keys else (Phase.LEAVE, view, NO_DIGEST))
+
+    def _collusion(self, key: tuple[Phase, int, bytes]) -> Certificate:
+        signatures = dict(self.signatures.get(key, {}))
+        for other in range(self.n_nodes):
+            if not self.places_of[other][0].is_honest:
+                signatures[other] = self._sign(other, *key)
+        return Certificate(*key, tuple(sorted(signatures.items()))[: self.n_nodes - self.tolerated])
+
     def _forged_certificate(self, node: int, view: int) -> Certificate:
         """Claim a quorum, with the own signature and others' under other statements."""
         phase = self.rng.choice((Phase.VOTE, Phase.FINALIZE, Phase.LEAVE))
@@ -514,16 +558,18 @@ class _SimplexRun(ScheduleRun):
         return Certificate(phase, view, digest, tuple((one, own if one == node else self._forged()) for one in signers))
 
     def _any_proposal(self, node: int, view: int) -> SimplexMessage | None:
-        """Propose by true evidence that may be old; None where there is none."""
+        """Propose by true evidence that may be old, or with a gap in it; None where there is none."""
         base, chain, first = None, [], view
         while first > 0:
             leave = self.evidence.get((Phase.LEAVE, first - 1))
             vote = self.evidence.get((Phase.VOTE, first - 1))
-            if vote is not None and (leave is None or self.rng.random() < 0.5):
+            if vote is not None and self.rng.random() < (0.4 if leave is None else 0.5):
                 base = vote
                 break
             if leave is None:
-                return None
+                if vote is None:
+                    return None
+                break  # what was certified is passed over, with nothing to show for it
             chain.append(leave)
             first -= 1
         certificates = (*(() if base is None else (base,)), *reversed(chain))
@@ -543,6 +589,11 @@ class _SimplexRun(ScheduleRun):
         drawn[node] = (value_digest(self.training_round, node, own.value), own.signature)
         size = min(len(drawn), self.n_nodes - self.tolerated + self.rng.choice((-1, 0, 0, 0, self.tolerated)))
         members = sorted(self.rng.sample(sorted(drawn), size))
+        if self.rng.random() < 0.2:
+            # A value that its node never had, which whoever votes for it can be given.
+            one, value = self.rng.choice(members), b"made up"
+            digest = value_digest(self.training_round, one, value)
+            drawn[one], self.known_values[one, digest] = (digest, self._forged()), value
         return tuple((one, drawn[one][0]) for one in members), tuple(drawn[one][1] for one in members)
 
     def _echo(self, place: Place, message: Any, sender: int) -> None:
@@ -553,11 +604,16 @@ class _SimplexRun(ScheduleRun):
                 answers = [
                     self._spoken(kind, node, message.view, message.digest) for kind in (BlockVote, Finalize, LeaveView)
                 ]
+                view = message.view + 1
+                proposal = self._any_proposal(node, view) if self._leads(node, view) else None
+                answers += [] if proposal is None else [proposal]
             case BlockProposal():
                 digest = block_digest(self.training_round, message.entries)
                 answers = [self._spoken(kind, node, message.view, digest) for kind in (BlockVote, Finalize)]
             case LeaveView():
                 answers = [self._spoken(LeaveView, node, message.view, NO_DIGEST)]
+                if self.rng.random() < 0.3:
+                    answers = [Certificates((self._colluded_certificate(message.view),))]
                 view = message.view + self.rng.choice((0, 1))
                 proposal = self._any_proposal(node, view) if self._leads(node, view) else None
                 answers += [] if proposal is None else [proposal]
@@ -565,9 +621,6 @@ class _SimplexRun(ScheduleRun):
                 answers = [self._own_value(node, b"for %d" % (sender if self.rng.random() < 0.5 else 0))]
                 proposal = self._any_proposal(node, 0) if self._leads(node, 0) and self.rng.random() < 0.5 else None
                 answers += [] if proposal is None else [proposal]
-            case PullValues():
-                held = [one for one in message.entries if one in self.known_values]
-                answers = [HeldValue(one[0], self.known_values[one]) for one in held]
             case _:
                 pass
         for answer in answers:
@@ -579,17 +632,20 @@ class _SimplexRun(ScheduleRun):
 
     def _any_message(self, place: Place, view: int) -> Any:
         node, draw = place.node, self.rng.random()
-        if draw < 0.5:
+        led = [one for one in (view, view + 1) if self._leads(node, one)]
+        if led and draw < 0.6:
+            proposal = self._any_proposal(node, led[0])
+            return LeaveView(view, self._forged()) if proposal is None else proposal
+        if draw < 0.6:
             kind = self.rng.choice((BlockVote, Finalize, LeaveView))
             spoken = self._spoken(kind, node, view, self._any_digest())
-            return spoken if draw < 0.4 else replace(spoken, signature=self._forged())  # type: ignore[call-arg]
-        if draw < 0.65:
-            proposal = self._any_proposal(node, view if self._leads(node, view) else view + 1)
-            return LeaveView(view, self._forged()) if proposal is None else proposal
+            return spoken if draw < 0.5 else replace(spoken, signature=self._forged())  # type: ignore[call-arg]
         if draw < 0.8:
             some = self.rng.sample(sorted(self.evidence), min(2, len(self.evidence)))
             shown = [self._changed_certificate(node, self.evidence[one]) for one in some]
-            return Certificates((*shown, self._forged_certificate(node, view)))
+            return Certificates((*shown, self._forged_certificate(node, view))[: self.rng.randint(1, 3)])
+        if draw < 0.85:
+            return Certificates((self._colluded_certificate(view),))
         if draw < 0.9:
             return self._own_value(node, self.rng.choice((b"one", b"two", _BAD)))
         asked = tuple((one, offers[0][0]) for one, offers in sorted(self.offers.items()))
