@@ -46,7 +46,7 @@ class SmallCertificates(SimplexRound):
 
 
 class ChecksNoCertificate(SimplexRound):
-    def _is_certificate(self, certificate: Certificate) -> bool:
+    def _is_certificate(self, certificate: Certificate) -> bool:  # noqa: ARG002
         return True
 
 
@@ -66,7 +66,7 @@ class ForgetsTheViewInWhatIsSigned(SimplexRound):
 
 
 class FinalizesWhatItLeft(SimplexRound):
-    def _may_finalize(self, view: int) -> bool:
+    def _may_finalize(self, view: int) -> bool:  # noqa: ARG002
         return True
 
 
@@ -113,7 +113,7 @@ class VotesForEveryProposal(SimplexRound):
 
 
 class VotesWithoutValues(SimplexRound):
-    def _holds(self, entries: Any) -> bool:
+    def _holds(self, entries: Any) -> bool:  # noqa: ARG002
         return True
 
     def _keeping(self, state: SimplexState, entries: Any) -> SimplexState:
@@ -136,7 +136,7 @@ class ProposesSmallBlocks(SimplexRound):
 
 class TakesAnyValue(SimplexRound):
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments | {"validate": lambda value, proposer: None})
+        super().__init__(**arguments | {"validate": lambda *_: None})
 
 
 class IgnoresEntrySignatures(SimplexRound):
@@ -221,40 +221,45 @@ def forgetting(**left_out: Any) -> type[SimplexRound]:
 
 # Bug: what shows it, and how many schedules are enough for that (the first one that fails comes well before).
 BUGS: dict[str, tuple[type[SimplexRound], str, int]] = {
-    "quorum one too small": (SmallQuorum, "", 40),
-    "quorum of votes one too small": (SmallQuorumOfVotes, "", 40),
-    "certificates one signature short": (SmallCertificates, "", 200),
-    "checks no certificate": (ChecksNoCertificate, "", 100),
-    "checks no signature": (ChecksNoSignature, "", 40),
-    "signs no view": (ForgetsTheViewInWhatIsSigned, "", 200),
-    "finalises what it left": (FinalizesWhatItLeft, "", 100),
-    "leaves what it finalised": (LeavesWhatItFinalized, "", 100),
-    "needs no certificates between": (NeedsNoLeaves, "", 100),
-    "proposes anew": (ProposesAnew, "", 100),
-    "votes for every proposal": (VotesForEveryProposal, "", 60),
-    "votes without values": (VotesWithoutValues, "", 60),
-    "proposes small blocks": (ProposesSmallBlocks, "", 40),
-    "takes any value": (TakesAnyValue, "", 60),
-    "ignores signatures of entries": (IgnoresEntrySignatures, "", 100),
-    "counts votes for any block": (CountsAnyDigest, "", 60),
-    "enters views alone": (EntersAlone, "", 60),
-    "never leaves a view": (NeverLeaves, "", 40),
-    "says once that it leaves": (LeavesOnce, "", 100),
-    "never pulls": (NeverPulls, "", 100),
-    "never asks for lost values": (NeverAsksForLostValues, "", 100),
-    "persists after sending": (PersistsAfterSending, "", 40),
-    "never restores": (NeverRestores, "", 40),
-    "does not answer those who are late": (NeverAnswersLaggards, "", 100),
-    "never finalises": (NeverFinalizes, "", 20),
-    "never sends its value again": (NeverSendsItsValueAgain, "", 100),
-    "forgets its value over a restart": (forgetting(value=None, signature=b""), "", 20),
-    "forgets its proposal over a restart": (forgetting(proposed=None), "", 20),
-    "forgets its vote over a restart": (forgetting(voted=None), "", 20),
-    "forgets what it finalised over a restart": (forgetting(finalized=None), "", 20),
-    "forgets what it left over a restart": (forgetting(left=None), "", 20),
-    "forgets certificates over a restart": (forgetting(certificate=None, leaves=()), "", 300),
-    "forgets blocks over a restart": (forgetting(blocks=(), values=()), "", 20),
+    "quorum one too small": (SmallQuorum, "VoteHolds", 20),
+    "quorum of votes one too small": (SmallQuorumOfVotes, "Backed", 20),
+    "certificates one signature short": (SmallCertificates, "Backed", 50),
+    "checks no certificate": (ChecksNoCertificate, "Backed", 20),
+    "checks no signature": (ChecksNoSignature, "Backed", 20),
+    "signs no view": (ForgetsTheViewInWhatIsSigned, "Backed", 30),
+    "finalises what it left": (FinalizesWhatItLeft, "NoFinalizeAfterLeave", 20),
+    "leaves what it finalised": (LeavesWhatItFinalized, "NoFinalizeAfterLeave", 20),
+    "needs no certificates between": (NeedsNoLeaves, "JustifiedVote", 40),
+    "proposes anew": (ProposesAnew, "live", 20),
+    "votes for every proposal": (VotesForEveryProposal, "OneVote", 30),
+    "votes without values": (VotesWithoutValues, "VoteHolds", 20),
+    "proposes small blocks": (ProposesSmallBlocks, "VoteHolds", 20),
+    "takes any value": (TakesAnyValue, "Validity", 20),
+    "ignores signatures of entries": (IgnoresEntrySignatures, "Validity", 50),
+    "counts votes for any block": (CountsAnyDigest, "Backed", 30),
+    "enters views alone": (EntersAlone, "JustifiedVote", 20),
+    "never leaves a view": (NeverLeaves, "live", 20),
+    "says once that it leaves": (LeavesOnce, "live", 40),
+    "never pulls": (NeverPulls, "live", 20),
+    "never asks for lost values": (NeverAsksForLostValues, "live", 20),
+    "persists after sending": (PersistsAfterSending, "Persisted", 20),
+    "never restores": (NeverRestores, "Persisted", 20),
+    "does not answer those who are late": (NeverAnswersLaggards, "live", 20),
+    "never finalises": (NeverFinalizes, "live", 20),
+    "never sends its value again": (NeverSendsItsValueAgain, "live", 20),
+    "forgets its value over a restart": (forgetting(value=None, signature=b""), "Persisted", 20),
+    "forgets its proposal over a restart": (forgetting(proposed=None), "Persisted", 20),
+    "forgets its vote over a restart": (forgetting(voted=None), "Persisted", 20),
+    "forgets what it finalised over a restart": (forgetting(finalized=None), "Persisted", 20),
+    "forgets what it left over a restart": (forgetting(left=None), "Persisted", 20),
+    "forgets certificates over a restart": (forgetting(certificate=None, leaves=()), "NoFinalizeAfterLeave", 20),
+    "forgets blocks over a restart": (forgetting(blocks=(), values=()), "VoteHolds", 20),
 }
+
+
+def test_the_documentation_counts_the_bugs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "simplex.md").read_text("utf-8")
+    assert f"{len(BUGS)} deliberate bugs" in page
 
 
 def first_failure(machine: type[SimplexRound], n_schedules: int) -> ScheduleResult | None:
@@ -263,3 +268,16 @@ def first_failure(machine: type[SimplexRound], n_schedules: int) -> ScheduleResu
         if result.violations or not result.is_live:
             return result
     return None
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_schedules_catch_the_bug(name: str) -> None:
+    machine, invariant, n_schedules = BUGS[name]
+    result = first_failure(machine, n_schedules)
+    assert result is not None, f"{n_schedules} schedules did not notice: {name}"
+    shown = result.violations[0] if result.violations else "live"
+    assert shown.startswith(invariant), (result.seed, shown)
+
+
+def test_the_schedules_that_catch_bugs_find_none_in_simplex() -> None:
+    assert first_failure(SimplexRound, max(n for _, _, n in BUGS.values())) is None

@@ -199,6 +199,7 @@ AUTHENTICATION_PROFILES = {
 }
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
 BENCHMARKS = {
+    "consensus": "ceas.experiments.benchmark_consensus:benchmark",
     "learning": "ceas.experiments.benchmark_learning:benchmark",
     "network": "ceas.experiments.benchmark_network:benchmark",
     "reference": "ceas.experiments.benchmark_reference:benchmark",
