@@ -1,4 +1,4 @@
-"""Simplex's messages: one encoding each, any bytes decode or are rejected, and statements that differ where they must."""
+"""Simplex's messages: one encoding each, any bytes decode or are rejected, and what is signed differs where it must."""
 
 from typing import Any
 
@@ -178,5 +178,5 @@ def test_damaged_states_are_refused(state: SimplexState, data: st.DataObject) ->
     kept = bytearray(encode_simplex_state(state))
     kept[data.draw(st.integers(0, len(kept) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     for damaged in (bytes(kept), bytes(kept[:-1]), b""):
-        with pytest.raises(DomainError, match="State|state"):
+        with pytest.raises(DomainError, match=r"State|state"):
             decode_simplex_state(damaged)

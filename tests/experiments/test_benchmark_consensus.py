@@ -21,7 +21,7 @@ def test_simplex_costs_what_its_closed_forms_say(n: int) -> None:
     assert sum(found.bytes_of) == everybody + (n - 1) * (HEADER_BYTES + proposal)
     # Everyone signs its value, vote and finalisation, the leader its proposal.
     assert found.n_made == 3 * n + 1
-    # Everyone checks all other values, the proposal, and as many votes and finalisations as make up a quorum with its own.
+    # Everyone checks all other values, the proposal, and votes and finalisations up to a quorum with its own.
     assert found.n_checked == n * ((n - 1) + 2 * (n - f - 1)) + n - 1
 
 

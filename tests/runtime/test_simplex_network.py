@@ -26,12 +26,12 @@ CONDUCTS = ("silent", "twins", "mutant", "splitter", "echo", "liar")
 
 
 def test_two_thousand_drawn_schedules_are_safe_and_live() -> None:
-    results = [run_simplex_schedule(seed, largest=8) for seed in range(2000)]
+    results = [run_simplex_schedule(seed, largest=7) for seed in range(2000)]
     assert [result for result in results if result.violations or not result.is_live] == []
     # What is drawn has to be adverse enough to mean something.
     assert max(result.n_views for result in results) >= 6
     assert sum(result.n_restarts for result in results) >= 300
-    assert {result.n_nodes for result in results} == {4, 5, 6, 7, 8}
+    assert {result.n_nodes for result in results} == {4, 5, 6, 7}
 
 
 @pytest.mark.slow

@@ -2,8 +2,8 @@
 
 All nodes are honest and start together; every message takes the same time and no timer fires. `tetrabft` is
 `ConsensusRound` with a Poly1305 tag on every frame, made by its sender and checked by its receiver under keys that cost
-nothing here. `simplex` is `SimplexRound` with ML-DSA-44 signatures in its messages; its frames carry no tag, because every
-message that counts is signed or matches a digest that is.
+nothing here. `simplex` is `SimplexRound` with ML-DSA-44 signatures in its messages; its frames carry no tag, because
+every message that counts is signed or matches a digest that is.
 
 Columns, of one round over all nodes: `delays` from the start to the last node's conclusion; `frames` and `megabytes`
 sent, headers among them; the most that one node sends; signatures or tags made and checked; computing time of the whole
