@@ -401,7 +401,8 @@ class SimplexRound:
 
     def _justification(self, message: BlockProposal, digest: bytes) -> tuple[int, ...] | None:
         """Return some signers of the block's certificate, nobody if it is new; None if nothing justifies it."""
-        certificates, sources, first = message.certificates, (), 0
+        certificates, first = message.certificates, 0
+        sources: tuple[int, ...] = ()
         if certificates and certificates[0].phase == Phase.VOTE:
             base, certificates = certificates[0], certificates[1:]
             if base.digest != digest or base.view >= message.view:
@@ -500,7 +501,7 @@ class SimplexRound:
             self._leaves = {other: one for other, one in self._leaves.items() if other > view}
             state = replace(state, certificate=certificate)
         base = -1 if state.certificate is None else state.certificate.view
-        chain = []
+        chain: list[Certificate] = []
         while base + 1 + len(chain) in self._leaves:
             chain.append(self._leaves[base + 1 + len(chain)])
         state = replace(state, leaves=tuple(chain))

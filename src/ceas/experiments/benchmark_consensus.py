@@ -90,8 +90,8 @@ def benchmark(
     Raises:
         DomainError: An argument is outside its range.
     """
-    if not nodes or any(not isinstance(n, int) or not 4 <= n <= 1000 for n in nodes):
-        raise DomainError(f"Argument `nodes` must hold numbers in [4, 1000], but is {list(nodes)}.")
+    if not nodes or any(not 4 <= n <= 1000 or n != int(n) for n in nodes):
+        raise DomainError(f"Argument `nodes` must hold whole numbers in [4, 1000], but is {list(nodes)}.")
     if not 1 <= parameters <= 10**6:
         raise DomainError(f"Argument `parameters` must be in [1, 10^6], but is {parameters}.")
     rows: list[Mapping[str, Any]] = []

@@ -477,7 +477,7 @@ class _SimplexRun(ScheduleRun):
         """Change a correct message a little; None loses it."""
         draw = self.rng.random()
         if draw < 0.25:
-            return None if draw < 0.1 else self.rng.choice(self.heard[: max(1, self.n_heard)])  # type: ignore[return-value]
+            return None if draw < 0.1 else self.rng.choice(self.heard[: max(1, self.n_heard)])
         match message:
             case BlockProposal() if draw < 0.6:
                 proposal = self._any_proposal(node, message.view)
@@ -638,8 +638,8 @@ class _SimplexRun(ScheduleRun):
             return LeaveView(view, self._forged()) if proposal is None else proposal
         if draw < 0.6:
             kind = self.rng.choice((BlockVote, Finalize, LeaveView))
-            spoken = self._spoken(kind, node, view, self._any_digest())
-            return spoken if draw < 0.5 else replace(spoken, signature=self._forged())  # type: ignore[call-arg]
+            spoken: Any = self._spoken(kind, node, view, self._any_digest())
+            return spoken if draw < 0.5 else replace(spoken, signature=self._forged())
         if draw < 0.8:
             some = self.rng.sample(sorted(self.evidence), min(2, len(self.evidence)))
             shown = [self._changed_certificate(node, self.evidence[one]) for one in some]
