@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PrivateKey, M
 
 from ceas.authentication import EVERYBODY, HEADER_BYTES, Accepted, Authenticator, KeyPools, Rejected, RejectionReason
 from ceas.authentication.codec import link_epoch
-from ceas.authentication.profiles import signing_keys
+from ceas.authentication.signatures import signing_keys
 
 VECTOR = json.loads((Path(__file__).parent / "data" / "ml_dsa_44.json").read_text("utf-8"))
 SIGNATURE = 2420

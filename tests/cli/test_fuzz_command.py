@@ -8,12 +8,13 @@ import pytest
 from typer.testing import CliRunner
 
 from ceas.cli import app
-from ceas.consensus import Agreement
+from ceas.consensus import Agreement, SimplexRound
 from ceas.errors import DomainError
 from ceas.experiments import fuzz as fuzz_module
 from ceas.experiments.fuzz import fuzz_consensus
 from ceas.runtime.agreement_network import run_schedule
 from ceas.runtime.round_network import run_round_schedule
+from ceas.runtime.simplex_network import run_simplex_schedule
 
 
 class Believing(Agreement):
@@ -75,10 +76,33 @@ def test_failing_seeds_are_told_and_replay(monkeypatch: pytest.MonkeyPatch) -> N
     )
 
 
+def test_the_comparison_protocol() -> None:
+    done = call("consensus", "--protocol", "simplex", "--schedules", "4", "--seed", "5", "--n-nodes", "4-6", "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["protocol"] == "simplex"
+    assert found["messages"] == sum(run_simplex_schedule(s, smallest=4, largest=6).n_messages for s in range(5, 9))
+
+
+def test_failing_seeds_of_the_comparison_protocol_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(SimplexRound):
+        """Never asks to leave a view."""
+
+        def _leave(self, now_ns: int, out: list[Any]) -> None:
+            pass
+
+    monkeypatch.setattr(fuzz_module, "run_simplex_schedule", partial(run_simplex_schedule, make_round=Silent))
+    done = call("consensus", "--protocol", "simplex", "--schedules", "20", "--n-nodes", "4-7")
+    assert done.exit_code == 1
+    assert "replay: ceas fuzz consensus --schedules 1 --seed" in done.stdout
+    assert "--protocol simplex" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (("consensu",), "unknown protocol `consensu`. Did you mean `consensus`?"),
+        (("consensus", "--protocol", "simple"), "unknown protocol `simple`. Did you mean `simplex`?"),
         (("consensus", "--n-nodes", "3-9"), "`--n-nodes` must be a range within 4-64, but is 3-9"),
         (("consensus", "--n-nodes", "9-4"), "`--n-nodes` must be a range within 4-64, but is 9-4"),
         (("consensus", "--n-nodes", "4-65"), "but is 4-65"),

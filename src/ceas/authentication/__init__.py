@@ -25,12 +25,16 @@ from ceas.authentication.keys import secret_key_bits as secret_key_bits
 from ceas.authentication.profiles import PROFILES as PROFILES
 from ceas.authentication.profiles import Profile as Profile
 from ceas.authentication.profiles import forgery_bound as forgery_bound
+from ceas.authentication.signatures import ML_DSA_SIGNATURE_BYTES as ML_DSA_SIGNATURE_BYTES
+from ceas.authentication.signatures import MlDsaSigner as MlDsaSigner
+from ceas.authentication.signatures import ml_dsa_signers as ml_dsa_signers
 
 __all__ = [
     "CONTROL_FRAMES_OF_ROUND",
     "EVERYBODY",
     "HEADER_BYTES",
     "LAYOUTS",
+    "ML_DSA_SIGNATURE_BYTES",
     "PROFILES",
     "Accepted",
     "AuthenticationAccount",
@@ -40,6 +44,7 @@ __all__ = [
     "FrameClass",
     "KeyCost",
     "KeyPools",
+    "MlDsaSigner",
     "Profile",
     "Rejected",
     "RejectionReason",
@@ -49,6 +54,7 @@ __all__ = [
     "forgery_bound",
     "key_cost",
     "layout_frames",
+    "ml_dsa_signers",
     "pairs_for_key",
     "run_forgery_bound",
     "secret_key_bits",

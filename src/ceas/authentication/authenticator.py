@@ -48,8 +48,8 @@ from ceas.authentication.profiles import (
     TagMaker,
     forgery_bound,
     require_profile,
-    signing_keys,
 )
+from ceas.authentication.signatures import signing_keys
 from ceas.errors import DomainError
 
 __all__ = [

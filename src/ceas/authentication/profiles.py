@@ -43,7 +43,6 @@ from numpy.typing import NDArray
 from ceas.authentication.keys import BLOCK_BITS, KeyPools
 from ceas.authentication.polynomial_hash import HASH_PRIME, WORD_BYTES, hash_key, polynomial_hash
 from ceas.errors import DomainError
-from ceas.streams import stream
 
 __all__ = [
     "BOUNDLESS",
@@ -56,7 +55,6 @@ __all__ = [
     "TagMaker",
     "forgery_bound",
     "require_profile",
-    "signing_keys",
 ]
 
 Profile = Literal["its128", "its64", "qkd_seeded", "ml_dsa"]
@@ -355,15 +353,6 @@ class RefreshedSeeds:
         context = _CONTEXT.pack(self._training_round, source, destination)
         seed = self._seeds[self._pools.pair_index(source, destination)]
         return hashlib.blake2b(context, key=seed, digest_size=32, person=b"ceas frame key")
-
-
-def signing_keys(seed: int, n_nodes: int) -> tuple[MLDSA44PrivateKey, ...]:
-    """Return the nodes' ML-DSA-44 keys, each from a named stream of the run's seed.
-
-    They are those of a simulation, which has to repeat itself: whoever knows the seed knows them.
-    """
-    drawn = (stream(seed, "ml_dsa_keys", node=node).bytes(32) for node in range(n_nodes))
-    return tuple(MLDSA44PrivateKey.from_seed_bytes(xi) for xi in drawn)
 
 
 class Signatures:

@@ -1,6 +1,7 @@
 """`ceas fuzz`: drawn schedules, forged frames and lying ends that try to break a protocol."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -214,7 +215,7 @@ def _fuzz_certification(*, trials: int, seed: int, pairs: int, tests: int, delta
         raise typer.Exit(_EXIT_DEFECT)
 
 
-def _print_counts(document: dict[str, Any], hidden: tuple[str, ...], failed: str, *, title: str) -> None:
+def _print_counts(document: Mapping[str, Any], hidden: tuple[str, ...], failed: str, *, title: str) -> None:
     shown = {key: value for key, value in document.items() if key not in hidden}
     print_pairs(shown | {failed: ", ".join(map(str, document[failed])) or "none"}, title=title)
 

@@ -37,6 +37,33 @@ from ceas.consensus.round import RoundOutput as RoundOutput
 from ceas.consensus.round import RoundState as RoundState
 from ceas.consensus.round import decode_round_state as decode_round_state
 from ceas.consensus.round import encode_round_state as encode_round_state
+from ceas.consensus.simplex import Signer as Signer
+from ceas.consensus.simplex import SimplexOutput as SimplexOutput
+from ceas.consensus.simplex import SimplexRejection as SimplexRejection
+from ceas.consensus.simplex import SimplexRound as SimplexRound
+from ceas.consensus.simplex_messages import NO_DIGEST as NO_DIGEST
+from ceas.consensus.simplex_messages import Block as Block
+from ceas.consensus.simplex_messages import BlockProposal as BlockProposal
+from ceas.consensus.simplex_messages import BlockVote as BlockVote
+from ceas.consensus.simplex_messages import Certificate as Certificate
+from ceas.consensus.simplex_messages import Certificates as Certificates
+from ceas.consensus.simplex_messages import Finalize as Finalize
+from ceas.consensus.simplex_messages import HeldValue as HeldValue
+from ceas.consensus.simplex_messages import Lacking as Lacking
+from ceas.consensus.simplex_messages import LeaveView as LeaveView
+from ceas.consensus.simplex_messages import Phase as Phase
+from ceas.consensus.simplex_messages import PullBlock as PullBlock
+from ceas.consensus.simplex_messages import PullValues as PullValues
+from ceas.consensus.simplex_messages import SignedValue as SignedValue
+from ceas.consensus.simplex_messages import SimplexKind as SimplexKind
+from ceas.consensus.simplex_messages import SimplexMessage as SimplexMessage
+from ceas.consensus.simplex_messages import block_digest as block_digest
+from ceas.consensus.simplex_messages import decode_simplex as decode_simplex
+from ceas.consensus.simplex_messages import encode_simplex as encode_simplex
+from ceas.consensus.simplex_messages import statement as statement
+from ceas.consensus.simplex_state import SimplexState as SimplexState
+from ceas.consensus.simplex_state import decode_simplex_state as decode_simplex_state
+from ceas.consensus.simplex_state import encode_simplex_state as encode_simplex_state
 from ceas.consensus.tetrabft import Agreement as Agreement
 from ceas.consensus.tetrabft import AgreementOutput as AgreementOutput
 from ceas.consensus.tetrabft import AgreementRejection as AgreementRejection
@@ -60,6 +87,7 @@ from ceas.consensus.votes import quorum as quorum
 
 __all__ = [
     "DIGEST_BYTES",
+    "NO_DIGEST",
     "Agreement",
     "AgreementMessage",
     "AgreementOutput",
@@ -67,9 +95,14 @@ __all__ = [
     "AgreementState",
     "AnyMessage",
     "Ballot",
+    "Block",
+    "BlockProposal",
+    "BlockVote",
     "Broadcast",
     "BroadcastRejection",
     "BroadcastState",
+    "Certificate",
+    "Certificates",
     "Claims",
     "Conclude",
     "ConsensusRound",
@@ -77,13 +110,20 @@ __all__ = [
     "Decision",
     "Deliver",
     "Echo",
+    "Finalize",
+    "HeldValue",
+    "Lacking",
+    "LeaveView",
     "Message",
     "Missing",
     "Output",
     "Persist",
+    "Phase",
     "Proof",
     "Propose",
     "Pull",
+    "PullBlock",
+    "PullValues",
     "Ready",
     "ReliableBroadcast",
     "RoundOutput",
@@ -92,6 +132,14 @@ __all__ = [
     "SetProposal",
     "SetTimer",
     "SetVote",
+    "SignedValue",
+    "Signer",
+    "SimplexKind",
+    "SimplexMessage",
+    "SimplexOutput",
+    "SimplexRejection",
+    "SimplexRound",
+    "SimplexState",
     "Suggest",
     "Update",
     "UpdateRejection",
@@ -100,14 +148,19 @@ __all__ = [
     "Value",
     "ViewChange",
     "amplification_quorum",
+    "block_digest",
     "check_tolerance",
     "decode_message",
     "decode_round_state",
+    "decode_simplex",
+    "decode_simplex_state",
     "decode_state",
     "decode_update",
     "decode_updates",
     "encode_message",
     "encode_round_state",
+    "encode_simplex",
+    "encode_simplex_state",
     "encode_state",
     "encode_update",
     "encode_updates",
@@ -115,5 +168,6 @@ __all__ = [
     "max_tolerated",
     "parameter_digest",
     "quorum",
+    "statement",
     "value_digest",
 ]

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ceas.consensus.messages import AnyMessage
+from ceas.consensus.simplex_messages import SimplexMessage
 
 __all__ = ["Broadcast", "Conclude", "Decide", "Deliver", "Persist", "Send", "SetTimer"]
 
-AMessage_co = TypeVar("AMessage_co", bound=AnyMessage, covariant=True)
+AMessage_co = TypeVar("AMessage_co", bound=AnyMessage | SimplexMessage, covariant=True)
 
 
 @dataclass(frozen=True, slots=True)

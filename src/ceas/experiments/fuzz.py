@@ -5,18 +5,19 @@ is run, so that a seed that failed is replayed alone.
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ceas.errors import DomainError, UnknownNameError
 from ceas.experiments.processes import spawned_pool
 from ceas.runtime.agreement_network import ScheduleResult, run_schedule
 from ceas.runtime.progress import Progress, ProgressEvent
 from ceas.runtime.round_network import run_round_schedule
+from ceas.runtime.simplex_network import run_simplex_schedule
 
-__all__ = ["LARGEST_FUZZED", "PARTS", "SMALLEST_FUZZED", "FuzzTotals", "fuzz_consensus"]
+__all__ = ["LARGEST_FUZZED", "PARTS", "PROTOCOLS", "SMALLEST_FUZZED", "FuzzTotals", "Protocol", "fuzz_consensus"]
 
 PARTS: Final = ("round", "agreement", "all")
 """What schedules may run: the whole round, the agreement alone with planned deliveries, or both."""
@@ -25,6 +26,8 @@ _AGREEMENT_ONE_IN: Final = 4
 
 SMALLEST_FUZZED: Final = 4
 LARGEST_FUZZED: Final = 64
+Protocol = Literal["tetrabft", "simplex"]
+PROTOCOLS: Final[tuple[Protocol, ...]] = ("tetrabft", "simplex")
 _CHUNK: Final = 50
 _SHOWN: Final = 20
 
@@ -79,6 +82,7 @@ def fuzz_consensus(
     largest: int = 16,
     part: str = "round",
     workers: int = 1,
+    protocol: Protocol = "tetrabft",
     progress: Progress | None = None,
 ) -> Mapping[str, Any]:
     """Run schedules of the consensus and count what came of them.
@@ -91,6 +95,7 @@ def fuzz_consensus(
         part: `round` for the whole round, `agreement` for the agreement alone, `all` for both: where the seed is a
             multiple of four the agreement, else the round.
         workers: Processes, at least 1; the counts do not depend on it.
+        protocol: `tetrabft`, the agreement, or `simplex`, the comparison protocol from values to conclusion.
         progress: Told after every fifty schedules.
 
     Returns:
@@ -98,7 +103,7 @@ def fuzz_consensus(
 
     Raises:
         DomainError: An argument is outside its range.
-        UnknownNameError: There is no such part.
+        UnknownNameError: There is no such part or protocol.
     """
     if part not in PARTS:
         raise UnknownNameError("part", part, PARTS)
@@ -110,22 +115,25 @@ def fuzz_consensus(
     for name, value in (("--schedules", schedules), ("--workers", workers)):
         if value < 1:
             raise DomainError(f"Option `{name}` must be at least 1, but is {value}.")
+    if protocol not in PROTOCOLS:
+        raise UnknownNameError("protocol", protocol, PROTOCOLS)
     started_s = time.monotonic()
     totals = FuzzTotals()
     chunks = [range(first, min(first + _CHUNK, seed + schedules)) for first in range(seed, seed + schedules, _CHUNK)]
-    for results in _results(chunks, smallest, largest, part, workers):
+    run = partial(_run_chunk, smallest=smallest, largest=largest, part=part, protocol=protocol)
+    for results in _results(chunks, run, workers):
         for result in results:
             totals.add(result)
         if progress is not None:
             progress(ProgressEvent(phase="schedules", training_round=totals.n_schedules, rounds=schedules))
-    asked = {"part": part, "schedules": totals.n_schedules, "first_seed": seed, "n_nodes": f"{smallest}-{largest}"}
-    return asked | _counts(totals, time.monotonic() - started_s)
+    asked = {"schedules": totals.n_schedules, "first_seed": seed, "n_nodes": f"{smallest}-{largest}"}
+    asked |= {"part": part} if protocol == "tetrabft" else {}
+    return {"protocol": protocol} | asked | _counts(totals, time.monotonic() - started_s)
 
 
 def _results(
-    chunks: Sequence[range], smallest: int, largest: int, part: str, workers: int
+    chunks: Sequence[range], run: Callable[[range], list[ScheduleResult]], workers: int
 ) -> Iterator[list[ScheduleResult]]:
-    run = partial(_run_chunk, smallest=smallest, largest=largest, part=part)
     if workers == 1:
         yield from map(run, chunks)
         return
@@ -133,11 +141,12 @@ def _results(
         yield from pool.map(run, chunks)
 
 
-def _run_chunk(seeds: range, smallest: int, largest: int, part: str) -> list[ScheduleResult]:
+def _run_chunk(seeds: range, smallest: int, largest: int, part: str, protocol: Protocol) -> list[ScheduleResult]:
     results = []
     for seed in seeds:
         is_alone = part == "agreement" or (part == "all" and seed % _AGREEMENT_ONE_IN == 0)
-        run = run_schedule if is_alone else run_round_schedule
+        of_tetrabft = run_schedule if is_alone else run_round_schedule
+        run = run_simplex_schedule if protocol == "simplex" else of_tetrabft
         results.append(run(seed, smallest=smallest, largest=largest))
     return results
 

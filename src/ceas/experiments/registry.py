@@ -202,6 +202,7 @@ AUTHENTICATION_PROFILES = {
 OPTIMISERS = {"adam": "optax:adam", "sgd": "optax:sgd"}
 BENCHMARKS = {
     "authentication": "ceas.experiments.benchmark_authentication:benchmark",
+    "consensus": "ceas.experiments.benchmark_consensus:benchmark",
     "learning": "ceas.experiments.benchmark_learning:benchmark",
     "network": "ceas.experiments.benchmark_network:benchmark",
     "reference": "ceas.experiments.benchmark_reference:benchmark",
