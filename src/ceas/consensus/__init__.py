@@ -8,6 +8,26 @@ from ceas.consensus.broadcast import ReliableBroadcast as ReliableBroadcast
 from ceas.consensus.broadcast import Send as Send
 from ceas.consensus.broadcast import SetTimer as SetTimer
 from ceas.consensus.broadcast import Validate as Validate
+from ceas.consensus.certification import Certificate as Certificate
+from ceas.consensus.certification import CertificationMessage as CertificationMessage
+from ceas.consensus.certification import CertificationRejection as CertificationRejection
+from ceas.consensus.certification import CoinOpening as CoinOpening
+from ceas.consensus.certification import EndSecrets as EndSecrets
+from ceas.consensus.certification import Flag as Flag
+from ceas.consensus.certification import Holding as Holding
+from ceas.consensus.certification import LinkReport as LinkReport
+from ceas.consensus.certification import LinkTest as LinkTest
+from ceas.consensus.certification import LinkVerdict as LinkVerdict
+from ceas.consensus.certification import Measure as Measure
+from ceas.consensus.certification import OutcomeCommitment as OutcomeCommitment
+from ceas.consensus.certification import OutcomeOpening as OutcomeOpening
+from ceas.consensus.certification import SendToPeer as SendToPeer
+from ceas.consensus.certification import TestPlan as TestPlan
+from ceas.consensus.certification import certificate_of as certificate_of
+from ceas.consensus.certification import drawn_tests as drawn_tests
+from ceas.consensus.certification import judge_link as judge_link
+from ceas.consensus.certification import node_score as node_score
+from ceas.consensus.certification import short_nodes as short_nodes
 from ceas.consensus.messages import DIGEST_BYTES as DIGEST_BYTES
 from ceas.consensus.messages import AgreementMessage as AgreementMessage
 from ceas.consensus.messages import Ballot as Ballot
@@ -64,12 +84,25 @@ __all__ = [
     "Broadcast",
     "BroadcastAgreement",
     "BroadcastRejection",
+    "Certificate",
+    "CertificationMessage",
+    "CertificationRejection",
     "Claims",
+    "CoinOpening",
     "Decide",
     "Decision",
     "Deliver",
     "Echo",
+    "EndSecrets",
+    "Flag",
+    "Holding",
+    "LinkReport",
+    "LinkTest",
+    "LinkVerdict",
+    "Measure",
     "Message",
+    "OutcomeCommitment",
+    "OutcomeOpening",
     "Output",
     "Persist",
     "Proof",
@@ -79,10 +112,12 @@ __all__ = [
     "ReliableBroadcast",
     "Send",
     "SendAgreement",
+    "SendToPeer",
     "SetProposal",
     "SetTimer",
     "SetVote",
     "Suggest",
+    "TestPlan",
     "Update",
     "UpdateRejection",
     "UpdateTable",
@@ -90,20 +125,25 @@ __all__ = [
     "Value",
     "ViewChange",
     "amplification_quorum",
+    "certificate_of",
     "check_tolerance",
     "decode_agreement_message",
     "decode_message",
     "decode_state",
     "decode_update",
     "decode_updates",
+    "drawn_tests",
     "encode_agreement_message",
     "encode_message",
     "encode_state",
     "encode_update",
     "encode_updates",
     "is_safe",
+    "judge_link",
     "max_tolerated",
+    "node_score",
     "parameter_digest",
     "quorum",
+    "short_nodes",
     "value_digest",
 ]
