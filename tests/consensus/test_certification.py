@@ -127,7 +127,7 @@ def test_one_ends_loss_is_a_failed_test() -> None:
     assert verdict.flags == {Flag.DISAGREEMENT}
 
 
-def changed(kind: type, **fields: Any) -> Tamper:
+def changed(kind: type[Any], **fields: Any) -> Tamper:
     return lambda message: replace(message, **fields) if isinstance(message, kind) else message
 
 
@@ -178,6 +178,7 @@ def test_repeated_and_foreign_messages_are_rejected_and_different_ones_void_the_
     one, other = link.ends[3], link.ends[7]
     [start] = one.start()
     assert isinstance(start, SendToPeer)
+    assert isinstance(start.message, Holding)
     other.receive(start.message, 3)
     assert other.receive(start.message, 3) == [Rejected(3, CertificationRejection.REPEATED)]
     assert other.receive(start.message, 4) == [Rejected(4, CertificationRejection.NOT_THE_PEER)]
@@ -212,7 +213,8 @@ def test_reports_must_agree_word_for_word() -> None:
     better = replace(second, certificate=replace(first.certificate, lower=1.0))
     for other in (better, replace(second, transcript=bytes(32)), replace(second, certificate=None)):
         verdict = judge_link(first, other)
-        assert (verdict.certificate, verdict.flags) == (None, {Flag.CONFLICTING_REPORTS})
+        assert verdict.certificate is None
+        assert verdict.flags == {Flag.CONFLICTING_REPORTS}
 
 
 @given(st.integers(1, 40), st.data())

@@ -25,6 +25,8 @@ from ceas.consensus.certification import SendToPeer as SendToPeer
 from ceas.consensus.certification import TestPlan as TestPlan
 from ceas.consensus.certification import certificate_of as certificate_of
 from ceas.consensus.certification import drawn_tests as drawn_tests
+from ceas.consensus.certification import holding_of as holding_of
+from ceas.consensus.certification import joint_coin as joint_coin
 from ceas.consensus.certification import judge_link as judge_link
 from ceas.consensus.certification import node_score as node_score
 from ceas.consensus.certification import short_nodes as short_nodes
@@ -138,7 +140,9 @@ __all__ = [
     "encode_state",
     "encode_update",
     "encode_updates",
+    "holding_of",
     "is_safe",
+    "joint_coin",
     "judge_link",
     "max_tolerated",
     "node_score",

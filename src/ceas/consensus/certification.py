@@ -83,6 +83,8 @@ __all__ = [
     "TestPlan",
     "certificate_of",
     "drawn_tests",
+    "holding_of",
+    "joint_coin",
     "judge_link",
     "node_score",
     "short_nodes",
@@ -363,9 +365,7 @@ class LinkTest:
 
     def start(self) -> list[Output]:
         """T1: say what is held, and commit to it and to the coin."""
-        held, secrets = _packed(self.held), self.secrets
-        commitment = _commitment(self.plan.context, self.node, b"coin", secrets.coin_nonce, held, secrets.coin)
-        self._own.holding = Holding(self.plan.block, held, commitment)
+        self._own.holding = holding_of(self.plan, self.node, self.held, self.secrets)
         return [SendToPeer(self._own.holding), *self._proceed()]
 
     def receive(self, message: CertificationMessage, sender: int) -> list[Output]:
@@ -405,7 +405,7 @@ class LinkTest:
             packed.append(_packed(array))
         if self.report is not None:
             return []
-        opening = OutcomeOpening(self.plan.block, *packed, self.secrets.outcome_nonce)
+        opening = OutcomeOpening(self.plan.block, packed[0], packed[1], self.secrets.outcome_nonce)
         self._own.commitment = OutcomeCommitment(self.plan.block, self._outcome_commitment(self.node, opening))
         self._measured = opening
         return [SendToPeer(self._own.commitment), *self._proceed()]
@@ -448,8 +448,9 @@ class LinkTest:
         due = _commitment(self.plan.context, self.peer, b"coin", peer.nonce, holding.held, peer.coin)
         if len(peer.coin) != SECRET_BYTES or not hmac.compare_digest(due, holding.commitment):
             return self._void(Flag.BAD_OPENING)
-        strings = (own.coin, peer.coin) if self.node < self.peer else (peer.coin, own.coin)
-        self._coin = hashlib.sha256(self._transcript() + strings[0] + strings[1]).digest()
+        assert self._own.holding is not None
+        both = ((self._own.holding, own.coin), (holding, peer.coin))
+        self._coin = joint_coin(self.plan, *(both if self.node < self.peer else both[::-1]))
         positions, bases = drawn_tests(self._coin, self._both, self.plan.n_tests)
         self._tests = Measure(positions, bases)
         return [self._tests]
@@ -499,6 +500,26 @@ class LinkTest:
                 parts = () if message is None else tuple(getattr(message, name) for name in _BYTES[type(message)])
                 total.update(_framed(*parts))
         return total.digest()
+
+
+def holding_of(plan: TestPlan, node: int, held: BoolArray, secrets: EndSecrets) -> Holding:
+    """Return what an end says it holds, and its commitment to that and to its string."""
+    packed = _packed(held)
+    return Holding(
+        plan.block, packed, _commitment(plan.context, node, b"coin", secrets.coin_nonce, packed, secrets.coin)
+    )
+
+
+def joint_coin(plan: TestPlan, first: tuple[Holding, bytes], second: tuple[Holding, bytes]) -> bytes:
+    """Return what the strings of both ends make together: 32 bytes, uniform if either string is.
+
+    Args:
+        plan: The block.
+        first: Holding and string of the lower node.
+        second: Those of the other.
+    """
+    parts = [part for holding, coin in (first, second) for part in (holding.held, holding.commitment, coin)]
+    return hashlib.sha256(_framed(plan.context, *parts)).digest()
 
 
 def drawn_tests(coin: bytes, candidates: IntArray, n_tests: int) -> tuple[IntArray, IntArray]:

@@ -132,7 +132,7 @@ def one_sided_fidelity(pass_rate: ArrayLike) -> FloatArray:
         Derived here; the factor is that of Han, Li and Zhu, npj Quantum Information 7, 164 (2021), for these bases.
     """
     rate = require_between("pass_rate", pass_rate, 0.0, 1.0)
-    return np.maximum(1.0 - (1.0 - rate) * (3.0 + 3.0**0.5) / 2.0, 0.25)
+    return np.asarray(np.maximum(1.0 - (1.0 - rate) * (3.0 + 3.0**0.5) / 2.0, 0.25))
 
 
 def _checked(n_pairs: int, n_tests: int, failure_probability: float) -> tuple[int, float]:
