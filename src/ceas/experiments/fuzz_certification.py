@@ -2,8 +2,8 @@
 
 Trial i of an attack depends on the seed, the attack's name, the plan and i alone. Two rows are about scores of nodes:
 
-- `colluding_peers`: a lying node mixes bad pairs into its links with five honest peers and has certificates of fidelity
-  1 from two lying peers; its score must not exceed what is true of the best of the honest links.
+- `colluding_peers`: nine in ten pairs of a lying node's links with five honest peers are bad, and two lying peers
+  vouch for fidelity 1; its score must not exceed what is true of the best of the honest links.
 - `slandered_node`: an honest node with five honest peers of two of whose links nothing is certified; its score must not
   fall below what is true of the worst of the honest links.
 """
@@ -189,7 +189,7 @@ def _node_row(name: str, plan: TestPlan, *, trials: int, seed: int, score: Score
         tally.estimate_sum += scores[0]
         tally.truth_sum += limit
     texts = {
-        "colluding_peers": "lies to five peers, two others vouch for 1",
+        "colluding_peers": "bad links with five peers, two others vouch for 1",
         "slandered_node": "two of seven peers let nothing be certified",
     }
     return _row(name, LinkAttack(text=texts[name]), tally, plan, epsilon)
@@ -199,10 +199,9 @@ def _honest_links(
     name: str, plan: TestPlan, *, trials: int, seed: int, is_lying: bool
 ) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
     """Yield estimates, lower bounds and truths of a node's links with its honest peers, shape `(5,)` each."""
-    kind = "mixed_pairs" if is_lying else "honest"
+    attack = replace(LINK_ATTACKS["mixed_pairs"], bad_share=0.9) if is_lying else LINK_ATTACKS["honest"]
     streams = [
-        trial_chunks(f"{name}/{peer}", plan, trials=trials, seed=seed, attack=LINK_ATTACKS[kind])
-        for peer in range(_HONEST_PEERS)
+        trial_chunks(f"{name}/{peer}", plan, trials=trials, seed=seed, attack=attack) for peer in range(_HONEST_PEERS)
     ]
     for chunks in zip(*streams, strict=True):
         verdicts = [certify_trials(chunk) for chunk in chunks]
