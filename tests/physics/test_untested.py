@@ -98,7 +98,7 @@ def test_radius_by_hand() -> None:
 
 @given(st.floats(0.001, 0.999), st.floats(1e-6, 1.0))
 def test_the_least_mean_is_on_the_edge(w: float, limit: float) -> None:
-    found = _least_mean(np.array([w]), limit)
+    found = _least_mean(np.array([w]), np.array([limit]))
     assert 0 <= found[0] <= w
     assert found[0] < 1e-12 or _relative_entropy(np.array([w]), found)[0] == pytest.approx(limit, rel=1e-6)
 

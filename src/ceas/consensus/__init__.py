@@ -28,6 +28,7 @@ from ceas.consensus.certification import drawn_tests as drawn_tests
 from ceas.consensus.certification import holding_of as holding_of
 from ceas.consensus.certification import joint_coin as joint_coin
 from ceas.consensus.certification import judge_link as judge_link
+from ceas.consensus.certification import least_passed as least_passed
 from ceas.consensus.certification import node_score as node_score
 from ceas.consensus.certification import short_nodes as short_nodes
 from ceas.consensus.messages import DIGEST_BYTES as DIGEST_BYTES
@@ -144,6 +145,7 @@ __all__ = [
     "is_safe",
     "joint_coin",
     "judge_link",
+    "least_passed",
     "max_tolerated",
     "node_score",
     "parameter_digest",

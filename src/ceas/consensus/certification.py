@@ -86,6 +86,7 @@ __all__ = [
     "holding_of",
     "joint_coin",
     "judge_link",
+    "least_passed",
     "node_score",
     "short_nodes",
 ]
@@ -178,13 +179,8 @@ class TestPlan:
 
     @property
     def least_passed(self) -> int:
-        """Fewest passed tests that do not raise DISAGREEMENT.
-
-        The number of passes of a random sample is a Poisson-binomial variable (its generating function is an elementary
-        symmetric polynomial of stable factors, so all of its roots are real); with a mean of k P or more its lower tail
-        is below that of k tests that pass with P each (Hoeffding 1956), up to one below the mean.
-        """
-        return _least_passed(self.n_tests, (1.0 + 2.0 * self.promised_fidelity) / 3.0, self.false_alarm)
+        """Fewest passed tests that do not raise DISAGREEMENT."""
+        return least_passed(self.n_tests, self.promised_fidelity, self.false_alarm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -540,6 +536,19 @@ def drawn_tests(coin: bytes, candidates: IntArray, n_tests: int) -> tuple[IntArr
     return candidates[chosen], (numbers[count:] % _N_BASES).astype(np.int64)
 
 
+@lru_cache(maxsize=4096)
+def least_passed(n_tests: int, promised_fidelity: float, false_alarm: float) -> int:
+    """Return the fewest passed tests that a link of the promised mean fidelity stays below with `false_alarm` at most.
+
+    The number of passes of a random sample is a Poisson-binomial variable (its generating function is an elementary
+    symmetric polynomial of stable factors, so all of its roots are real); with a mean of k P or more its lower tail is
+    below that of k tests that pass with P each (Hoeffding 1956), up to one below the mean.
+    """
+    chance = (1.0 + 2.0 * promised_fidelity) / 3.0
+    tail = bdtr(np.arange(n_tests + 1, dtype=np.float64), n_tests, chance)
+    return min(int(np.searchsorted(tail, false_alarm, side="right")), int(n_tests * chance))
+
+
 def certificate_of(plan: TestPlan, *, n_held: int, passed: int) -> Certificate:
     """Return what `passed` of the plan's tests certify, where both ends held `n_held` pairs."""
     delta = plan.failure_probability
@@ -627,10 +636,3 @@ def _packed(values: BoolArray) -> bytes:
 
 def _unpacked(data: bytes, count: int) -> BoolArray:
     return np.unpackbits(np.frombuffer(data, np.uint8), count=count).astype(np.bool_)
-
-
-@lru_cache(maxsize=256)
-def _least_passed(n_tests: int, pass_probability: float, false_alarm: float) -> int:
-    tail = bdtr(np.arange(n_tests + 1, dtype=np.float64), n_tests, pass_probability)
-    # Hoeffding's comparison holds up to one below the mean.
-    return min(int(np.searchsorted(tail, false_alarm, side="right")), int(n_tests * pass_probability))

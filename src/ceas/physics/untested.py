@@ -68,7 +68,7 @@ def untested_fidelity_radius(
     Raises:
         DomainError: An argument is outside its domain.
     """
-    left, ratio = _checked(n_pairs, n_tests, failure_probability)
+    left, ratio = (float(number) for number in _checked(n_pairs, n_tests, failure_probability))
     lowest = _LEAST_HONEST_PASS if two_sided else _LEAST_PASS
     width = 1.0 - lowest
     logarithm = np.log((2.0 if two_sided else 1.0) / failure_probability)
@@ -77,8 +77,10 @@ def untested_fidelity_radius(
     return float(1.5 * np.sqrt(min(joint, apart) * logarithm / (2.0 * n_tests)))
 
 
-def untested_pass_lower_bound(passed: ArrayLike, n_tests: int, n_pairs: int, failure_probability: float) -> FloatArray:
-    """Return a lower confidence bound on P_U, of the same shape as `passed`; it rises with `passed`.
+def untested_pass_lower_bound(
+    passed: ArrayLike, n_tests: ArrayLike, n_pairs: ArrayLike, failure_probability: float
+) -> FloatArray:
+    """Return a lower confidence bound on P_U, of the common shape of the counts; it rises with `passed`.
 
     With the limit `kl(W, p) <= ln(1/delta)/n_tests` it is the least `S/n_tests - (1 + a)(W - p)` over all W that P_T in
     [1/2, 1] allows. The set of allowed (W, p) is convex, so W - p is concave along its edge, largest at W = 1 - p.
@@ -92,31 +94,23 @@ def untested_pass_lower_bound(passed: ArrayLike, n_tests: int, n_pairs: int, fai
     Raises:
         DomainError: An argument is outside its domain.
     """
-    _, ratio = _checked(n_pairs, n_tests, failure_probability)
-    share = require_between("passed", passed, 0.0, float(n_tests)) / n_tests
-    limit = float(np.log(1.0 / failure_probability)) / n_tests
-    w = np.clip(
-        0.5 + _widest_half_gap(limit), (share + ratio * _LEAST_PASS) / (1.0 + ratio), (share + ratio) / (1.0 + ratio)
-    )
-    return np.asarray(np.clip(share - (1.0 + ratio) * (w - _least_mean(w, limit)), 0.0, 1.0))
+    ratio = _checked(n_pairs, n_tests, failure_probability)[1]
+    share = _share(passed, n_tests)
+    return _lower_bound(share, ratio, _LEAST_PASS, _limit(n_tests, failure_probability))
 
 
 def untested_fidelity_bounds(
-    passed: ArrayLike, n_tests: int, n_pairs: int, failure_probability: float
+    passed: ArrayLike, n_tests: ArrayLike, n_pairs: ArrayLike, failure_probability: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the lower and the upper confidence bound on the mean fidelity of untested pairs, each at delta.
 
     Both hold together but for 2 delta. The lower one holds whatever one end does. The upper one is of use to honest
     ends: a liar can always make tests fail. Shapes, arguments and errors are those of `untested_pass_lower_bound`.
     """
-    count = require_between("passed", passed, 0.0, float(n_tests))
-    low = untested_pass_lower_bound(count, n_tests, n_pairs, failure_probability)
-    # A test fails with 1 - P in [0, 2/3]: of failures P_T is anything, which only widens the range of W.
-    _, ratio = _checked(n_pairs, n_tests, failure_probability)
-    share = 1.0 - count / n_tests
-    limit = float(np.log(1.0 / failure_probability)) / n_tests
-    w = np.clip(0.5 + _widest_half_gap(limit), share / (1.0 + ratio), (share + ratio) / (1.0 + ratio))
-    high = 1.0 - np.clip(share - (1.0 + ratio) * (w - _least_mean(w, limit)), 0.0, 1.0)
+    low = untested_pass_lower_bound(passed, n_tests, n_pairs, failure_probability)
+    # A test fails with 1 - P in [0, 2/3]; that P_T may be anything only widens the range of W.
+    ratio = _checked(n_pairs, n_tests, failure_probability)[1]
+    high = 1.0 - _lower_bound(1.0 - _share(passed, n_tests), ratio, 0.0, _limit(n_tests, failure_probability))
     return np.clip((3.0 * low - 1.0) / 2.0, 0.0, 1.0), np.clip((3.0 * high - 1.0) / 2.0, 0.0, 1.0)
 
 
@@ -135,14 +129,35 @@ def one_sided_fidelity(pass_rate: ArrayLike) -> FloatArray:
     return np.asarray(np.maximum(1.0 - (1.0 - rate) * (3.0 + 3.0**0.5) / 2.0, 0.25))
 
 
-def _checked(n_pairs: int, n_tests: int, failure_probability: float) -> tuple[int, float]:
+def _checked(n_pairs: ArrayLike, n_tests: ArrayLike, failure_probability: float) -> tuple[FloatArray, FloatArray]:
     """Return the pairs left and the ratio of tested to left ones."""
-    if not 1 <= n_tests < n_pairs:
-        raise DomainError(f"Argument `n_tests` must be in [1, n_pairs = {n_pairs}), but is {n_tests}.")
+    pairs, tests = np.asarray(n_pairs, np.float64), np.asarray(n_tests, np.float64)
+    if np.any((tests < 1) | (tests >= pairs)):
+        raise DomainError(f"Argument `n_tests` must be in [1, n_pairs = {pairs}), but is {tests}.")
     if not 0.0 < failure_probability <= 0.25:
         raise DomainError(f"Argument `failure_probability` must be in (0, 1/4], but is {failure_probability}.")
-    left = n_pairs - n_tests
-    return left, n_tests / left
+    left = pairs - tests
+    return left, tests / left
+
+
+def _share(passed: ArrayLike, n_tests: ArrayLike) -> FloatArray:
+    """Return the share of passed tests."""
+    count, tests = np.asarray(passed, np.float64), np.asarray(n_tests, np.float64)
+    if np.any((count < 0) | (count > tests)):
+        raise DomainError(f"Argument `passed` must be in [0, n_tests = {tests}], but is {count}.")
+    return count / tests
+
+
+def _limit(n_tests: ArrayLike, failure_probability: float) -> FloatArray:
+    return np.asarray(np.log(1.0 / failure_probability) / np.asarray(n_tests, np.float64))
+
+
+def _lower_bound(share: FloatArray, ratio: FloatArray, lowest: float, limit: FloatArray) -> FloatArray:
+    """Return the least mean of the untested ones if that of the tested ones is in [lowest, 1]."""
+    w = np.clip(
+        0.5 + _widest_half_gap(limit), (share + ratio * lowest) / (1.0 + ratio), (share + ratio) / (1.0 + ratio)
+    )
+    return np.asarray(np.clip(share - (1.0 + ratio) * (w - _least_mean(w, limit)), 0.0, 1.0))
 
 
 def _relative_entropy(w: FloatArray, p: FloatArray) -> FloatArray:
@@ -153,7 +168,7 @@ def _relative_entropy(w: FloatArray, p: FloatArray) -> FloatArray:
     return np.asarray(high + low)
 
 
-def _least_mean(w: FloatArray, limit: float) -> FloatArray:
+def _least_mean(w: FloatArray, limit: FloatArray) -> FloatArray:
     """Return a p just below the least one in [0, w] with kl(w, p) <= limit."""
     low, high = np.zeros_like(w), np.array(w, copy=True)
     for _ in range(_BISECTIONS):
@@ -163,11 +178,12 @@ def _least_mean(w: FloatArray, limit: float) -> FloatArray:
     return low
 
 
-def _widest_half_gap(limit: float) -> float:
+def _widest_half_gap(limit: FloatArray) -> FloatArray:
     """Return d with kl(1/2 + d, 1/2 - d) = limit; the larger end, so that the gap is not missed by rounding."""
-    low, high = 0.0, 0.5
+    low, high = np.zeros_like(limit), np.full_like(limit, 0.5)
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2.0
-        is_far = middle < 0.5 and 2.0 * middle * np.log((0.5 + middle) / (0.5 - middle)) > limit
-        low, high = (low, middle) if is_far else (middle, high)
+        with np.errstate(divide="ignore"):
+            is_far = 2.0 * middle * np.log((0.5 + middle) / (0.5 - middle)) > limit
+        low, high = np.where(is_far, low, middle), np.where(is_far, middle, high)
     return high
