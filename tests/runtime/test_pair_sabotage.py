@@ -131,7 +131,8 @@ def test_flags_and_certified_fidelity(lie: str, is_flagged: bool) -> None:
     # Two liars are believed whatever they like: all of their tests pass.
     assert tests.passed[0] == tests.tested[0]
     assert certified[0] > certified[2] > 0.5
-    assert (certified[1] == 0) == (lie == "refuse")
+    if lie == "refuse":
+        assert certified[1] == 0
     if lie in ("guess", "mix"):
         assert certified[1] < 0.5
     if lie == "ruin":
