@@ -20,7 +20,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "aggregation": frozenset(),
     "attacks": frozenset({"streams"}),
     "authentication": frozenset({"physics", "streams"}),
-    "consensus": frozenset({"authentication"}),
+    "consensus": frozenset({"authentication", "physics"}),
 }
 MAY_IMPORT["runtime"] = frozenset(MAY_IMPORT)
 # Below the runtime, which therefore cannot use it: these protocols are no part of training.

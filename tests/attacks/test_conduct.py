@@ -71,7 +71,8 @@ def test_any_attack_goes_with_false_claims() -> None:
 def test_conduct() -> None:
     honest = {name for name, attack in ATTACKS.items() if conduct_of(attack) == Conduct()}
     on_messages = {"equivocation", "replay"}
-    assert set(ATTACKS) - honest == {"label_flip", "circuit_fault", "withholding", "pair_griefing", *on_messages}
+    others = {"label_flip", "circuit_fault", "withholding", "pair_griefing", "with_false_tests"}
+    assert set(ATTACKS) - honest == others | on_messages
     assert {name for name, attack in ATTACKS.items() if conduct_of(attack).tampers_with_messages} == on_messages
     assert conduct_of(attacks.label_flip).flips_labels
     assert conduct_of(attacks.withholding).withholds
@@ -87,7 +88,20 @@ def test_conduct() -> None:
         conduct_of(partial(attacks.with_false_claims, attack="drift", attack_parameters={"w": 1}))
 
 
-@pytest.mark.parametrize("carrier", [attacks.equivocation, attacks.replay])
+def test_lies_in_tests_go_with_any_attack_and_know_their_share() -> None:
+    assert conduct_of(attacks.with_false_tests) == Conduct(test_lie="vouch")
+    denying = partial(attacks.with_false_tests, attack="label_flip", lie="deny", share=0.25)
+    assert conduct_of(denying) == Conduct(test_lie="deny", ruined_share=0.25, flips_labels=True)
+    nested = partial(attacks.with_false_claims, attack="with_false_tests", attack_parameters={"lie": "refuse"})
+    assert conduct_of(nested) == Conduct(test_lie="refuse")
+    for parameters, name in (({"lie": "white"}, "lie"), ({"share": 1.5}, "share")):
+        with pytest.raises(DomainError, match=name):
+            conduct_of(partial(attacks.with_false_tests, **parameters))
+        with pytest.raises(DomainError, match=name):
+            attacks.with_false_tests(np.ones((4, 2)), 1, rng=rng(), **parameters)
+
+
+@pytest.mark.parametrize("carrier", [attacks.equivocation, attacks.replay, attacks.with_false_tests])
 def test_attacks_on_messages_carry_any_other_and_its_lies(carrier: Any) -> None:
     honest = np.random.default_rng(1).normal(size=(8, 4))
     flipping = send(partial(carrier, attack="sign_flip"), honest, 2, rng=rng())
@@ -95,7 +109,7 @@ def test_attacks_on_messages_carry_any_other_and_its_lies(carrier: Any) -> None:
     lying = partial(carrier, attack="inflated_claim", attack_parameters={"claim_factor": 2.0})
     np.testing.assert_allclose(claims_sent(lying, CLAIMS), falsify_claims(CLAIMS, lie="inflated", factor=2.0))
     assert conduct_of(partial(carrier, attack="label_flip")).flips_labels
-    for inner in ("equivocation", "replay", "with_false_claims"):
+    for inner in ("equivocation", "replay", "with_false_claims", "with_false_tests"):
         with pytest.raises(UnknownNameError):
             conduct_of(partial(carrier, attack=inner))
 

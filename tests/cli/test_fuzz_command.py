@@ -11,6 +11,7 @@ from ceas.cli import app
 from ceas.consensus import Agreement, SimplexRound
 from ceas.errors import DomainError
 from ceas.experiments import fuzz as fuzz_module
+from ceas.experiments import fuzz_certification as certified_module
 from ceas.experiments.fuzz import fuzz_consensus
 from ceas.runtime.agreement_network import run_schedule
 from ceas.runtime.round_network import run_round_schedule
@@ -98,11 +99,34 @@ def test_failing_seeds_of_the_comparison_protocol_replay(monkeypatch: pytest.Mon
     assert "--protocol simplex" in done.stdout
 
 
+def test_certified_blocks_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ("certification", "--trials", "3", "--pairs", "384", "--tests", "128")
+    done = call(*options, "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["trials"], found["pairs"], found["tests"], found["delta"]) == (3, 384, 128, 0.01)
+    assert found["failures"] == []
+    assert {row["trials"] for row in found["attacks"]} == {3}
+    assert next(row for row in found["attacks"] if row["attack"] == "honest")["flagged"] == 0
+    # Half of all blocks certified too high is a failure, and fails the command.
+    above = next(row for row in found["attacks"] if row["attack"] == "mixed_pairs") | {"holds": False}
+    monkeypatch.setattr(certified_module, "_link_row", lambda *_, **__: above)
+    failed = call(*options)
+    assert failed.exit_code == 1
+    assert "mixed_pairs" in failed.stdout
+    assert "Outside the guarantee" in failed.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("consensu",), "unknown protocol `consensu`. Did you mean `consensus`?"),
+        (("consensu",), "unknown target `consensu`. Did you mean `consensus`?"),
         (("consensus", "--protocol", "simple"), "unknown protocol `simple`. Did you mean `simplex`?"),
+        (("consensus", "--trials", "9"), "`--trials` is not one of `ceas fuzz consensus`, but is 9"),
+        (("certification", "--schedules", "9"), "`--schedules` is not one of `ceas fuzz certification`, but is 9"),
+        (("certification", "--trials", "0"), "`--trials` must be at least 1, but is 0"),
+        (("certification", "--pairs", "3000"), "`--pairs` must be in [3 x `--tests`, 2**20] = [3072, 1048576]"),
+        (("certification", "--delta", "0.5"), "`--delta` must be in (0, 0.25], but is 0.5"),
         (("consensus", "--n-nodes", "3-9"), "`--n-nodes` must be a range within 4-64, but is 3-9"),
         (("consensus", "--n-nodes", "9-4"), "`--n-nodes` must be a range within 4-64, but is 9-4"),
         (("consensus", "--n-nodes", "4-65"), "but is 4-65"),

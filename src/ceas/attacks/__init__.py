@@ -10,6 +10,7 @@ from ceas.attacks.conduct import (
     ATTACKS,
     CircuitFault,
     Conduct,
+    TestLie,
     circuit_fault,
     claims_sent,
     conduct_of,
@@ -19,6 +20,7 @@ from ceas.attacks.conduct import (
     pair_griefing,
     replay,
     with_false_claims,
+    with_false_tests,
     withholding,
 )
 from ceas.attacks.envelopes import min_max, min_sum
@@ -42,6 +44,7 @@ __all__ = [
     "Conduct",
     "Sent",
     "Situation",
+    "TestLie",
     "UpdateAttack",
     "a_little_is_enough",
     "circuit_fault",
@@ -73,5 +76,6 @@ __all__ = [
     "sleeper",
     "update_attack",
     "with_false_claims",
+    "with_false_tests",
     "withholding",
 ]

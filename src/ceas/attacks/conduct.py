@@ -33,6 +33,7 @@ __all__ = [
     "Conduct",
     "Operation",
     "Place",
+    "TestLie",
     "circuit_fault",
     "claims_sent",
     "conduct_of",
@@ -42,6 +43,7 @@ __all__ = [
     "pair_griefing",
     "replay",
     "with_false_claims",
+    "with_false_tests",
     "withholding",
 ]
 
@@ -52,6 +54,16 @@ Operation = Literal["bit_flip", "sign_flip", "pauli", "grover_diffusion"]
 
 Place = Literal["input", "output"]
 """Right after the data were encoded, or right before the measurement."""
+
+
+TestLie = Literal["vouch", "guess", "refuse", "deny", "mix", "ruin"]
+"""What a lying end of a link with an honest one does to joint tests; between themselves, liars always vouch.
+
+`vouch`: nothing else. `guess`: it announces outcomes that it did not measure. `refuse`: it does not open its part of
+the coin or its outcomes, so that every test fails. `deny`: it says of a share of the pairs that it does not hold them.
+`mix`: it ruins a share of the pairs before the tests are drawn. `ruin`: it ruins a share of those that are left when
+the tests are drawn, which no test can see.
+"""
 
 
 class CircuitFault(NamedTuple):
@@ -77,6 +89,8 @@ class Conduct(NamedTuple):
         equivocation_share: Share of the honest nodes that get one version of their messages, while the others get
             another; None if all get the same.
         replays: Whether they send frames again: their own, those of the last round, and those of others.
+        test_lie: What they do to joint tests and to the pairs of their links with honest nodes; None for nothing.
+        ruined_share: Share of the pairs that they deny, or ruin.
     """
 
     flips_labels: bool = False
@@ -85,6 +99,8 @@ class Conduct(NamedTuple):
     withholds: bool = False
     equivocation_share: float | None = None
     replays: bool = False
+    test_lie: TestLie | None = None
+    ruined_share: float = 0.0
 
     @property
     def tampers_with_messages(self) -> bool:
@@ -225,6 +241,32 @@ def replay(
     return _sent_by(_inner_attack("replay", attack, attack_parameters), situation)
 
 
+@update_attack
+def with_false_tests(
+    situation: Situation,
+    *,
+    attack: str = "a_little_is_enough",
+    lie: TestLie = "vouch",
+    share: float = 0.5,
+    attack_parameters: Mapping[str, Any] | None = None,
+) -> Sent:
+    """Send any other attack's updates, and lie in the joint tests of the attackers' links.
+
+    Args:
+        situation: What the attackers know.
+        attack: Name of the attack that makes the update.
+        lie: What they do, see `TestLie`.
+        share: Share of the pairs that are denied, or ruined, in [0, 1]; of no meaning to the other lies.
+        attack_parameters: Parameters of the attack.
+
+    Raises:
+        UnknownNameError: There is no such attack.
+        DomainError: The lie is not known, the share is out of range, or a parameter is not the attack's.
+    """
+    _checked_lie(lie, share)
+    return _sent_by(_inner_attack("with_false_tests", attack, attack_parameters), situation)
+
+
 ATTACKS: dict[str, Callable[..., FloatArray]] = {
     "none": none,
     "sign_flip": sign_flip,
@@ -249,11 +291,17 @@ ATTACKS: dict[str, Callable[..., FloatArray]] = {
     "pair_griefing": pair_griefing,
     "equivocation": equivocation,
     "replay": replay,
+    "with_false_tests": with_false_tests,
 }
 """Every attack by its name."""
 
-# Attacks that carry another one; of these, false claims may carry one on messages and not the reverse.
-_CARRIERS = {"with_false_claims": with_false_claims, "equivocation": equivocation, "replay": replay}
+# Attacks that carry another one; of these, false claims may carry one on messages or tests and not the reverse.
+_CARRIERS = {
+    "with_false_claims": with_false_claims,
+    "equivocation": equivocation,
+    "replay": replay,
+    "with_false_tests": with_false_tests,
+}
 
 
 def claims_sent(attack: UpdateAttack, own_claims: Claims) -> Claims:
@@ -290,6 +338,9 @@ def conduct_of(attack: UpdateAttack) -> Conduct:
         conduct = conduct_of(carried)
         if target is equivocation:
             return conduct._replace(equivocation_share=_checked_share(bound.get("share", 0.5)))
+        if target is with_false_tests:
+            lie, share = _checked_lie(bound.get("lie", "vouch"), bound.get("share", 0.5))
+            return conduct._replace(test_lie=lie, ruined_share=share)
         return conduct._replace(replays=True) if target is replay else conduct
     if target is circuit_fault:
         fault = _checked_fault(bound.get("operation", "pauli"), bound.get("place", "input"))
@@ -339,6 +390,15 @@ def _checked_share(share: float) -> float:
     if not 0.5 <= share <= 1:
         raise DomainError(f"Argument `share` must be in [0.5, 1], but is {share}.")
     return share
+
+
+def _checked_lie(lie: TestLie, share: float) -> tuple[TestLie, float]:
+    """Return the lie, and the share of pairs where it is one about pairs, else 0."""
+    if lie not in get_args(TestLie):
+        raise DomainError(f"Argument `lie` must be one of {', '.join(get_args(TestLie))}, but is {lie!r}.")
+    if not 0 <= share <= 1:
+        raise DomainError(f"Argument `share` must be in [0, 1], but is {share}.")
+    return lie, share if lie in ("deny", "mix", "ruin") else 0.0
 
 
 def _checked_fault(operation: Operation, place: Place) -> CircuitFault:

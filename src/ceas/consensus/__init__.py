@@ -5,6 +5,29 @@ from ceas.consensus.broadcast import BroadcastState as BroadcastState
 from ceas.consensus.broadcast import Output as Output
 from ceas.consensus.broadcast import ReliableBroadcast as ReliableBroadcast
 from ceas.consensus.broadcast import Validate as Validate
+from ceas.consensus.certification import CertificationMessage as CertificationMessage
+from ceas.consensus.certification import CertificationRejection as CertificationRejection
+from ceas.consensus.certification import CoinOpening as CoinOpening
+from ceas.consensus.certification import EndSecrets as EndSecrets
+from ceas.consensus.certification import Flag as Flag
+from ceas.consensus.certification import Holding as Holding
+from ceas.consensus.certification import LinkCertificate as LinkCertificate
+from ceas.consensus.certification import LinkReport as LinkReport
+from ceas.consensus.certification import LinkTest as LinkTest
+from ceas.consensus.certification import LinkVerdict as LinkVerdict
+from ceas.consensus.certification import Measure as Measure
+from ceas.consensus.certification import OutcomeCommitment as OutcomeCommitment
+from ceas.consensus.certification import OutcomeOpening as OutcomeOpening
+from ceas.consensus.certification import SendToPeer as SendToPeer
+from ceas.consensus.certification import TestPlan as TestPlan
+from ceas.consensus.certification import certificate_of as certificate_of
+from ceas.consensus.certification import drawn_tests as drawn_tests
+from ceas.consensus.certification import holding_of as holding_of
+from ceas.consensus.certification import joint_coin as joint_coin
+from ceas.consensus.certification import judge_link as judge_link
+from ceas.consensus.certification import least_passed as least_passed
+from ceas.consensus.certification import node_score as node_score
+from ceas.consensus.certification import short_nodes as short_nodes
 from ceas.consensus.messages import DIGEST_BYTES as DIGEST_BYTES
 from ceas.consensus.messages import AgreementMessage as AgreementMessage
 from ceas.consensus.messages import AnyMessage as AnyMessage
@@ -103,19 +126,32 @@ __all__ = [
     "BroadcastState",
     "Certificate",
     "Certificates",
+    "CertificationMessage",
+    "CertificationRejection",
     "Claims",
+    "CoinOpening",
     "Conclude",
     "ConsensusRound",
     "Decide",
     "Decision",
     "Deliver",
     "Echo",
+    "EndSecrets",
     "Finalize",
+    "Flag",
     "HeldValue",
+    "Holding",
     "Lacking",
     "LeaveView",
+    "LinkCertificate",
+    "LinkReport",
+    "LinkTest",
+    "LinkVerdict",
+    "Measure",
     "Message",
     "Missing",
+    "OutcomeCommitment",
+    "OutcomeOpening",
     "Output",
     "Persist",
     "Phase",
@@ -129,6 +165,8 @@ __all__ = [
     "RoundOutput",
     "RoundState",
     "Send",
+    "SendAgreement",
+    "SendToPeer",
     "SetProposal",
     "SetTimer",
     "SetVote",
@@ -141,6 +179,7 @@ __all__ = [
     "SimplexRound",
     "SimplexState",
     "Suggest",
+    "TestPlan",
     "Update",
     "UpdateRejection",
     "UpdateTable",
@@ -149,6 +188,7 @@ __all__ = [
     "ViewChange",
     "amplification_quorum",
     "block_digest",
+    "certificate_of",
     "check_tolerance",
     "decode_message",
     "decode_round_state",
@@ -157,6 +197,8 @@ __all__ = [
     "decode_state",
     "decode_update",
     "decode_updates",
+    "drawn_tests",
+    "encode_agreement_message",
     "encode_message",
     "encode_round_state",
     "encode_simplex",
@@ -164,10 +206,16 @@ __all__ = [
     "encode_state",
     "encode_update",
     "encode_updates",
+    "holding_of",
     "is_safe",
+    "joint_coin",
+    "judge_link",
+    "least_passed",
     "max_tolerated",
+    "node_score",
     "parameter_digest",
     "quorum",
+    "short_nodes",
     "statement",
     "value_digest",
 ]

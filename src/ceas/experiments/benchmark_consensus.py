@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.poly1305 import Poly1305
 
-from ceas.authentication import HEADER_BYTES, TAG_BYTES, ml_dsa_signers
+from ceas.authentication import HEADER_BYTES, PROFILES, ml_dsa_signers
 from ceas.consensus import (
     Broadcast,
     Conclude,
@@ -150,7 +150,7 @@ def run_good_case(protocol: str, n_nodes: int, *, value_bytes: int = 256, seed: 
     else:
         signers = ()
         machines = [ConsensusRound(node=node, **arguments) for node in range(n_nodes)]
-        encode, decode, tag_bytes = encode_message, decode_message, TAG_BYTES
+        encode, decode, tag_bytes = encode_message, decode_message, PROFILES["qkd_seeded"].tag_bytes
     values = [node.to_bytes(4, "big") + bytes(value_bytes - 4) for node in range(n_nodes)]
     started = time.process_time()
     _exchange(case, machines, values, encode, decode, tag_bytes)

@@ -125,7 +125,7 @@ def _check_alike(scenarios: Sequence[Scenario]) -> None:
             raise DomainError(f"Argument `scenarios` must be variants that can share a training, {told}.")
     if len({each.network_id for each in scenarios}) > 1:
         raise DomainError(
-            "Argument `scenarios` must share one exchange, but an attack on messages shares it with no other."
+            "Argument `scenarios` must share one exchange, but an attack on messages or tests shares it with no other."
         )
 
 

@@ -120,9 +120,11 @@ ATTACKS = {
     "pair_griefing": "ceas.attacks:pair_griefing",
     "equivocation": "ceas.attacks:equivocation",
     "replay": "ceas.attacks:replay",
+    "with_false_tests": "ceas.attacks:with_false_tests",
 }
-# Attacks that change what is exchanged, so that no other scenario can share the exchange.
+# Attacks that change what is exchanged, or what becomes of pairs and tests, so that no other scenario can share it.
 ATTACKS_ON_MESSAGES = frozenset({"equivocation", "replay"})
+ATTACKS_ON_TESTS = frozenset({"with_false_tests"})
 POLICIES = {
     "oldest_first": "ceas.scheduling:oldest_first",
     "freshest_first": "ceas.scheduling:freshest_first",

@@ -31,22 +31,21 @@ TABLE_COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "rounds": _columns(
             int64="round generated learning key test expired discarded route alive shots key_bits_generated "
-            "key_bits_consumed frames starved_frames rejected_frames delivered_updates "
-            "consensus_views",
+            "key_bits_consumed frames starved_frames rejected_frames delivered_updates consensus_views flagged_links",
             float64="time_s utilisation delivered_value_learning delivered_value_key delivered_value_test "
             "delivered_value_background fidelity_at_use_mean fidelity_at_use_p05 test_accuracy test_loss train_loss "
             "gradient_squared_error gradient_alignment byzantine_weight information_total quantum_fisher_mean "
             "consensus_s",
         ),
         "learners": _columns(
-            int64="round learner shots",
+            int64="round learner shots flags",
             float64="contraction claimed_contraction certified_contraction claimed_information information "
-            "quantum_fisher noisy_quantum_fisher weight update_norm",
+            "quantum_fisher noisy_quantum_fisher weight update_norm certified_fidelity",
             bool="is_byzantine",
         ),
         "links": _columns(
             int64="link node_a node_b generated learning key test expired discarded route alive key_bits_generated "
-            "key_bits_consumed starved",
+            "key_bits_consumed starved flagged_rounds",
             float64="length_km attempt_rate_hz success_probability pair_rate_hz initial_fidelity fidelity_at_use_mean "
             "certified_werner",
         ),

@@ -18,6 +18,7 @@ from ceas.learning.references import separable_accuracy
 from ceas.network import Fate, RouteClass, pair_rate_hz
 from ceas.network.records import VALUE_CLASSES
 from ceas.physics import werner_to_fidelity
+from ceas.runtime.certification import FALSE_ALARM
 from ceas.runtime.cosimulation import CoSimulation
 from ceas.runtime.rows import mean_of_measured
 from ceas.runtime.totals import Totals
@@ -202,6 +203,12 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "rounds_paused": totals.paused_rounds,
             "rounds_without_frames": totals.shortened_rounds,
         },
+        "certification": {
+            "flagged_links": int((totals.flagged_rounds > 0).sum()),
+            "flagged_link_rounds": int(totals.flagged_rounds.sum()),
+            "flagged_nodes": _flagged_nodes(world, totals),
+            "false_alarm_per_link_and_round": FALSE_ALARM,
+        },
         "byzantine": {
             "n": int(world.is_byzantine.sum()),
             "attack": scenario.byzantine.attack,
@@ -209,6 +216,16 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "nodes": np.flatnonzero(world.is_byzantine).tolist(),
         },
     }
+
+
+def _flagged_nodes(world: World, totals: Totals) -> list[int]:
+    """Return the nodes whose links to at least half of their peers were flagged; a flag is one of both ends."""
+    links, n_nodes = world.network.links, world.topology.n_nodes
+    flagged, peers = np.zeros(n_nodes, np.int64), np.zeros(n_nodes, np.int64)
+    for ends in (links.node_a, links.node_b):
+        np.add.at(flagged, ends, totals.flagged_rounds > 0)
+        np.add.at(peers, ends, 1)
+    return np.flatnonzero((flagged > 0) & (flagged > (peers - 1) // 2)).tolist()
 
 
 def _links_table(world: World, simulation: CoSimulation) -> Columns:
@@ -230,6 +247,7 @@ def _links_table(world: World, simulation: CoSimulation) -> Columns:
         "key_bits_generated": np.floor(totals.key_bits_generated).astype(np.int64),
         "key_bits_consumed": totals.key_bits_consumed_by_link,
         "starved": totals.starved_links,
+        "flagged_rounds": totals.flagged_rounds,
     }
 
 

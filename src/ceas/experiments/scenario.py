@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from ceas.errors import ScenarioError, nearest_name
 from ceas.experiments.files import FILE_CHOICES, file_of
-from ceas.experiments.registry import ATTACKS_ON_MESSAGES
+from ceas.experiments.registry import ATTACKS_ON_MESSAGES, ATTACKS_ON_TESTS
 from ceas.experiments.scenario_checks import complete, cross_mistakes
 from ceas.experiments.scenario_keys import KeyDocumentation, document_key, section_mistakes
 from ceas.experiments.scenario_overrides import apply_overrides, located, set_key
@@ -126,7 +126,7 @@ class Scenario(Section):
     def network_id(self) -> str:
         """Identity of the network, its schedule and exchange: which pairs exist, when, and what they are used for.
 
-        Attackers do not count, but for those who tamper with the exchange.
+        Attackers do not count, but for those who tamper with the exchange or with joint tests.
         """
         document = self.to_mapping()
         decisive = {name: document[name] for name in ("topology", "hardware", "clock", "schedule", "traffic", "drift")}
@@ -139,7 +139,7 @@ class Scenario(Section):
         named = (self.byzantine.attack, self.byzantine.parameters.get("attack"))
         # A built-in attack may also be named as a user's own is, by its module.
         attacks = {_OF_PACKAGE.sub("", name) for name in named if isinstance(name, str)}
-        if attacks & ATTACKS_ON_MESSAGES:
+        if attacks & (ATTACKS_ON_MESSAGES | ATTACKS_ON_TESTS):
             decisive["byzantine"] = document["byzantine"]
         return content_hash(_without_file_location(decisive))
 

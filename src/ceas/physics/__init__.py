@@ -114,6 +114,12 @@ from ceas.physics.swapping import (
     swap_chain,
     swap_noisy,
 )
+from ceas.physics.untested import (
+    one_sided_fidelity,
+    untested_fidelity_bounds,
+    untested_fidelity_radius,
+    untested_pass_lower_bound,
+)
 from ceas.physics.verification import (
     CHSH_WERNER_FIDELITY,
     SequentialTest,
@@ -194,6 +200,7 @@ __all__ = [
     "mean_decay_at_use",
     "multiplexed_probability",
     "nested_swap_slots_estimate",
+    "one_sided_fidelity",
     "optimal_bright_state",
     "optimal_key_split",
     "pairs_per_lifetime_needed",
@@ -223,6 +230,9 @@ __all__ = [
     "teleported_cnot_pauli_channel",
     "teleported_qubit_channel",
     "two_links_with_cutoff",
+    "untested_fidelity_bounds",
+    "untested_fidelity_radius",
+    "untested_pass_lower_bound",
     "use_before_cutoff",
     "utilisation",
     "werner_bell_diagonal",

@@ -1,6 +1,7 @@
 """Certification: what a learner may claim, given the joint tests on its link.
 
-A pair is drawn for a test only after both ends hold it, both measure in a random common Pauli basis, commit, and open.
+A pair is drawn for a test only after both ends hold it, both measure in a random common Pauli basis, commit, and open
+(`ceas.consensus.certification` is that protocol, message by message; here its outcomes are drawn from the pairs).
 A Werner pair passes with probability `(1 + w) / 2`, so the pass fraction estimates `w` without trusting either end: a
 liar that does not hold its half cannot raise the correlation. A Bell-diagonal pair passes in the basis i with
 probability `(1 + c_i) / 2`, so the tests are counted by basis, and the bounds of a link share its error probability, so
@@ -22,11 +23,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.attacks import Claims
+from ceas.consensus import least_passed, node_score
+from ceas.network import LinkTable
+from ceas.physics import untested_fidelity_bounds
 
-__all__ = ["CERTIFICATIONS", "Certification", "JointTests", "certify_claims", "finite_claims"]
+__all__ = [
+    "CERTIFICATIONS",
+    "FALSE_ALARM",
+    "QUOTA",
+    "Certification",
+    "JointTests",
+    "RoundTests",
+    "certify_claims",
+    "finite_claims",
+]
 
 Certification = Literal["joint_tests", "none"]
 CERTIFICATIONS: tuple[Certification, ...] = ("joint_tests", "none")
+# Chance at most that honest ends of a link are flagged in a round because tests failed.
+FALSE_ALARM = 1e-6
+# Share of the pairs about to be used that both ends must hold, lest both be flagged.
+QUOTA = 0.9
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -54,13 +72,18 @@ class JointTests:
         """Whether tests are counted by basis, for pairs of three correlators."""
         return self.tested.ndim == 2
 
-    def observe(self, link: NDArray[np.int32], pair: NDArray[np.float32], rng: np.random.Generator) -> None:
+    def observe(
+        self, link: NDArray[np.int32], pair: NDArray[np.float32], rng: np.random.Generator
+    ) -> NDArray[np.bool_]:
         """Draw the basis and the outcome of each test from its pair's state when it was measured.
 
         Args:
             link: Link of each tested pair, shape `(tests,)`.
             pair: Werner parameter at the test, shape `(tests,)`, or correlators, shape `(tests, 3)`.
             rng: Generator of the bases and of the measurement outcomes.
+
+        Returns:
+            Whether each test passed, shape `(tests,)`.
         """
         cell, correlation = link, pair
         if self.is_by_basis:
@@ -69,6 +92,7 @@ class JointTests:
         passes = rng.random(correlation.shape) < (1.0 + correlation) / 2.0
         self.tested += np.bincount(cell, minlength=self.tested.size).reshape(self.tested.shape)
         self.passed += np.bincount(cell[passes], minlength=self.tested.size).reshape(self.tested.shape)
+        return passes
 
     def estimate(self) -> FloatArray:
         """Return the estimated Werner parameter of each link at use, in [0, 1]; 1 where nothing was tested yet.
@@ -122,6 +146,64 @@ class JointTests:
     @property
     def _lowest(self) -> float:
         return -1.0 if self.is_by_basis else 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTests:
+    """The block of each link that a training round is, and what its certificates say; arrays of shape `(links,)`.
+
+    Attributes:
+        tested: Pairs tested in the round.
+        passed: Of these, those that passed.
+        used: Pairs used for shots, not tested.
+        is_refused: Links of which an end did not open what it had committed to.
+        held_share: Share of the pairs about to be used that both ends say they hold.
+        promised_fidelity: Fidelity of the worst pair that is used.
+        error_probability: Probability that the bound of one link is wrong.
+    """
+
+    tested: IntArray
+    passed: IntArray
+    used: IntArray
+    is_refused: NDArray[np.bool_]
+    held_share: FloatArray
+    promised_fidelity: float
+    error_probability: float
+
+    def is_flagged(self) -> NDArray[np.bool_]:
+        """Return whether both ends of each link are flagged, shape `(links,)`.
+
+        They are if one did not open, if they hold fewer pairs together than the quota, or if more tests failed than
+        pairs of the promised fidelity explain, which happens to honest ends with `FALSE_ALARM` at most.
+        """
+        counts = zip(self.tested.tolist(), self.passed.tolist(), strict=True)
+        is_below = [passed < least_passed(tested, self.promised_fidelity, FALSE_ALARM) for tested, passed in counts]
+        return self.is_refused | (self.held_share < QUOTA) | np.array(is_below, np.bool_)
+
+    def certified_fidelity(self) -> FloatArray:
+        """Return the lower confidence bound on the mean fidelity of each link's used pairs, shape `(links,)`.
+
+        It is 0 where there is no certificate: no test, nothing used, or an end that did not open.
+        """
+        certified, found = (self.tested > 0) & (self.used > 0) & ~self.is_refused, np.zeros(len(self.tested))
+        tested = self.tested[certified]
+        found[certified] = untested_fidelity_bounds(
+            self.passed[certified], tested, tested + self.used[certified], min(self.error_probability, 0.25)
+        )[0]
+        return found
+
+    def node_scores(self, links: LinkTable, n_nodes: int) -> FloatArray:
+        """Return the certified score of each node by its links, robust to lies of less than half of its peers.
+
+        It is `ceas.consensus.node_score` with f = (peers - 1) // 2. With one or two peers f is 0: the score is that of
+        the better link, and a single peer that lies along with the node can vouch for anything.
+        """
+        fidelity = self.certified_fidelity()
+        by_node: list[list[float]] = [[] for _ in range(n_nodes)]
+        for first, second, value in zip(links.node_a.tolist(), links.node_b.tolist(), fidelity.tolist(), strict=True):
+            by_node[first].append(value)
+            by_node[second].append(value)
+        return np.array([node_score(values, max(len(values) - 1, 0) // 2) for values in by_node])
 
 
 def certify_claims(claims: Claims, *, delivered_shots: IntArray, contraction_bound: FloatArray) -> Claims:

@@ -34,13 +34,14 @@ from ceas.errors import DomainError
 from ceas.learning import Classifier, initial_parameters
 from ceas.network import WindowRecord
 from ceas.runtime.adversary import Adversary
-from ceas.runtime.certification import Certification, JointTests, certify_claims, finite_claims
+from ceas.runtime.certification import Certification, JointTests, RoundTests, certify_claims, finite_claims
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
 from ceas.runtime.evaluation import Evaluator, Figures, figures_together
 from ceas.runtime.history import History
 from ceas.runtime.learners import Learners, Measured, TrainingParameters, contractions_together, train_together
 from ceas.runtime.momentum import Momentum
 from ceas.runtime.outcome import AgreedUpdates, Contraction, Evaluation, LocalUpdates, RoundOutcome
+from ceas.runtime.pair_sabotage import TestedPairs, sabotaged_tests
 from ceas.runtime.sources import ExchangeRecord, SecurityParameters, Source
 from ceas.runtime.totals import Totals
 from ceas.runtime.trusted import trusted_update
@@ -120,17 +121,19 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
     thetas = np.stack([each.theta for each in simulations])
     learners = [each._learners for each in simulations]
     with _timed(simulations, "learning"):
+        # All have the same attackers of pairs, or none: see `Scenario.network_id`.
+        pairs = simulations[0]._sabotaged(window)
+        tested = [each._measure_tests(pairs) for each in simulations]
         for each in simulations:
-            each._measure_tests(window)
             if each._trusted is not None:
                 each._trusted.advance(each.theta)
         # All saw the same tests.
         tests, error_probability = simulations[0]._tests, simulations[0]._security.bound_error_probability
-        local = train_together(learners, thetas, window)
+        local = train_together(learners, thetas, pairs.window)
         contraction = contractions_together(
             learners,
             thetas,
-            window,
+            pairs.window,
             estimated_werner=tests.estimate(),
             bounding_werner=tests.corners(error_probability),
         )
@@ -148,6 +151,7 @@ def advance_together(simulations: Sequence["CoSimulation"]) -> list[RoundOutcome
     return [
         RoundOutcome(
             window=window,
+            tests=tested[index],
             local=local[index],
             contraction=contraction[index],
             exact_momentum=exact[index][0],
@@ -359,12 +363,28 @@ class CoSimulation:
         is_near_end = self.completed_rounds > self._training.rounds - _LAST_EVALUATED_ROUNDS
         return is_near_end or self.completed_rounds % self._training.evaluate_rounds == 0
 
-    def _measure_tests(self, window: WindowRecord) -> None:
+    def _sabotaged(self, window: WindowRecord) -> TestedPairs:
+        return sabotaged_tests(window, self._world, self._adversary.conduct, seed=self._seed)
+
+    def _measure_tests(self, pairs: TestedPairs) -> RoundTests:
+        """Draw the round's joint tests, and add them to those before."""
+        window, n_links = pairs.window, self._world.network.n_links
         rng = stream(self._seed, "joint_tests", training_round=window.window)
         # Keys take other pairs than shots do; only tests of pairs that were chosen for a shot speak for shots.
         of_shot = window.test_is_of_shot
-        pairs = window.test_werner if window.test_correlators is None else window.test_correlators
-        self._tests.observe(window.test_link[of_shot], pairs[of_shot], rng)
+        states = window.test_werner if window.test_correlators is None else window.test_correlators
+        link = window.test_link[of_shot]
+        passes = self._tests.observe(link, states[of_shot], rng)
+        shots = np.bincount(self._world.network.demand.learner_link[window.shot_learner], minlength=n_links)
+        return RoundTests(
+            tested=np.bincount(link, minlength=n_links),
+            passed=np.bincount(link[passes], minlength=n_links),
+            used=shots * self._world.pairs_per_shot,
+            is_refused=pairs.is_refused,
+            held_share=pairs.held_share,
+            promised_fidelity=self._world.network.minimum_fidelity,
+            error_probability=self._security.bound_error_probability,
+        )
 
     def _attacked(
         self, training_round: int, local: LocalUpdates, contraction: Contraction

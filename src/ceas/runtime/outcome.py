@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ceas.aggregation import Aggregate
 from ceas.attacks import Claims
 from ceas.network import WindowRecord
+from ceas.runtime.certification import RoundTests
 from ceas.runtime.sources import ExchangeRecord
 
 __all__ = ["AgreedUpdates", "Contraction", "Evaluation", "LocalUpdates", "RoundOutcome"]
@@ -75,7 +76,8 @@ class RoundOutcome:
     """One training round.
 
     Attributes:
-        window: What happened to the pairs.
+        window: What happened to the pairs, whatever malicious ends of links did to them afterwards.
+        tests: The round's joint tests.
         local: What the learners computed.
         contraction: What noise left of it.
         exchange: What the broadcast did.
@@ -88,6 +90,7 @@ class RoundOutcome:
     """
 
     window: WindowRecord
+    tests: RoundTests
     local: LocalUpdates
     contraction: Contraction
     exchange: ExchangeRecord

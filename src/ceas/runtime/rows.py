@@ -25,6 +25,7 @@ def round_row(world: World, outcome: RoundOutcome) -> dict[str, float]:
         **_pair_figures(outcome),
         **_training_figures(outcome),
         **_exchange_figures(outcome),
+        "flagged_links": float(outcome.tests.is_flagged().sum()),
         "byzantine_weight": _weight_of(outcome, world.is_byzantine),
         "information_total": float(outcome.certified.information.sum()),
         "quantum_fisher_mean": mean_of_measured(outcome.local.noisy_quantum_fisher),
@@ -33,6 +34,8 @@ def round_row(world: World, outcome: RoundOutcome) -> dict[str, float]:
 
 def learner_rows(world: World, outcome: RoundOutcome) -> dict[str, NDArray[np.generic]]:
     """Return the columns of a training round with one entry per learner."""
+    links, flagged = world.network.links, outcome.tests.is_flagged()
+    ends = np.concatenate([links.node_a[flagged], links.node_b[flagged]])
     return {
         "shots": outcome.local.shots,
         "contraction": outcome.contraction.true,
@@ -44,6 +47,8 @@ def learner_rows(world: World, outcome: RoundOutcome) -> dict[str, NDArray[np.ge
         "noisy_quantum_fisher": outcome.local.noisy_quantum_fisher,
         "weight": outcome.weights,
         "update_norm": np.linalg.norm(outcome.agreed.updates, axis=1),
+        "certified_fidelity": outcome.tests.node_scores(links, world.n_learners),
+        "flags": np.bincount(ends, minlength=world.n_learners),
         "is_byzantine": world.is_byzantine,
     }
 

@@ -43,6 +43,7 @@ class Totals:
         late_rounds: Training rounds whose consensus took longer than the exchange phase.
         longest_frame_bytes: Bytes of the longest authenticated frame, without its tag.
         shortened_rounds: Training rounds whose consensus was computed without its frames.
+        flagged_rounds: Training rounds in which both ends of a link were flagged.
         route_used: Pairs that ended in a delivered or tested end-to-end pair.
         route_requested: Requests for end-to-end pairs by class, keys, tests and background traffic, shape `(3,)`.
         route_served: Of these, those that got one, shape `(3,)`.
@@ -58,6 +59,7 @@ class Totals:
     key_bits_generated: FloatArray
     key_bits_consumed_by_link: IntArray
     starved_links: IntArray
+    flagged_rounds: IntArray
     route_used: IntArray
     route_key_bits: FloatArray
     route_requested: FloatArray
@@ -87,6 +89,7 @@ class Totals:
             key_bits_generated=np.zeros(n_links),
             key_bits_consumed_by_link=np.zeros(n_links, np.int64),
             starved_links=np.zeros(n_links, np.int64),
+            flagged_rounds=np.zeros(n_links, np.int64),
             route_used=np.zeros(n_links, np.int64),
             route_key_bits=np.zeros(1),
             route_requested=np.zeros(3),
@@ -100,6 +103,7 @@ class Totals:
         self.key_bits_generated += exchange.key_bits_generated
         self.key_bits_consumed_by_link = exchange.key_bits_consumed.copy()
         self.starved_links += exchange.starved_links
+        self.flagged_rounds += outcome.tests.is_flagged()
         self.route_key_bits += exchange.route_key_bits
         self.key_bits_consumed += exchange.consumed_total
         self.starved_frames += exchange.starved_frames
