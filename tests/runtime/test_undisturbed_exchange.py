@@ -86,7 +86,7 @@ def timing_of(kind: str, n_nodes: int, seed: int) -> MessageTiming:
     n_nodes=st.integers(2, 13),
     tolerated=st.integers(0, 4),
     kind=st.sampled_from(["plane", "ring", "no metric"]),
-    profile=st.sampled_from(["its128", "its64", "qkd_seeded"]),
+    profile=st.sampled_from(["its128", "its64", "qkd_seeded", "ml_dsa"]),
     enrolled_blocks=st.integers(2, 30),
     n_byzantine=st.integers(0, 4),
     seed=st.integers(0, 10_000),
