@@ -250,7 +250,7 @@ def test_twins_of_every_node_in_all_partitions_of_four_views(twin: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_views", "is_wish_cut"), [(4, True), (6, False)])
+@pytest.mark.parametrize(("n_views", "is_wish_cut"), [(4, True), (5, False)])
 @pytest.mark.parametrize("twin", range(4))
 def test_twins_with_wishes_cut_off_and_in_more_views(twin: int, n_views: int, is_wish_cut: bool) -> None:
     """Where wishes to change the view are cut off too, views last longer in one group than in the other."""
