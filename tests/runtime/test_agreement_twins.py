@@ -249,14 +249,12 @@ def test_twins_of_every_node_in_all_partitions_of_four_views(twin: int) -> None:
     assert len(tally.decisions) == 4
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("n_views", "is_wish_cut"), [(4, True), (6, False)])
 @pytest.mark.parametrize("twin", range(4))
-def test_twins_with_wishes_cut_off_and_in_more_views(twin: int, n_views: int, is_wish_cut: bool) -> None:
-    """Where wishes to change the view are cut off too, views last longer in one group than in the other."""
-    tally = explore(twin, n_views, is_wish_cut=is_wish_cut)
+def test_twins_with_wishes_to_change_the_view_cut_off_too(twin: int) -> None:
+    """Views then last longer in one group than in the other, and a group without a quorum stays where it is."""
+    tally = explore(twin, 2, is_wish_cut=True)
     assert tally.failures == []
-    assert tally.n_sequences == 16**n_views
+    assert tally.n_sequences == 16**2
 
 
 def test_what_is_run_once_for_several_sequences_goes_as_each_of_them_does() -> None:
