@@ -252,8 +252,8 @@ def broadcast_reports(told: tuple[bytes | None, ...]) -> dict[int, bytes | None]
                     if instance == 3:
                         delivered[node] = value
 
-    for node in nodes:
-        take(node.node, node.start(b"own", now_ns=0))
+    for one in nodes:
+        take(one.node, one.start(b"own", now_ns=0))
     for other, value in enumerate(told):
         if value is not None:
             vote = (3, value_digest(0, 3, value))
