@@ -24,8 +24,8 @@ from ceas.consensus import (
     value_digest,
 )
 from ceas.errors import DomainError
+from ceas.runtime.consensus_protocols import PROTOCOLS
 from ceas.runtime.message_network import (
-    GOOD_CASE_TICKS,
     ConsensusOutcome,
     MessageTiming,
     Outgoing,
@@ -146,7 +146,7 @@ def test_jitter_changes_no_value_and_no_view(seed: int) -> None:
     assert outcome.rejected_frames == {}
     assert 8 <= outcome.message_delays <= 10
     assert outcome.views == 1
-    assert outcome.elapsed_ns <= GOOD_CASE_TICKS * timing.tick_ns
+    assert outcome.elapsed_ns <= PROTOCOLS["tetrabft"].good_case_ticks * timing.tick_ns
 
 
 def silence(*nodes: int) -> Callable[[list[Outgoing], int], list[Outgoing]]:
@@ -159,7 +159,7 @@ def test_silent_nodes_cost_their_values_and_the_wait_for_them() -> None:
     assert outcome.values == tuple(None if node in (2, 4) else values[node] for node in range(7))
     assert outcome.is_agreed
     # The leader waits four ticks for the two, then five delays to the decision.
-    assert 4 * plane(7).tick_ns < outcome.elapsed_ns <= GOOD_CASE_TICKS * plane(7).tick_ns
+    assert 4 * plane(7).tick_ns < outcome.elapsed_ns <= PROTOCOLS["tetrabft"].good_case_ticks * plane(7).tick_ns
     assert outcome.frames == 5 * 6 * 8 + 6
     assert outcome.views == 1
 
@@ -174,7 +174,7 @@ def test_a_silent_leader_costs_a_view(silent: tuple[int, ...]) -> None:
     tick_ns = plane(7).tick_ns
     # 13 ticks until the first view is given up, 9 for each further one, two to enter, five to decide.
     waited = (13 + 9 * (n_lost - 1)) * tick_ns if n_lost else 0
-    assert waited < outcome.elapsed_ns <= waited + (2 * n_lost + GOOD_CASE_TICKS) * tick_ns
+    assert waited < outcome.elapsed_ns <= waited + (2 * n_lost + PROTOCOLS["tetrabft"].good_case_ticks) * tick_ns
 
 
 def test_more_silent_nodes_than_tolerated_stop_the_round_and_nobody_concludes() -> None:

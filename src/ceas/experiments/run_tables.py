@@ -19,6 +19,7 @@ from ceas.network import Fate, RouteClass, pair_rate_hz
 from ceas.network.records import VALUE_CLASSES
 from ceas.physics import werner_to_fidelity
 from ceas.runtime.certification import FALSE_ALARM
+from ceas.runtime.consensus_protocols import PROTOCOLS
 from ceas.runtime.cosimulation import CoSimulation
 from ceas.runtime.rows import mean_of_measured
 from ceas.runtime.totals import Totals
@@ -192,7 +193,7 @@ def _security_summary(scenario: Scenario, world: World, simulation: CoSimulation
             "forgery_bound": run_forgery_bound(n_nodes, totals.longest_frame_bytes, scenario.authentication.profile),
         },
         "consensus": {
-            "protocol": "TetraBFT on the set of contributors, Bracha broadcast of their updates",
+            "protocol": PROTOCOLS[scenario.consensus.protocol].description,
             "timing": "safe on any network; ends once messages arrive in time",
             "tolerated": scenario.consensus.tolerated_byzantine,
             "frames": totals.frames,

@@ -112,6 +112,8 @@ class Scenario(Section):
             # The same holds for these, of which the last two then decide nothing.
             for key in ("key_rate", "block_pairs", "security_parameter"):
                 del document["authentication"][key]
+        if self.consensus.protocol == "tetrabft":
+            del document["consensus"]["protocol"]
         self._name_as_before(document["authentication"])
         return content_hash(_without_file_location(document))
 

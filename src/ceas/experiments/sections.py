@@ -665,6 +665,10 @@ class AuthenticationSection(Section):
 class ConsensusSection(Section):
     """Byzantine agreement on who contributed what."""
 
+    protocol: Literal["tetrabft", "simplex"] = Field(
+        default="tetrabft",
+        description="tetrabft: authenticated links are enough. simplex: every update and vote is signed (ML-DSA-44)",
+    )
     tolerated_byzantine: int = Field(
         ge=0,
         description="Malicious nodes that agreement withstands",

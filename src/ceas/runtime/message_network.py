@@ -26,15 +26,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ceas.authentication import CONTROL_FRAMES_OF_ROUND, Authenticator, FrameClass, Rejected
+from ceas.authentication import CONTROL_FRAMES_OF_ROUND, Authenticator, Rejected
 from ceas.consensus import (
     DIGEST_BYTES,
-    AgreementRejection,
     AnyMessage,
     Broadcast,
     BroadcastRejection,
     Conclude,
-    ConsensusRound,
     Decision,
     Echo,
     Propose,
@@ -43,20 +41,27 @@ from ceas.consensus import (
     SetProposal,
     SetTimer,
     SetVote,
+    Signer,
     Validate,
-    Value,
     amplification_quorum,
     check_tolerance,
-    decode_message,
     encode_message,
     quorum,
 )
 from ceas.errors import DomainError
+from ceas.runtime.consensus_protocols import (
+    PROTOCOLS,
+    TOO_LATE,
+    ConsensusProtocol,
+    Machine,
+    ProtocolMessage,
+    ProtocolName,
+    make_machines,
+)
 from ceas.runtime.undisturbed_exchange import STEPS, undisturbed_exchange
 from ceas.streams import stream
 
 __all__ = [
-    "GOOD_CASE_TICKS",
     "ConsensusOutcome",
     "MessageTiming",
     "Outgoing",
@@ -66,11 +71,7 @@ __all__ = [
     "run_consensus",
 ]
 
-GOOD_CASE_TICKS = 9
-"""Ticks by which all honest nodes have concluded if the first leader is honest: four for the values, five to decide."""
-
 _VIEWS_TO_SPARE = 4
-_VIEW_TICKS = 13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,14 +100,14 @@ class Outgoing:
     """
 
     destination: int
-    message: AnyMessage
+    message: ProtocolMessage
     wire: bytes | None = None
 
 
 Tamper = Callable[[list[Outgoing], int], list[Outgoing]]
 """Replace the frames that one node is about to send: (outbox, node) -> outbox."""
 
-Told = Callable[[AnyMessage, int, int], AnyMessage]
+Told = Callable[[ProtocolMessage, int, int], ProtocolMessage]
 """Say what a receiver gets of a Byzantine node's broadcast: (message, node, destination) -> message."""
 
 
@@ -131,8 +132,8 @@ class ConsensusOutcome:
         bytes_sent: Their bytes, headers and tags included.
         starved_frames: Frames not sent for want of key.
         starved_links: Links that could not pay for refreshing their seed in this training round.
-        rejected_frames: Frames and messages that honest nodes rejected, by reason. Messages that reach a node after its
-            end are not among them.
+        rejected_frames: Frames and messages that honest nodes rejected, by reason. Messages of a view or a
+            round that is over are not among them.
         equivocations: Per node, conflicting messages of it that honest nodes saw, int64, shape (n,).
         key_bits_consumed: Key bits used, refreshed seeds included.
         is_shortened: Whether it was computed without its frames, see `ceas.runtime.undisturbed_exchange`.
@@ -200,6 +201,8 @@ def run_consensus(
     told: Told | None = None,
     tamper: Tamper | None = None,
     may_shorten: bool = False,
+    protocol: ProtocolName = "tetrabft",
+    signers: Sequence[Signer] = (),
 ) -> ConsensusOutcome:
     """Agree on the nodes that contribute to one training round, and on their values.
 
@@ -220,6 +223,9 @@ def run_consensus(
         may_shorten: Whether a consensus that nothing disturbs may be computed without its frames: outcome and keys are
             the same, but no message is encoded and no tag is made.
 
+        protocol: Protocol to run; only `tetrabft` is ever shortened.
+        signers: Every node's signer, for `simplex`.
+
     Raises:
         DomainError: the numbers of nodes differ, or `tolerated_byzantine` is too large.
     """
@@ -238,7 +244,7 @@ def run_consensus(
         bits = int(authenticator.pools.consumed_bits.sum()) - consumed
         return _paused(n_nodes, starved_links=len(starved_links), key_bits_consumed=bits)
     shortened = None
-    if may_shorten and told is None and tamper is None and timing.jitter_ns == 0:
+    if may_shorten and protocol == "tetrabft" and told is None and tamper is None and timing.jitter_ns == 0:
         shortened = _shortened(
             values,
             authenticator,
@@ -251,22 +257,22 @@ def run_consensus(
     if shortened is not None:
         bits = int(authenticator.pools.consumed_bits.sum()) - consumed
         return replace(shortened, starved_links=len(starved_links), key_bits_consumed=bits)
-    machines = [
-        ConsensusRound(
-            node=node,
-            n_nodes=n_nodes,
-            tolerated_byzantine=tolerated_byzantine,
-            training_round=training_round,
-            parameter_digest=parameter_digest,
-            delay_bound_ns=timing.tick_ns,
-            validate=checked,
-        )
-        for node in range(n_nodes)
-    ]
+    machines = make_machines(
+        protocol,
+        n_nodes=n_nodes,
+        tolerated_byzantine=tolerated_byzantine,
+        training_round=training_round,
+        parameter_digest=parameter_digest,
+        delay_bound_ns=timing.tick_ns,
+        validate=checked,
+        signers=signers,
+    )
     jitter = stream(seed, "message_network", training_round=training_round)
-    limit_ns = (tolerated_byzantine + _VIEWS_TO_SPARE) * _VIEW_TICKS * timing.tick_ns
+    limit_ns = (tolerated_byzantine + _VIEWS_TO_SPARE) * PROTOCOLS[protocol].view_ticks * timing.tick_ns
     excused = byzantine | frozenset(np.flatnonzero(~is_able).tolist())
-    queue = _Queue(machines, authenticator, timing, jitter, byzantine, excused, told, tamper, limit_ns)
+    queue = _Queue(
+        PROTOCOLS[protocol], machines, authenticator, timing, jitter, byzantine, excused, told, tamper, limit_ns
+    )
     queue.run(values)
     return _outcome(
         queue,
@@ -405,7 +411,8 @@ class _Queue:
     chain of frames that led to the event.
     """
 
-    machines: list[ConsensusRound]
+    protocol: ConsensusProtocol
+    machines: list[Machine]
     authenticator: Authenticator
     timing: MessageTiming
     jitter: np.random.Generator
@@ -438,7 +445,7 @@ class _Queue:
             if isinstance(accepted, Rejected):
                 self._reject(accepted, node)
                 continue
-            message = decode_message(accepted.kind, accepted.body, sender)
+            message = self.protocol.decode(accepted.kind, accepted.body, sender)
             if isinstance(message, Rejected):
                 self._reject(message, node)
                 continue
@@ -466,13 +473,15 @@ class _Queue:
                 case Rejected():
                     self._reject(output, node)
 
-    def _send(self, message: AnyMessage, node: int, destination: int | None, now_ns: int, depth: int) -> None:
+    def _send(self, message: ProtocolMessage, node: int, destination: int | None, now_ns: int, depth: int) -> None:
         if self.told is not None and destination is None and node in self.byzantine:
             outbox = self._versions(self.told, message, node)
         else:
-            kind, body = encode_message(message)
+            kind, body = self.protocol.encode(message)
             if destination is None:
-                frames = self.authenticator.authenticate_broadcast(node, kind, body, frame_class=_class_of(message))
+                frames = self.authenticator.authenticate_broadcast(
+                    node, kind, body, frame_class=self.protocol.frame_class(message)
+                )
             else:
                 wire = self._authenticated(message, node, destination)
                 frames = [] if wire is None else [(destination, wire)]
@@ -484,7 +493,7 @@ class _Queue:
             outbox = [self._tagged(one, node) for one in self.tamper(outbox, node)]
         self._transmit([(one.destination, one.wire) for one in outbox if one.wire is not None], node, now_ns, depth)
 
-    def _versions(self, told: Told, message: AnyMessage, node: int) -> list[Outgoing]:
+    def _versions(self, told: Told, message: ProtocolMessage, node: int) -> list[Outgoing]:
         """Return a broadcast of which each receiver gets its own version, tagged once; without the unpaid ones."""
         receivers = [receiver for receiver in range(len(self.machines)) if receiver != node]
         outbox = [Outgoing(destination=receiver, message=told(message, node, receiver)) for receiver in receivers]
@@ -496,9 +505,11 @@ class _Queue:
             return outgoing
         return replace(outgoing, wire=self._authenticated(outgoing.message, node, outgoing.destination))
 
-    def _authenticated(self, message: AnyMessage, node: int, destination: int) -> bytes | None:
-        kind, body = encode_message(message)
-        return self.authenticator.authenticate(node, destination, kind, body, frame_class=_class_of(message))
+    def _authenticated(self, message: ProtocolMessage, node: int, destination: int) -> bytes | None:
+        kind, body = self.protocol.encode(message)
+        return self.authenticator.authenticate(
+            node, destination, kind, body, frame_class=self.protocol.frame_class(message)
+        )
 
     def _transmit(self, frames: list[tuple[int, bytes]], node: int, now_ns: int, depth: int) -> None:
         delay_ns = self.timing.delay_ns[node]
@@ -514,15 +525,10 @@ class _Queue:
         self.sequence += 1
 
     def _reject(self, rejected: Rejected, node: int) -> None:
-        if node not in self.byzantine and rejected.reason != AgreementRejection.HALTED:
+        if node not in self.byzantine and rejected.reason not in TOO_LATE:
             self.rejections[rejected.reason] += 1
             if rejected.reason == BroadcastRejection.EQUIVOCATION:
                 self.equivocations[rejected.sender] += 1
-
-
-def _class_of(message: AnyMessage) -> FrameClass:
-    """Return whether a message may use the last key of a link: votes may, updates may not."""
-    return "bulk" if isinstance(message, Propose | Value) else "control"
 
 
 def _outcome(queue: _Queue, *, starved_frames: int, starved_links: int, key_bits_consumed: int) -> ConsensusOutcome:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from ceas.attacks import Conduct
 from ceas.consensus import (
-    AnyMessage,
     Ballot,
     Decision,
     Echo,
@@ -30,6 +29,7 @@ from ceas.consensus import (
     value_digest,
 )
 from ceas.runtime.checkpoint import Arrays
+from ceas.runtime.consensus_protocols import ProtocolMessage
 from ceas.runtime.message_network import Outgoing
 
 __all__ = ["MessageSabotage"]
@@ -77,7 +77,7 @@ class MessageSabotage:
         self._heard.clear()
         self._old_proposals, self._proposals = self._proposals, {}
 
-    def told(self, message: AnyMessage, _node: int, destination: int) -> AnyMessage:  # noqa: PLR0911 - one per kind
+    def told(self, message: ProtocolMessage, _node: int, destination: int) -> ProtocolMessage:  # noqa: PLR0911 - one per kind
         """Return an attacker's message as a receiver gets it: with the versions that this receiver was told."""
         if destination not in self._told_second:
             return message

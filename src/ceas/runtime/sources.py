@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ceas.attacks import Conduct
-from ceas.authentication import Authenticator, FiniteKey, KeyPools, Profile, Rejected, epoch_hash
-from ceas.consensus import Claims, Validate, decode_update, decode_updates, encode_update, parameter_digest
+from ceas.authentication import Authenticator, FiniteKey, KeyPools, Profile, Rejected, epoch_hash, ml_dsa_signers
+from ceas.consensus import Claims, Signer, Validate, decode_update, decode_updates, encode_update, parameter_digest
 from ceas.errors import DomainError
 from ceas.network import NetworkState, Policy, WindowRecord, advance_round, initial_state, path_latency_s
 from ceas.network.routes import RouteClass
 from ceas.runtime.checkpoint import Arrays, prefixed, unprefixed
+from ceas.runtime.consensus_protocols import PROTOCOLS, ProtocolName
 from ceas.runtime.message_network import (
-    GOOD_CASE_TICKS,
     ConsensusOutcome,
     MessageTiming,
     message_timing,
@@ -58,6 +58,7 @@ class SecurityParameters:
         processing_delay_s: Time from a frame's arrival to its handling (s).
         fixed_point_bits: Binary digits after the point of an update on the wire.
         bound_error_probability: Chance that the certified bound of one link is wrong.
+        protocol: Consensus protocol.
     """
 
     profile: Profile
@@ -73,6 +74,7 @@ class SecurityParameters:
     processing_delay_s: float
     fixed_point_bits: int
     bound_error_probability: float
+    protocol: ProtocolName = "tetrabft"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +173,12 @@ class LiveSource:
         self._sabotage = MessageSabotage(conduct, world.is_byzantine, security.tolerated_byzantine) if tampers else None
         self._network = initial_state(world.network, seed=seed, trace_every=trace_every)
         self._timing = _timing(world, security)
+        epoch = epoch_hash(
+            n_nodes=n_nodes,
+            tolerated_byzantine=security.tolerated_byzantine,
+            profile=security.profile,
+            start_digest=start_digest,
+        )
         self._authenticator = Authenticator(
             KeyPools(
                 n_nodes,
@@ -186,13 +194,13 @@ class LiveSource:
             reserve_rounds=security.reserve_rounds,
             frame_quota=security.frame_quota,
             remember_signatures=security.remember_signatures,
-            epoch=epoch_hash(
-                n_nodes=n_nodes,
-                tolerated_byzantine=security.tolerated_byzantine,
-                profile=security.profile,
-                start_digest=start_digest,
-            ),
+            epoch=epoch,
         )
+        self._signers: Sequence[Signer] = ()
+        if security.protocol == "simplex":
+            if tampers and conduct.equivocation_share is not None:
+                raise DomainError("Attack `equivocation` is on messages of `consensus.protocol = tetrabft` alone.")
+            self._signers = ml_dsa_signers(n_nodes, seed=seed, epoch=epoch)
         self._pool_index = links.node_a.astype(np.int64) * n_nodes + links.node_b
         # What the profile takes from the enrolled key before the first training round.
         self._consumed_before = self._authenticator.pools.consumed_bits[self._pool_index].copy()
@@ -223,6 +231,8 @@ class LiveSource:
             told=None if self._sabotage is None else self._sabotage.told,
             tamper=None if self._sabotage is None else self._sabotage.tamper,
             may_shorten=True,
+            protocol=self._security.protocol,
+            signers=self._signers,
         )
         starved = self._authenticator.starved_reseeds[self._pool_index] > before
         consumed = pools.consumed_bits[self._pool_index] - self._consumed_before
@@ -329,11 +339,12 @@ def _timing(world: World, security: SecurityParameters) -> MessageTiming:
     latency_s = path_latency_s(world.topology, world.network.links.latency_s)
     timing = message_timing(latency_s, processing_delay_s=security.processing_delay_s)
     clock = world.network.clock
-    needed_ns = GOOD_CASE_TICKS * timing.tick_ns
+    ticks = PROTOCOLS[security.protocol].good_case_ticks
+    needed_ns = ticks * timing.tick_ns
     if needed_ns > clock.round_ns - clock.learning_ns:
         raise DomainError(
-            f"Argument `exchange_window_s` must be at least {needed_ns * 1e-9:.4g} s, nine times the largest message "
-            f"delay of this network, but is {(clock.round_ns - clock.learning_ns) * 1e-9:.4g} s."
+            f"Argument `exchange_window_s` must be at least {needed_ns * 1e-9:.4g} s, {ticks} times the largest "
+            f"message delay of this network, but is {(clock.round_ns - clock.learning_ns) * 1e-9:.4g} s."
         )
     return timing
 
