@@ -2,6 +2,7 @@
 
 import inspect
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -109,9 +110,23 @@ def test_attacks_on_messages_carry_any_other_and_its_lies(carrier: Any) -> None:
     lying = partial(carrier, attack="inflated_claim", attack_parameters={"claim_factor": 2.0})
     np.testing.assert_allclose(claims_sent(lying, CLAIMS), falsify_claims(CLAIMS, lie="inflated", factor=2.0))
     assert conduct_of(partial(carrier, attack="label_flip")).flips_labels
-    for inner in ("equivocation", "replay", "with_false_claims", "with_false_tests"):
-        with pytest.raises(UnknownNameError):
-            conduct_of(partial(carrier, attack=inner))
+
+
+def test_attacks_that_carry_others_make_one_chain_that_holds_them_all_and_no_circle() -> None:
+    names = ["with_false_claims", "with_false_tests", "replay", "equivocation"]
+    for outer, inner in product(names, repeat=2):
+        carrying = partial(attacks.ATTACKS[outer], attack=inner)
+        if names.index(inner) > names.index(outer):
+            conduct_of(carrying)
+        else:
+            with pytest.raises(UnknownNameError):
+                conduct_of(carrying)
+    chain: dict[str, Any] = {"attack": "label_flip"}
+    for name, own in (("equivocation", {"share": 0.6}), ("replay", {}), ("with_false_tests", {"lie": "deny"})):
+        chain = {"attack": name, "attack_parameters": own | chain}
+    conduct = conduct_of(partial(attacks.with_false_claims, **chain))
+    assert (conduct.equivocation_share, conduct.replays, conduct.test_lie) == (0.6, True, "deny")
+    assert conduct.flips_labels
 
 
 def test_equivocators_tell_one_version_to_half_or_more() -> None:

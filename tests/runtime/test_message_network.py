@@ -1,6 +1,7 @@
 """The seeded message network from end to end: machines, tags and delays."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -375,3 +376,47 @@ def test_a_byzantine_node_that_hears_late_does_not_count_in_the_elapsed_time() -
     timing = message_timing(latency, processing_delay_s=0.0)
     assert run(timing=timing, byzantine=frozenset({6})).elapsed_ns == 8_000_000
     assert run(timing=timing).elapsed_ns > 500_000_000
+
+
+class PlainSigner:
+    """Stands in for signatures: whoever knows a message can make anyone's, which no node here does."""
+
+    def __init__(self, node: int) -> None:
+        self.node = node
+
+    def sign(self, message: bytes) -> bytes:
+        return hashlib.sha256(bytes([self.node]) + message).digest()
+
+    def verify(self, node: int, message: bytes, signature: bytes) -> bool:
+        return signature == hashlib.sha256(bytes([node]) + message).digest()
+
+
+def run_simplex(n_nodes: int = 7, **changes: Any) -> ConsensusOutcome:
+    return run(n_nodes, protocol="simplex", signers=[PlainSigner(node) for node in range(n_nodes)], **changes)
+
+
+@pytest.mark.parametrize("n_nodes", [4, 10, 16])
+def test_simplex_concludes_with_everything_in_four_delays(n_nodes: int) -> None:
+    timing = message_timing(np.full((n_nodes, n_nodes), 2e-3), processing_delay_s=5e-4)
+    outcome = run_simplex(n_nodes, timing=timing)
+    assert outcome.values == tuple(updates(n_nodes))
+    assert outcome.is_agreed
+    assert (outcome.message_delays, outcome.elapsed_ns) == (4, 4 * 2_500_000)
+    # Value, vote and finalisation of every node, the leader's proposal.
+    assert outcome.frames == (3 * n_nodes + 1) * (n_nodes - 1)
+    assert outcome.rejected_frames == {}
+
+
+@pytest.mark.parametrize("silent", [(1,), (1, 2), (2, 3)])
+def test_simplex_goes_on_without_silent_nodes(silent: tuple[int, ...]) -> None:
+    outcome = run_simplex(byzantine=frozenset(silent), tamper=silence(*silent))
+    assert outcome.is_agreed
+    assert [node for node, value in enumerate(outcome.values) if value is None] == list(silent)
+    assert (outcome.views > 2) == (1 in silent)  # a decision ends the view too
+
+
+def test_simplex_is_never_shortened_and_never_concludes_without_a_quorum() -> None:
+    assert not run_simplex(may_shorten=True).is_shortened
+    outcome = run_simplex(byzantine=frozenset({1, 4, 5}), tamper=silence(1, 4, 5))
+    assert outcome.values == (None,) * 7
+    assert not outcome.is_concluded

@@ -295,12 +295,12 @@ ATTACKS: dict[str, Callable[..., FloatArray]] = {
 }
 """Every attack by its name."""
 
-# Attacks that carry another one; of these, false claims may carry one on messages or tests and not the reverse.
+# Attacks that carry another one: any, and of these those that come later, so that one chain may hold them all.
 _CARRIERS = {
     "with_false_claims": with_false_claims,
-    "equivocation": equivocation,
-    "replay": replay,
     "with_false_tests": with_false_tests,
+    "replay": replay,
+    "equivocation": equivocation,
 }
 
 
@@ -359,7 +359,8 @@ def _carried(target: Any, bound: Mapping[str, Any]) -> UpdateAttack | None:
 
 
 def _inner_attack(carrier: str, name: str, parameters: Mapping[str, Any] | None) -> Callable[..., FloatArray]:
-    excluded = [carrier] if carrier == "with_false_claims" else list(_CARRIERS)
+    carriers = list(_CARRIERS)
+    excluded = carriers[: carriers.index(carrier) + 1]
     allowed = [known for known in ATTACKS if known not in excluded]
     if name not in allowed:
         raise UnknownNameError("attack", name, allowed)

@@ -138,7 +138,7 @@ class Scenario(Section):
         if self.hardware.pair_states == "bell_diagonal":
             # The measured qubits, one a class, decide what each correlator of a pair is worth to a shot.
             decisive["data"] = {"n_classes": len(self.data.classes)}
-        named = (self.byzantine.attack, self.byzantine.parameters.get("attack"))
+        named = _attacks_named(self.byzantine.attack, self.byzantine.parameters)
         # A built-in attack may also be named as a user's own is, by its module.
         attacks = {_OF_PACKAGE.sub("", name) for name in named if isinstance(name, str)}
         if attacks & (ATTACKS_ON_MESSAGES | ATTACKS_ON_TESTS):
@@ -201,6 +201,14 @@ _MODELS: dict[str, type[Section]] = {
     "certification": CertificationSection,
     "output": OutputSection,
 }
+
+
+def _attacks_named(name: object, parameters: Mapping[str, Any]) -> list[object]:
+    """Return the names of an attack and of those that it carries, one inside the other."""
+    carried, own = parameters.get("attack"), parameters.get("attack_parameters")
+    if carried is None:
+        return [name]
+    return [name, *_attacks_named(carried, own if isinstance(own, Mapping) else {})]
 
 
 def _sections_of(raw: Mapping[str, Any]) -> bool:
