@@ -100,7 +100,7 @@ CLASSICAL = certification_trials._Kind((0.0, 0.0, 1.0), 0.5)
 
 
 def no_check_of_openings(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(certification.hmac, "compare_digest", lambda *_: True)
+    patch.setattr("ceas.consensus.certification.hmac.compare_digest", lambda *_: True)
 
 
 def commitments_without_names(patch: pytest.MonkeyPatch) -> None:
@@ -174,7 +174,7 @@ def test_a_mean_would_let_two_vouchers_raise_a_score_and_two_slanderers_lower_it
         return float(np.mean(values))
 
     for name in fuzzing.NODE_ATTACKS:
-        found = [fuzzing._node_row(name, LARGE, trials=12, seed=3, **how) for how in ({}, {"score": mean})]  # type: ignore[arg-type]
+        found = [fuzzing._node_row(name, LARGE, trials=12, seed=3, **how) for how in ({}, {"score": mean})]
         assert [row["above"] for row in found] == [0, 12]
 
 
