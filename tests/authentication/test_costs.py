@@ -17,7 +17,7 @@ from ceas.authentication import (
     key_cost,
     run_forgery_bound,
 )
-from ceas.authentication.costs import BROADCAST_FRAMES, LAYOUTS, KeyCost, layout_frames
+from ceas.authentication.costs import LAYOUTS, ROUND_FRAMES, KeyCost, layout_frames
 from ceas.errors import DomainError
 from ceas.runtime.message_network import message_timing, run_consensus
 
@@ -42,12 +42,7 @@ def three_digits(number: float) -> str:
 
 
 def table_rows() -> list[str]:
-    return [
-        table_row(key_cost(profile, n, frames_per_link=frames), n, frames)
-        for n in (4, 10, 50, 100)
-        for frames in (BROADCAST_FRAMES, 16)
-        for profile in ALL
-    ]
+    return [table_row(key_cost(profile, n), n, ROUND_FRAMES) for n in (4, 10, 50, 100) for profile in ALL]
 
 
 def layout_rows() -> list[str]:
@@ -86,8 +81,8 @@ def test_layouts_count_the_messages_of_the_protocol() -> None:
 def test_signatures_cost_bytes_and_no_key() -> None:
     cost = key_cost("ml_dsa", 10, fidelity=0.3)
     assert (cost.bits, cost.pairs, cost.pairs_in_blocks) == (0, 0, 0)
-    assert cost.tag_bytes == 45 * 6 * 2420
-    assert [key_cost(profile, 10).tag_bytes_per_link for profile in ALL] == [96, 48, 96, 6 * 2420]
+    assert cost.tag_bytes == 45 * 16 * 2420
+    assert [key_cost(profile, 10).tag_bytes_per_link for profile in ALL] == [256, 128, 256, 16 * 2420]
 
 
 def test_the_document_s_table_is_what_the_function_gives() -> None:
@@ -97,10 +92,10 @@ def test_the_document_s_table_is_what_the_function_gives() -> None:
 
 @pytest.mark.parametrize("profile", ["its128", "its64"])
 @pytest.mark.parametrize("n_nodes", [4, 10])
-def test_a_broadcast_uses_what_the_account_says(n_nodes: int, profile: Profile) -> None:
+def test_a_round_uses_what_the_account_says(n_nodes: int, profile: Profile) -> None:
     """One round with real frames and real tags, and none of it shortened."""
     authenticator = Authenticator(
-        KeyPools(n_nodes, enrolled_key_bits=4096, seed=0),
+        KeyPools(n_nodes, enrolled_key_bits=16_384, seed=0),
         profile=profile,
         epoch=epoch_hash(n_nodes=n_nodes, tolerated_byzantine=1, profile=profile, start_digest=bytes(32)),
     )
@@ -117,9 +112,12 @@ def test_a_broadcast_uses_what_the_account_says(n_nodes: int, profile: Profile) 
     )
     used = authenticator.pools.consumed_bits - before
     cost = key_cost(profile, n_nodes)
-    assert set(used[used > 0].tolist()) == {cost.bits_per_link}
-    assert int(used.sum()) == cost.bits
-    assert outcome.frames == cost.n_links * BROADCAST_FRAMES
+    # On the leader's links its proposal as well.
+    pad_bits = cost.bits_per_link / ROUND_FRAMES
+    assert set(used[used > 0].tolist()) == {cost.bits_per_link, cost.bits_per_link + pad_bits}
+    assert int(used.sum()) == cost.bits + (n_nodes - 1) * pad_bits
+    assert outcome.frames == cost.n_links * ROUND_FRAMES + n_nodes - 1
+    assert key_cost(profile, n_nodes, frames_per_link=layout_frames("step", n_nodes)).bits == pytest.approx(used.sum())
 
 
 def test_figures_of_the_specification() -> None:

@@ -226,7 +226,7 @@ BUGS: dict[str, tuple[type[Agreement], str, int]] = {
     "counts too few votes of phase 2": (CountsVotesOfPhaseTwoTwice, "VoteHasQuorumInPreviousPhase", 30),
     "votes for unsafe sets": (VotesForUnsafeSets, "VotesSafe", 60),
     "no safety check at all": (SkipsAllSafety, "VotesSafe", 60),
-    "proposes unsafe sets": (ProposesUnsafeSets, "live", 60),
+    "proposes unsafe sets": (ProposesUnsafeSets, "live", 400),
     "votes for undelivered sets": (VotesForUndelivered, "validity", 30),
     "votes for small sets": (VotesForSmallSets, "validity", 30),
     "persists after sending": (PersistsAfterSending, "Persisted", 80),

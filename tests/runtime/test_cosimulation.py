@@ -162,7 +162,7 @@ def test_keys_are_paid_from_pairs(result: RunResult) -> None:
 
 def test_a_round_needs_time_for_its_exchange(small_scenario: Scenario) -> None:
     hurried = small_scenario.with_overrides(["clock.exchange_window_s=0.001"])
-    with pytest.raises(ScenarioError, match="four times the largest message delay"):
+    with pytest.raises(ScenarioError, match="9 times the largest message delay"):
         run_scenario(hurried, seed=0)
 
 

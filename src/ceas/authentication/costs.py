@@ -16,9 +16,10 @@ from ceas.authentication.profiles import PROFILES, Profile, forgery_bound, requi
 from ceas.errors import DomainError
 from ceas.physics import secret_key_fraction
 
-__all__ = ["BROADCAST_FRAMES", "LAYOUTS", "KeyCost", "key_cost", "layout_frames", "run_forgery_bound"]
+__all__ = ["LAYOUTS", "ROUND_FRAMES", "KeyCost", "key_cost", "layout_frames", "run_forgery_bound"]
 
-BROADCAST_FRAMES: Final = 6
+ROUND_FRAMES: Final = 16
+"""Frames on both directions of a link in an undisturbed training round, the leader's proposal left out."""
 _SEED_BITS: Final = 256
 
 LAYOUTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -63,7 +64,7 @@ def key_cost(
     n_nodes: int,
     *,
     fidelity: float = 0.95,
-    frames_per_link: float = BROADCAST_FRAMES,
+    frames_per_link: float = ROUND_FRAMES,
     reseed_rounds: int = 10,
     finite_key: FiniteKey = FiniteKey(),  # noqa: B008 - immutable
 ) -> KeyCost:
