@@ -483,7 +483,7 @@ def test_an_unknown_benchmark_gets_the_nearest() -> None:
     assert done.exit_code == 2
     assert (
         done.stderr == "error: unknown benchmark `lerning`. Did you mean `learning`? "
-        "Known: consensus, learning, network, reference, scheduling.\n"
+        "Known: authentication, consensus, learning, network, reference, scheduling.\n"
     )
 
 

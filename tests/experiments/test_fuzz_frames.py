@@ -120,7 +120,7 @@ def test_a_rejection_that_changes_the_state_is_found(monkeypatch: pytest.MonkeyP
         (("frames", "--n-nodes", "4"), "`--n-nodes` is not one of `ceas fuzz frames`"),
         (("consensus", "--batches", "3"), "`--batches` is not one of `ceas fuzz consensus`"),
         (("consensus", "--profile", "its64"), "`--profile` is not one of `ceas fuzz consensus`"),
-        (("frame",), "unknown protocol `frame`. Did you mean `frames`?"),
+        (("frame",), "unknown target `frame`. Did you mean `frames`?"),
     ],
 )
 def test_mistakes_end_with_one_message(arguments: tuple[str, ...], text: str) -> None:

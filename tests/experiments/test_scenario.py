@@ -166,6 +166,7 @@ remember_signatures = false
 tolerated_byzantine = 3
 processing_delay_s = 1e-3
 fixed_point_bits = 24
+protocol = "tetrabft"
 [certification]
 bound_error_probability = 0.05
 [output]
@@ -307,6 +308,7 @@ CHANGES = {
         "authentication.key_rate=finite",
         "authentication.security_parameter=1e-6",
     ],
+    "consensus.protocol": ["consensus.protocol=simplex"],
     "consensus.tolerated_byzantine": ["consensus.tolerated_byzantine=2"],
     "consensus.processing_delay_s": ["consensus.processing_delay_s=0"],
     "consensus.fixed_point_bits": ["consensus.fixed_point_bits=16"],
