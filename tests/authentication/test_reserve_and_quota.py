@@ -129,8 +129,8 @@ def test_a_starved_link_refuses_and_works_again_after_a_deposit(profile: Profile
     [(profile, n) for profile in ALL[:3] for n in (1, 7, 8, 9, 30)] + [("ml_dsa", 2), ("ml_dsa", 26)],
 )
 def test_able_links_is_what_sending_finds(profile: Profile, n_frames: int) -> None:
-    """Against frames sent one by one, with directions used up to different degrees, one closed, and a quota of 25."""
-    authenticator = make(profile, pads=16, n_nodes=4, frame_quota=25)
+    """Against frames sent one by one, with directions used up to different degrees, and one closed."""
+    authenticator = make(profile, pads=16, n_nodes=4, frame_quota=50)
     for source, to, used in ((0, 1, 8), (1, 0, 9), (2, 0, 16), (3, 2, 1)):
         send(authenticator, used, source=source, to=to)
     wire = send(authenticator, 1, source=3, to=1)[0]

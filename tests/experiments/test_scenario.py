@@ -320,6 +320,12 @@ CHANGES = {
     "output.gradient_rounds": ["output.gradient_rounds=0"],
 }
 OF_THE_NETWORK = ("topology", "hardware", "clock", "schedule", "traffic", "drift", "circuit")
+# Digits after the point and the way of computing signatures change no frame.
+OF_THE_EXCHANGE = (
+    *(f"authentication.{key}" for key in ("profile", "enrolled_key_bits", "reseed_rounds", "reserve_rounds")),
+    *(f"authentication.{key}" for key in ("frame_quota", "key_rate", "block_pairs", "security_parameter")),
+    *(f"consensus.{key}" for key in ("protocol", "tolerated_byzantine", "processing_delay_s")),
+)
 KINDS_OF_OTHERS = (
     *("rows", "columns", "side_km", "radius_km", "waxman_reach", "waxman_density", "degree", "n_links"),
     *("path", "sha256"),
@@ -354,7 +360,7 @@ def test_identity_follows_every_key_that_decides_numbers(key: str) -> None:
     assert after != before
     section = key.split(".", maxsplit=1)[0]
     assert (after.scenario_id == before.scenario_id) == (section in ("name", "description", "output"))
-    is_of_network = section in OF_THE_NETWORK or key == "learning.max_shots_per_round"
+    is_of_network = section in OF_THE_NETWORK or key in ("learning.max_shots_per_round", *OF_THE_EXCHANGE)
     assert (after.network_id == before.network_id) == (not is_of_network)
 
 

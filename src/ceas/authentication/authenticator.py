@@ -282,8 +282,8 @@ class Authenticator:
     def able_links(self, n_frames: int) -> NDArray[np.bool_]:
         """Say which directions can carry a training round of so many control frames each, in whatever profile.
 
-        A direction can if neither end has closed the link, the quota of a round allows it, and there is key for all
-        of the frames.
+        A direction can if neither end has closed the link and there is key for all of the frames. The quota is no
+        matter of key and does not count here.
 
         Args:
             n_frames: Control frames on each direction, not negative.
@@ -298,7 +298,7 @@ class Authenticator:
             raise DomainError(f"Argument `n_frames` must not be negative, but is {n_frames}.")
         n = self.n_nodes
         left = self._tags.frames_left(self._own_sequences())
-        able = self._are_open() & (left >= n_frames) & (n_frames <= self.frame_quota)
+        able = self._are_open() & (left >= n_frames)
         return np.asarray(able | np.eye(n, dtype=bool))
 
     def pass_frames(self, control: ArrayLike, longest_body: int, *, bulk: ArrayLike = 0) -> bool:
@@ -348,6 +348,8 @@ class Authenticator:
         self._sent = (np.array(self._sent) + counts.ravel()).tolist()
         self._accepted = (np.array(self._accepted) + counts.ravel()).tolist()
         self._tag_checks += int(counts.sum())
+        if self._signatures is not None:
+            self._signatures.n_checks += int(counts.sum())  # none of them is computed here
         if is_used.any():
             self._longest_frame = max(self._longest_frame, HEADER_BYTES + longest_body)
         return True

@@ -118,8 +118,8 @@ class ConsensusRound:
         self._ask_at_ns = 0
 
     @property
-    def view(self) -> int:
-        """View that the agreement is in."""
+    def last_view(self) -> int:
+        """View that the agreement is in, or was in when it decided."""
         return self.state.agreement.view
 
     @property

@@ -245,6 +245,11 @@ class SimplexRound:
             self._held[instance, value_digest(training_round, instance, value)] = value
 
     @property
+    def last_view(self) -> int:
+        """View that it decided in, or is in."""
+        return self.view if self.state.decided is None else self.state.decided.view
+
+    @property
     def is_halted(self) -> bool:
         """Whether this node has concluded; all honest nodes can then, since it answers those who are late."""
         return self.is_concluded

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from ceas.errors import ScenarioError, nearest_name
 from ceas.experiments.files import FILE_CHOICES, file_of
 from ceas.experiments.registry import ATTACKS_ON_MESSAGES, ATTACKS_ON_TESTS
-from ceas.experiments.scenario_checks import complete, cross_mistakes
+from ceas.experiments.scenario_checks import attacks_named, complete, cross_mistakes
 from ceas.experiments.scenario_keys import KeyDocumentation, document_key, section_mistakes
 from ceas.experiments.scenario_overrides import apply_overrides, located, set_key
 from ceas.experiments.scenario_text import canonical_toml, content_hash, describe_value
@@ -51,7 +51,9 @@ __all__ = [
 
 _NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 # What profiles of authentication were called when identities were first given.
-_FORMER_PROFILES = {"qkd_seeded": "seeded", "its128": "one_time"}
+_FORMER_PROFILES = {"qkd_seeded": "seeded"}
+# What changes no frame: how signatures are computed, and digits after the point.
+_NO_EXCHANGE = frozenset({"remember_signatures", "fixed_point_bits"})
 _OF_PACKAGE = re.compile(r"^ceas\.attacks(\.\w+)*:")
 
 
@@ -138,12 +140,27 @@ class Scenario(Section):
         if self.hardware.pair_states == "bell_diagonal":
             # The measured qubits, one a class, decide what each correlator of a pair is worth to a shot.
             decisive["data"] = {"n_classes": len(self.data.classes)}
-        named = _attacks_named(self.byzantine.attack, self.byzantine.parameters)
+        exchange = self._chosen_exchange(document)
+        if exchange:
+            decisive["exchange"] = exchange
+        named = attacks_named(self.byzantine.attack, self.byzantine.parameters)
         # A built-in attack may also be named as a user's own is, by its module.
         attacks = {_OF_PACKAGE.sub("", name) for name in named if isinstance(name, str)}
         if attacks & (ATTACKS_ON_MESSAGES | ATTACKS_ON_TESTS):
             decisive["byzantine"] = document["byzantine"]
         return content_hash(_without_file_location(decisive))
+
+    def _chosen_exchange(self, document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what of authentication and consensus is not as by default, where it decides what is exchanged."""
+        defaults = {
+            **{key: field.default for key, field in AuthenticationSection.model_fields.items()},
+            **{key: field.default for key, field in ConsensusSection.model_fields.items()},
+            "tolerated_byzantine": (self.n_nodes - 1) // 3,
+        }
+        chosen = document["authentication"] | document["consensus"]
+        for key in _NO_EXCHANGE | (set() if chosen["key_rate"] == "finite" else {"block_pairs", "security_parameter"}):
+            del chosen[key]
+        return {key: value for key, value in chosen.items() if value != defaults[key]}
 
     def to_mapping(self) -> dict[str, Any]:
         """Return all keys as plain values, without the topology keys that this kind does not use."""
@@ -201,14 +218,6 @@ _MODELS: dict[str, type[Section]] = {
     "certification": CertificationSection,
     "output": OutputSection,
 }
-
-
-def _attacks_named(name: object, parameters: Mapping[str, Any]) -> list[object]:
-    """Return the names of an attack and of those that it carries, one inside the other."""
-    carried, own = parameters.get("attack"), parameters.get("attack_parameters")
-    if carried is None:
-        return [name]
-    return [name, *_attacks_named(carried, own if isinstance(own, Mapping) else {})]
 
 
 def _sections_of(raw: Mapping[str, Any]) -> bool:

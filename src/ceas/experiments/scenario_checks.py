@@ -24,7 +24,7 @@ from ceas.experiments.sections import (
     TopologySection,
 )
 
-__all__ = ["complete", "cross_mistakes", "derived_defaults"]
+__all__ = ["attacks_named", "complete", "cross_mistakes", "derived_defaults"]
 
 # Up to so many qubits the exact gradients of all learners take little beside a round's shots.
 _MOST_MEASURED_QUBITS = 6
@@ -147,6 +147,20 @@ def cross_mistakes(sections: Mapping[str, Any]) -> dict[str, str]:
             # Without a sound network nothing can be said about numbers of nodes.
             sound.pop("topology", None)
     return found
+
+
+def attacks_named(name: object, parameters: Mapping[str, Any]) -> list[object]:
+    """Return the names of an attack and of those that it carries, one inside the other."""
+    carried, own = parameters.get("attack"), parameters.get("attack_parameters")
+    if carried is None:
+        return [name]
+    return [name, *attacks_named(carried, own if isinstance(own, Mapping) else {})]
+
+
+def _attacks_on_messages(byzantine: ByzantineSection, consensus: ConsensusSection) -> Mistakes:
+    named = attacks_named(byzantine.attack, byzantine.parameters)
+    if consensus.protocol == "simplex" and any(str(name).endswith("equivocation") for name in named):
+        yield "byzantine.attack", "equivocation is on messages of consensus.protocol = tetrabft, but that is simplex"
 
 
 def _topology_keys(topology: TopologySection) -> Mistakes:
@@ -386,6 +400,7 @@ def _attack_parameters(byzantine: ByzantineSection) -> Mistakes:
 # The sections that a check takes, in the order of its arguments.
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[..., Mistakes]], ...] = (
     (("topology",), _topology_keys),
+    (("byzantine", "consensus"), _attacks_on_messages),
     (("topology",), _smallest_network),
     (("topology",), _random_network),
     (("clock", "schedule"), _shots_fit_window),

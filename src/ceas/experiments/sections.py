@@ -638,7 +638,7 @@ class AuthenticationSection(Section):
     )
     frame_quota: int = Field(
         default=1024,
-        ge=1,
+        ge=9,
         le=10**6,
         description="Messages that a node may send to another in a round. Undisturbed rounds need 9, a change of the "
         "leader 8 more, values asked for up to 2 a node",

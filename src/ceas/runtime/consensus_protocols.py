@@ -8,6 +8,7 @@ from ceas.authentication import FrameClass, Rejected
 from ceas.consensus import (
     AgreementRejection,
     AnyMessage,
+    BroadcastRejection,
     ConsensusRound,
     HeldValue,
     Propose,
@@ -24,23 +25,28 @@ from ceas.consensus import (
     encode_message,
     encode_simplex,
 )
+from ceas.errors import DomainError
 
-__all__ = ["PROTOCOLS", "TOO_LATE", "ConsensusProtocol", "Machine", "ProtocolMessage", "ProtocolName", "make_machines"]
+__all__ = ["NO_FAULT", "PROTOCOLS", "ConsensusProtocol", "Machine", "ProtocolMessage", "ProtocolName", "make_machines"]
 
 ProtocolName = Literal["tetrabft", "simplex"]
 ProtocolMessage = AnyMessage | SimplexMessage
 
-TOO_LATE: Final = frozenset(
-    {AgreementRejection.HALTED, AgreementRejection.OLD_VIEW, SimplexRejection.HALTED, SimplexRejection.OLD_VIEW}
+NO_FAULT: Final = frozenset(
+    {
+        *(AgreementRejection.HALTED, AgreementRejection.OLD_VIEW, AgreementRejection.REPEATED),
+        *(SimplexRejection.HALTED, SimplexRejection.OLD_VIEW, SimplexRejection.REPEATED),
+        BroadcastRejection.REPEATED,
+    }
 )
-"""Reasons to reject what honest nodes say too late, as they must not know."""
+"""Reasons to reject what honest nodes say as well: too late, or again since it may have been lost."""
 
 
 class Machine(Protocol):
     """One node's state machine of a training round, as `ceas.consensus.ConsensusRound`."""
 
     node: int
-    view: int
+    last_view: int
     delivered: dict[int, bytes]
     is_halted: bool
 
@@ -111,7 +117,11 @@ def make_machines(
     validate: Callable[[bytes, int], Rejected | None] | Validate,
     signers: Sequence[Signer] = (),
 ) -> list[Any]:
-    """Make the machines of all nodes; arguments as of `ceas.consensus.ConsensusRound`, and `Simplex`'s signers."""
+    """Make the machines of all nodes; arguments as of `ceas.consensus.ConsensusRound`, and Simplex's signers.
+
+    Raises:
+        DomainError: There is no such protocol, or a signer is missing.
+    """
     shared: dict[str, Any] = {
         "n_nodes": n_nodes,
         "tolerated_byzantine": tolerated_byzantine,
@@ -120,6 +130,10 @@ def make_machines(
         "delay_bound_ns": delay_bound_ns,
         "validate": validate,
     }
+    if protocol not in PROTOCOLS:
+        raise DomainError(f"Argument `protocol` must be one of {', '.join(PROTOCOLS)}, but is {protocol}.")
     if protocol == "simplex":
+        if len(signers) != n_nodes:
+            raise DomainError(f"Argument `signers` must have {n_nodes} signers, but has {len(signers)}.")
         return [SimplexRound(node=node, signer=signers[node], **shared) for node in range(n_nodes)]
     return [ConsensusRound(node=node, **shared) for node in range(n_nodes)]

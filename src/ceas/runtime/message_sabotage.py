@@ -25,6 +25,7 @@ from ceas.consensus import (
     Ready,
     SetProposal,
     SetVote,
+    SignedValue,
     quorum,
     value_digest,
 )
@@ -96,11 +97,18 @@ class MessageSabotage:
                 return message
 
     def _second_set(self, members: int) -> int:
-        """Return the largest set that lacks an honest node of `members`; the same one where it would be too small."""
+        """Return a set that lacks an honest node of `members`.
+
+        Where that would be too small, an attacker whose value nobody has takes its place: nobody can vote for it.
+        """
         lacking = [node for node in range(self._n_nodes) if members >> node & 1 and node not in self._liars]
-        if not lacking or members.bit_count() <= self._quorum:
+        if not lacking:
             return members
-        return members & ~(1 << lacking[-1])
+        smaller = members & ~(1 << lacking[-1])
+        others = [liar for liar in sorted(self._liars) if not members >> liar & 1]
+        if smaller.bit_count() >= self._quorum:
+            return smaller
+        return smaller | 1 << others[0] if others else members
 
     def _second_ballot(self, ballot: Ballot | None) -> Ballot | None:
         return None if ballot is None else (ballot[0], self._second_set(ballot[1]))
@@ -130,7 +138,7 @@ class MessageSabotage:
         """Return a frame with what is sent again beside it."""
         link = node, outgoing.destination
         wires = [self._heard.get(node)]
-        if isinstance(outgoing.message, Propose):
+        if isinstance(outgoing.message, Propose | SignedValue):
             wires.append(self._old_proposals.get(link))
             if outgoing.wire is not None:
                 self._proposals[link] = outgoing.wire

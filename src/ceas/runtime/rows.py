@@ -96,7 +96,7 @@ def _exchange_figures(outcome: RoundOutcome) -> Mapping[str, float]:
         "rejected_frames": float(exchange.rejected_frames),
         "delivered_updates": float(outcome.agreed.is_delivered.sum()),
         "consensus_views": float(exchange.views),
-        "consensus_s": exchange.elapsed_ns * 1e-9,
+        "consensus_s": exchange.elapsed_ns * 1e-9 if exchange.is_concluded else float("nan"),
     }
 
 
