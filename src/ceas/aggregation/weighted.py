@@ -134,7 +134,11 @@ def _largest_cap(descending: FloatArray, n_byzantine: int) -> float:
         return np.inf
     # Between two claims the share is a ratio of linear functions of the cap. The last fits always: all equal, f/n.
     first = int(np.argmax(fits)) or n_nodes - 1
-    return float((allowed * beyond[first] - heavy[first]) / (min(first, f) - allowed * first))
+    slope = min(first, f) - allowed * first
+    if slope <= 0.0:
+        # The share is allowed at any cap from here to the next claim, which was refused by rounding alone.
+        return float(descending[first])
+    return float((allowed * beyond[first] - heavy[first]) / slope)
 
 
 def _estimate(estimator: Estimator, admitted: Admitted) -> Estimate:
