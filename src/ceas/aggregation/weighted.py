@@ -136,8 +136,8 @@ def _largest_cap(descending: FloatArray, n_byzantine: int) -> float:
     first = int(np.argmax(fits)) or n_nodes - 1
     slope = min(first, f) - allowed * first
     if slope <= 0.0:
-        # The share is allowed at any cap from here to the next claim, which was refused by rounding alone.
-        return float(descending[first])
+        # The share is the allowed one at any cap from here to the claim before, which rounding alone refused.
+        return float(descending[first - 1])
     return float((allowed * beyond[first] - heavy[first]) / slope)
 
 
