@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ceas.attacks import conduct_of
 from ceas.errors import ScenarioError
 from ceas.experiments import RunResult, Scenario, record_network, run_scenario
 from ceas.experiments.assemble import (
@@ -25,10 +26,16 @@ TIMES = ("wall_s", "compile_s", "rooms_s")
 
 def live(scenario: Scenario, world: World, seed: int = SEED) -> CoSimulation:
     security = assemble_security(scenario)
-    source = LiveSource(
-        world, assemble_policy(scenario, world), security, seed=seed, trace_every=1, start_digest=bytes(32)
-    )
     training, method = assemble_training(scenario), assemble_method(scenario)
+    source = LiveSource(
+        world,
+        assemble_policy(scenario, world),
+        security,
+        seed=seed,
+        trace_every=1,
+        start_digest=bytes(32),
+        conduct=conduct_of(method.attack),
+    )
     return CoSimulation(world, training, method, security, source, seed=seed)
 
 
@@ -66,6 +73,30 @@ def test_a_state_that_is_loaded_goes_on_bit_for_bit(small_scenario: Scenario, wo
             resumed.advance()
         assert same(resumed.to_arrays(), whole.to_arrays())
         np.testing.assert_array_equal(resumed.history.pairs_table(), whole.history.pairs_table())
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["authentication.profile=its128", "authentication.enrolled_key_bits=20000"],
+        ["authentication.profile=its64", "authentication.enrolled_key_bits=8192"],
+        ["authentication.profile=ml_dsa"],
+        ["consensus.protocol=simplex"],
+        ["byzantine.attack=replay"],
+        ["byzantine.attack=with_false_tests", "byzantine.parameters.lie=deny"],
+    ],
+)
+def test_a_state_goes_on_under_every_profile_protocol_and_lie(small_scenario: Scenario, overrides: list[str]) -> None:
+    scenario = small_scenario.with_overrides(overrides)
+    world = assemble_world(scenario, SEED)
+    whole, resumed = live(scenario, world), live(scenario, world)
+    whole.advance()
+    whole.advance()
+    resumed.load(whole.to_arrays())
+    while not whole.is_finished:
+        whole.advance()
+        resumed.advance()
+    assert same(resumed.to_arrays(), whole.to_arrays())
 
 
 def test_compiling_changes_nothing(small_scenario: Scenario, world: World) -> None:
