@@ -222,12 +222,12 @@ def run_consensus(
         tamper: Hook on every node's outgoing frames.
         may_shorten: Whether a consensus that nothing disturbs may be computed without its frames: outcome and keys are
             the same, but no message is encoded and no tag is made.
-
         protocol: Protocol to run; only `tetrabft` is ever shortened.
         signers: Every node's signer, for `simplex`.
 
     Raises:
-        DomainError: the numbers of nodes differ, or `tolerated_byzantine` is too large.
+        DomainError: the numbers of nodes differ, `tolerated_byzantine` is too large, there is no such protocol, or a
+            signer is missing.
     """
     n_nodes = len(values)
     if authenticator.n_nodes != n_nodes or timing.delay_ns.shape != (n_nodes, n_nodes):
